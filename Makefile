@@ -1,0 +1,106 @@
+# One door to everything that is done with this tree. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+CARGO ?= cargo
+# Where cargo builds; it honours the same variable.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+say = @printf '==> %s\n'
+
+# The drivers that must behave alike (`server: io_uring` falls back to `epoll` where a container forbids it).
+DRIVERS := io_uring epoll
+# Every test binary but `it` runs once; `it` runs on each driver.
+TEST_ROOTS := $(wildcard $(addsuffix /*.rs,tests bench/*/tests)) $(patsubst %/main.rs,%,$(wildcard $(addsuffix /*/main.rs,tests bench/*/tests)))
+TESTS_ONCE := $(filter-out it,$(basename $(notdir $(TEST_ROOTS))))
+# One selection of packages everywhere, so that cargo unifies features alike and builds each dependency once.
+CARGO_TEST = $(CARGO) test --locked --workspace
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+
+.PHONY: setup
+setup: ## Fetch what building and testing need: crates, Python and Node packages
+	$(say) 'setup: crates'
+	@$(CARGO) fetch --locked
+	@scripts/sdk-env.sh
+
+.PHONY: build
+build: ## Build the release binaries into bin/
+	$(say) 'build: release binaries'
+	@$(CARGO) build --release --locked --workspace --bins
+	@install -D -t bin $(TARGET)/release/luner $(TARGET)/release/mock-llm
+	$(say) 'build: bin/luner, bin/mock-llm'
+
+.PHONY: demo
+demo: build ## Build, then run gateway, mock provider and seeded traffic in one process
+	@./bin/luner demo
+
+.PHONY: schema
+schema: ## Write the configuration's JSON Schema to config/schema.json
+	$(say) 'schema: config/schema.json'
+	@$(CARGO) run --quiet --locked --bin luner -- schema > config/schema.json.new
+	@mv config/schema.json.new config/schema.json
+
+.PHONY: test
+test: fmt-check lint test-rust test-sdk ## Run everything that a change must pass
+	$(say) 'test: all of it passed'
+
+.PHONY: fmt
+fmt: ## Format the Rust code
+	@$(CARGO) fmt --all
+
+.PHONY: fmt-check
+fmt-check: ## Check the format of the Rust code
+	$(say) 'fmt-check: rustfmt'
+	@$(CARGO) fmt --all --check
+
+.PHONY: lint
+lint: ## Run clippy; a warning is an error
+	$(say) 'lint: clippy'
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: test-rust
+test-rust: ## Run unit tests once and integration tests on io_uring and on epoll
+	$(say) 'test-rust: unit tests'
+	@$(CARGO_TEST) --lib --bins
+	$(say) 'test-rust: $(TESTS_ONCE)'
+	@$(CARGO_TEST) $(TESTS_ONCE:%=--test %)
+	@for driver in $(DRIVERS); do \
+	  printf '==> %s\n' "test-rust: integration tests on $$driver"; \
+	  LUNER_IO=$$driver $(CARGO_TEST) --test it; \
+	done
+
+.PHONY: test-sdk
+test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a running luner
+	$(say) 'test-sdk: binaries'
+	@$(CARGO) build --locked --workspace --bins
+	@scripts/sdk-env.sh
+	@for driver in $(DRIVERS); do \
+	  printf '==> %s\n' "test-sdk: clients on $$driver"; \
+	  LUNER_IO=$$driver tests/sdk/run.sh; \
+	done
+
+.PHONY: bench
+bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/
+	@bench/run.sh
+
+.PHONY: bench-quick
+bench-quick: build ## The same in two minutes, for a first look
+	@bench/run.sh --quick
+
+.PHONY: audit
+audit: ## Check advisories, licences and sources (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo 'audit: cargo install --locked cargo-deny' >&2; exit 1; }
+	@$(CARGO) deny --locked check
+
+.PHONY: clean
+clean: ## Remove what was built and installed below this folder
+	$(say) 'clean: target, bin, .venv, node_modules'
+	@$(CARGO) clean --quiet
+	@rm -rf bin .venv tests/sdk/node/node_modules

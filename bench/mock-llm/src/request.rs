@@ -1,0 +1,295 @@
+//! Reads requests off a blocking socket: head by httparse, body by length or chunks, into one buffer a connection.
+//! Owned by the connection's thread. Trusts nobody, but is not meant to be strict where luner has to be: it reports
+//! what arrived, so that a test can see what a gateway let through.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::ops::Range;
+
+use crate::fault::BadFault;
+use crate::script::Script;
+
+/// The head of the request that stands at the buffer's beginning. Ranges are offsets into the buffer.
+#[derive(Debug)]
+pub struct Head {
+    pub method: Range<usize>,
+    pub target: Range<usize>,
+    pub authorization: Option<Range<usize>>,
+    /// Bytes of the head, its empty line included.
+    pub len: usize,
+    pub http10: bool,
+    pub keep_alive: bool,
+    pub expects_continue: bool,
+    pub script: Script,
+    body: Framing,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+#[derive(Debug)]
+pub enum ReadError {
+    /// The peer left, between requests or within one.
+    Gone,
+    /// Answer 400 with this text and close.
+    Bad(String),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<BadFault> for ReadError {
+    fn from(e: BadFault) -> Self {
+        Self::Bad(e.0)
+    }
+}
+
+#[derive(Debug)]
+pub struct Reader {
+    buf: Vec<u8>,
+    end: usize,
+}
+
+impl Reader {
+    pub fn new() -> Self {
+        Self {
+            buf: vec![0; BUFFER_BYTES],
+            end: 0,
+        }
+    }
+
+    /// Nothing of a next request has been read yet.
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.buf.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Bytes from the peer as text; what is not UTF-8 becomes empty.
+    pub fn text(&self, range: &Range<usize>) -> &str {
+        std::str::from_utf8(self.bytes(range)).unwrap_or_default()
+    }
+
+    pub fn head(&mut self, stream: &TcpStream) -> Result<Head, ReadError> {
+        loop {
+            if let Some(head) = self.parsed()? {
+                return Ok(head);
+            }
+            self.fill(stream)?;
+        }
+    }
+
+    /// The head in what was read; `None` if there is more to read.
+    pub fn parsed(&self) -> Result<Option<Head>, ReadError> {
+        let head = parse_head(self.buf.get(..self.end).unwrap_or_default())?;
+        if head.is_none() && self.end > HEAD_BYTES_MAX {
+            return Err(ReadError::Bad("request head too large".to_owned()));
+        }
+        Ok(head)
+    }
+
+    /// Where the body will be, if all there is to do about it is to wait for so many bytes.
+    pub fn plain_body(&self, head: &Head) -> Option<Range<usize>> {
+        match head.body {
+            Framing::Length(len) if len <= BODY_BYTES_MAX && !head.expects_continue => Some(head.len..head.len + len),
+            _ => None,
+        }
+    }
+
+    /// Everything up to that range's end has been read.
+    pub fn holds(&self, range: &Range<usize>) -> bool {
+        range.end <= self.end
+    }
+
+    /// Where the body is, and how many bytes the whole request took: what [`Reader::consume`] wants.
+    pub fn body(&mut self, stream: &TcpStream, head: &Head) -> Result<(Range<usize>, usize), ReadError> {
+        match head.body {
+            Framing::Length(len) if len > BODY_BYTES_MAX => Err(ReadError::Bad("request body too large".to_owned())),
+            Framing::Length(len) => {
+                let all = head.len + len;
+                while self.end < all {
+                    self.fill(stream)?;
+                }
+                Ok((head.len..all, all))
+            }
+            Framing::Chunked => self.chunked(stream, head.len),
+        }
+    }
+
+    /// Forgets the request that was answered; what came after it moves to the front.
+    pub fn consume(&mut self, used: usize) {
+        let used = used.min(self.end);
+        self.buf.copy_within(used..self.end, 0);
+        self.end -= used;
+    }
+
+    /// Decodes chunks in place: the body grows from `start` over the framing that was read.
+    fn chunked(&mut self, stream: &TcpStream, start: usize) -> Result<(Range<usize>, usize), ReadError> {
+        let (mut body_end, mut at) = (start, start);
+        loop {
+            let unread = self.buf.get(at..self.end).unwrap_or_default();
+            let (line, size) = match httparse::parse_chunk_size(unread) {
+                Ok(httparse::Status::Complete((line, size))) => (line, usize::try_from(size).unwrap_or(usize::MAX)),
+                Ok(httparse::Status::Partial) => {
+                    self.fill(stream)?;
+                    continue;
+                }
+                Err(_) => return Err(ReadError::Bad("bad chunk size".to_owned())),
+            };
+            at += line;
+            if size == 0 {
+                return Ok((start..body_end, self.after_trailers(stream, at)?));
+            }
+            if size > BODY_BYTES_MAX - (body_end - start) {
+                return Err(ReadError::Bad("request body too large".to_owned()));
+            }
+            while self.end < at + size + CRLF {
+                self.fill(stream)?;
+            }
+            self.buf.copy_within(at..at + size, body_end);
+            body_end += size;
+            at += size + CRLF;
+        }
+    }
+
+    /// Skips trailer lines up to the empty one; returns where the next request begins.
+    fn after_trailers(&mut self, stream: &TcpStream, mut at: usize) -> Result<usize, ReadError> {
+        loop {
+            let unread = self.buf.get(at..self.end).unwrap_or_default();
+            match unread.iter().position(|byte| *byte == b'\n') {
+                Some(line) => {
+                    at += line + 1;
+                    if line < CRLF {
+                        return Ok(at);
+                    }
+                }
+                None if unread.len() > HEAD_BYTES_MAX => {
+                    return Err(ReadError::Bad("trailers too large".to_owned()));
+                }
+                None => self.fill(stream)?,
+            }
+        }
+    }
+
+    /// One read; an end of input is [`ReadError::Gone`].
+    pub fn fill(&mut self, mut stream: &TcpStream) -> Result<(), ReadError> {
+        if self.end == self.buf.len() {
+            self.buf.resize(self.buf.len() * 2, 0);
+        }
+        loop {
+            match stream.read(self.buf.get_mut(self.end..).unwrap_or_default()) {
+                Ok(0) => return Err(ReadError::Gone),
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+/// `None` while it is incomplete.
+fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ReadError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let len = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(e) => return Err(ReadError::Bad(format!("bad request head: {e}"))),
+    };
+    let http10 = request.version == Some(0);
+    let mut head = Head {
+        method: place(bytes, request.method.unwrap_or_default().as_bytes()),
+        target: place(bytes, request.path.unwrap_or_default().as_bytes()),
+        authorization: None,
+        len,
+        http10,
+        keep_alive: !http10,
+        expects_continue: false,
+        script: Script::default(),
+        body: Framing::Length(0),
+    };
+    for header in request.headers.iter() {
+        note_header(&mut head, bytes, header)?;
+    }
+    Ok(Some(head))
+}
+
+fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> Result<(), ReadError> {
+    let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+    let value = || std::str::from_utf8(header.value).unwrap_or_default().trim();
+    // The first byte decides before any name is compared: this runs for every header of every request.
+    match header.name.as_bytes().first().map(u8::to_ascii_lowercase) {
+        Some(b'c') if is("content-length") => {
+            let len = value()
+                .parse()
+                .map_err(|_| ReadError::Bad("bad content-length".to_owned()))?;
+            if !matches!(head.body, Framing::Chunked) {
+                head.body = Framing::Length(len);
+            }
+        }
+        Some(b'c') if is("connection") => {
+            let said = |token: &str| value().split(',').any(|part| part.trim().eq_ignore_ascii_case(token));
+            head.keep_alive = !said("close") && (head.keep_alive || said("keep-alive"));
+        }
+        Some(b't') if is("transfer-encoding") => {
+            if !value().eq_ignore_ascii_case("chunked") {
+                return Err(ReadError::Bad("transfer-encoding other than chunked".to_owned()));
+            }
+            head.body = Framing::Chunked;
+        }
+        Some(b'e') if is("expect") => head.expects_continue = value().eq_ignore_ascii_case("100-continue"),
+        Some(b'a') if is("authorization") => head.authorization = Some(place(bytes, header.value)),
+        Some(b'x') => {
+            let prefix = header.name.get(..MOCK_PREFIX.len()).unwrap_or_default();
+            if prefix.eq_ignore_ascii_case(MOCK_PREFIX) {
+                let name = header
+                    .name
+                    .get(MOCK_PREFIX.len()..)
+                    .unwrap_or_default()
+                    .to_ascii_lowercase();
+                head.script.set(&name, value())?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Where `part` is in `whole`, of which it is a slice.
+fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}
+
+/// The headers of a head that was parsed before, names in lower case: for the ledger, long after the request.
+pub fn headers_of(head: &[u8]) -> Vec<(String, String)> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let _ = request.parse(head); // It parsed when it arrived.
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    request
+        .headers
+        .iter()
+        .map(|h| (h.name.to_ascii_lowercase(), text(h.value)))
+        .collect()
+}
+
+const MOCK_PREFIX: &str = "x-mock-";
+const CRLF: usize = 2;
+/// A chat request of ordinary size arrives in one read. Arbitrary beyond that.
+const BUFFER_BYTES: usize = 16 << 10;
+/// The three limits are arbitrary, and wider than luner's, so that it is never the mock that refuses.
+const HEADERS_MAX: usize = 256;
+const HEAD_BYTES_MAX: usize = 256 << 10;
+const BODY_BYTES_MAX: usize = 256 << 20;

@@ -1,0 +1,96 @@
+//! Just enough gzip (RFC 1952, RFC 1951) to send compressed bodies without a dependency: stored blocks for a body,
+//! one fixed-Huffman run for a bomb. Pure.
+
+/// `data` in gzip, not made smaller.
+pub fn stored(data: &[u8]) -> Vec<u8> {
+    let mut out = HEADER.to_vec();
+    let mut blocks = data.chunks(usize::from(u16::MAX)).peekable();
+    if blocks.peek().is_none() {
+        out.extend([1, 0, 0, 0xff, 0xff]);
+    }
+    while let Some(block) = blocks.next() {
+        let len = block.len() as u16;
+        out.push(u8::from(blocks.peek().is_none()));
+        out.extend(len.to_le_bytes());
+        out.extend((!len).to_le_bytes());
+        out.extend(block);
+    }
+    finish(out, crc32(data.iter().copied()), data.len())
+}
+
+/// At least `zeros` zeros in gzip, 158 to 1.
+pub fn bomb(zeros: usize) -> Vec<u8> {
+    let runs = zeros.div_ceil(RUN);
+    let mut bits = Bits {
+        out: HEADER.to_vec(),
+        partial: 0,
+        filled: 0,
+    };
+    bits.put(0b1, 1); // The last block,
+    bits.put(0b01, 2); // with fixed codes.
+    bits.put_code(0b0011_0000, 8); // The literal 0.
+    for _ in 0..runs {
+        bits.put_code(0b1100_0101, 8); // A match of 258 bytes: code 285,
+        bits.put_code(0, 5); // one byte back.
+    }
+    bits.put_code(0, 7); // The block's end.
+    let total = runs * RUN + 1;
+    finish(bits.done(), crc32(std::iter::repeat_n(0, total)), total)
+}
+
+fn finish(mut out: Vec<u8>, crc: u32, len: usize) -> Vec<u8> {
+    out.extend(crc.to_le_bytes());
+    out.extend((len as u32).to_le_bytes()); // Modulo 2^32, as the format wants it.
+    out
+}
+
+/// Bits from the least significant up, as deflate packs them.
+struct Bits {
+    out: Vec<u8>,
+    partial: u8,
+    filled: u8,
+}
+
+impl Bits {
+    fn put(&mut self, value: u32, count: u8) {
+        for at in 0..count {
+            self.partial |= (((value >> at) & 1) as u8) << self.filled;
+            self.filled += 1;
+            if self.filled == 8 {
+                self.out.push(std::mem::take(&mut self.partial));
+                self.filled = 0;
+            }
+        }
+    }
+
+    /// Huffman codes go in from their most significant bit.
+    fn put_code(&mut self, code: u32, count: u8) {
+        for at in (0..count).rev() {
+            self.put(code >> at, 1);
+        }
+    }
+
+    fn done(mut self) -> Vec<u8> {
+        if self.filled > 0 {
+            self.out.push(self.partial);
+        }
+        self.out
+    }
+}
+
+fn crc32(bytes: impl Iterator<Item = u8>) -> u32 {
+    let table: [u32; 256] = std::array::from_fn(|at| {
+        (0..8).fold(at as u32, |crc, _| {
+            if crc & 1 == 1 {
+                0xedb8_8320 ^ (crc >> 1)
+            } else {
+                crc >> 1
+            }
+        })
+    });
+    !bytes.fold(!0, |crc, byte| (crc >> 8) ^ table[usize::from(crc as u8 ^ byte)])
+}
+
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// The longest match of deflate.
+const RUN: usize = 258;

@@ -1,0 +1,49 @@
+//! Time, read in one place: a [`Now`] is taken once per event and handed down, so that the judging code is a function of
+//! its arguments and a test can drive it with a clock of its own. Any thread may own a [`Clock`]; it never sleeps.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks. Limits and windows use `mono`, records use `wall`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds on the monotonic clock since the process took its first reading.
+    pub mono_ns: u64,
+    /// Milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// Milliseconds on the monotonic clock.
+    pub fn mono_ms(self) -> u64 {
+        self.mono_ns / 1_000_000
+    }
+
+    /// Time since an earlier reading; zero if `earlier` is later.
+    pub fn since(self, earlier: Now) -> Duration {
+        Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
+    }
+}
+
+/// The source of [`Now`], copied to every thread so that their monotonic readings can be compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// Starts the monotonic clock at zero.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    pub fn start() -> Self {
+        Clock { epoch: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono_ns: u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The shapes as JSON Schema (draft 2020-12), twice: `inner`, which `check.rs` walks, with `x-` keywords
+//! for what a schema cannot express; and `schema`, the public one for editors, without them.
+//! Made on demand, on the coordinator or by `luner schema`. Never written by hand.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::Config;
+
+/// The public schema of the configuration file, pretty-printed, with a newline at the end.
+pub fn schema() -> String {
+    let mut value = INNER.clone();
+    publish(&mut value);
+    if let Value::Object(root) = &mut value {
+        root.insert("title".to_owned(), json!("luner configuration"));
+        root.insert(
+            "$defs".to_owned(),
+            json!({ "variable": {
+                "description": "An environment variable: ${NAME}, or ${NAME:-default}.",
+                "type": "string",
+                "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
+            }}),
+        );
+    }
+    // Sorted, whatever features of serde_json the rest of the program switches on.
+    value.sort_all_objects();
+    // A `Value` has string keys only and therefore always serialises.
+    let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// What the checks walk: no references, each leaf with its `x-check`.
+pub(super) static INNER: LazyLock<Value> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Config>().to_value()
+});
+
+/// Bounds move into the description, and every leaf that is not plain text admits a variable.
+fn publish(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(publish),
+        Value::Object(map) => {
+            // Children first: what wrapping a leaf puts below it is final.
+            map.values_mut().for_each(publish);
+            if map.contains_key("type") {
+                publish_schema(map);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn publish_schema(map: &mut Map<String, Value>) {
+    if let (Some(Value::String(least)), Some(Value::String(most))) = (map.remove("x-min"), map.remove("x-max")) {
+        let description = map.get("description").and_then(Value::as_str).unwrap_or_default();
+        let description = format!("{description} From {least} to {most}.");
+        map.insert("description".to_owned(), Value::String(description.trim().to_owned()));
+    }
+    map.retain(|key, _| !key.starts_with("x-") && key != "format");
+    if matches!(map.get("default"), Some(Value::Object(_) | Value::Null)) {
+        map.remove("default"); // a section's default is the sum of its keys' defaults
+    }
+    let free_text =
+        map.get("type") == Some(&json!("string")) && !map.contains_key("enum") && !map.contains_key("pattern");
+    if free_text
+        || map.contains_key("properties")
+        || map.contains_key("items")
+        || map.contains_key("additionalProperties")
+    {
+        return;
+    }
+    let mut strict = Map::new();
+    for key in [
+        "type",
+        "enum",
+        "const",
+        "pattern",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+    ] {
+        if let Some(value) = map.remove(key) {
+            strict.insert(key.to_owned(), value);
+        }
+    }
+    map.insert("anyOf".to_owned(), json!([strict, { "$ref": "#/$defs/variable" }]));
+}
+
+pub(super) fn listen(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": ":[0-9]{1,5}$", "x-check": "listen" })
+}
+
+pub(super) fn timeout(_: &mut SchemaGenerator) -> Schema {
+    duration("1ms", "24h")
+}
+
+pub(super) fn ttl(_: &mut SchemaGenerator) -> Schema {
+    duration("1s", "365d")
+}
+
+pub(super) fn head_bytes(_: &mut SchemaGenerator) -> Schema {
+    bytes("1KiB", "1MiB")
+}
+
+pub(super) fn body_bytes(_: &mut SchemaGenerator) -> Schema {
+    bytes("1KiB", "1GiB")
+}
+
+pub(super) fn cache_bytes(_: &mut SchemaGenerator) -> Schema {
+    bytes("64KiB", "16TiB")
+}
+
+pub(super) fn database_bytes(_: &mut SchemaGenerator) -> Schema {
+    bytes("1MiB", "1024TiB")
+}
+
+pub(super) fn token(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "x-check": "token", "x-secret": true })
+}
+
+pub(super) fn api_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "x-check": "api_key", "x-secret": true })
+}
+
+pub(super) fn hosts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "pattern": "^[A-Za-z0-9._:\\[\\]-]+$", "x-check": "host" } })
+}
+
+pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$", "x-check": "name" })
+}
+
+pub(super) fn base_url(_: &mut SchemaGenerator) -> Schema {
+    // No message repeats it: it may hold a password where none belongs.
+    json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@?#\\s]+$", "x-check": "base_url", "x-secret": true })
+}
+
+pub(super) fn models(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "items": { "type": "string", "pattern": "^([^*\\s]+\\*?|\\*)$", "maxLength": 256, "x-check": "model_pattern" },
+    })
+}
+
+pub(super) fn downgrade(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "type": "string", "x-check": "model" },
+        "additionalProperties": { "type": "string", "pattern": "^[^*\\s]+$", "maxLength": 256, "x-check": "model" },
+    })
+}
+
+pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "x-check": "path" })
+}
+
+fn duration(least: &str, most: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^([0-9]+(d|h|ms|m|s))+$", "x-check": "duration", "x-min": least, "x-max": most })
+}
+
+fn bytes(least: &str, most: &str) -> Schema {
+    json_schema!({
+        "type": ["string", "integer"],
+        "pattern": "^[0-9]+ ?([KMGTkmgt]?[Ii]?[Bb])?$",
+        "minimum": 0,
+        "x-check": "bytes",
+        "x-min": least,
+        "x-max": most,
+    })
+}

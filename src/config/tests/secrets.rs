@@ -1,0 +1,98 @@
+//! A canary in place of every value: it must reach the configuration and nothing else.
+
+use super::*;
+
+const CANARY: &str = "sk-canary-0123456789";
+
+fn canary(name: &str) -> Option<String> {
+    Some(match name {
+        "SPACED" => format!("{CANARY} {CANARY}"),
+        "BROKEN" => format!("{CANARY}\n\u{1b}[31m"),
+        "URL" => format!("https://user:{CANARY}@host/v1"),
+        _ => CANARY.to_owned(),
+    })
+}
+
+#[test]
+fn no_value_of_a_variable_is_ever_in_a_message() {
+    let text = example();
+    let mut complaints = 0;
+    for line in 0..text.lines().count() {
+        for variable in ["X", "SPACED", "BROKEN", "URL", "X} ${SPACED", "X:-1}${X"] {
+            for value in [
+                format!("${{{variable}}}"),
+                format!("\"${{{variable}}}\""),
+                format!("[\"${{{variable}}}\"]"),
+            ] {
+                let changed: Vec<String> = text
+                    .lines()
+                    .enumerate()
+                    .map(|(index, old)| {
+                        let colon = old.find(": ").filter(|_| index == line);
+                        colon.map_or(old.to_owned(), |colon| format!("{}: {value}", &old[..colon]))
+                    })
+                    .collect();
+                if let Err(found) = parse(&changed.join("\n"), "c", &canary) {
+                    complaints += found.list.len();
+                    let said = format!("{found}\n{found:?}");
+                    assert!(!said.contains("canary"), "{line} {value}\n{said}");
+                }
+            }
+        }
+    }
+    assert!(complaints > 500, "the test has to provoke messages: {complaints}");
+}
+
+#[test]
+fn a_key_written_into_the_file_is_not_repeated_either() {
+    for bad in [
+        "\"sk-canary x\"",
+        "[sk-canary]",
+        "{ sk-canary: 1 }",
+        "\"sk-canary\\n\"",
+        "${sk-canary}",
+        "sk-canary ${",
+        "&sk-canary x",
+    ] {
+        for key in ["api_key", "base_url"] {
+            let text = GOOD
+                .replace("    base_url: http://127.0.0.1:9/v1\n", "")
+                .replace("name: a", &format!("name: a\n    {key}: {bad}"));
+            let said = parse_plain(&text).expect_err("no such key is right").to_string();
+            assert!(!said.contains("canary"), "{bad} {said}");
+        }
+    }
+    let url = GOOD.replace("http://", "http://me:sk-canary@");
+    assert!(
+        !parse_plain(&url)
+            .expect_err("credentials in a URL")
+            .to_string()
+            .contains("canary")
+    );
+    let token = format!("{GOOD}server: {{ admin: {{ token: sk-canary }} }}\n");
+    assert!(
+        !parse_plain(&token)
+            .expect_err("a short token")
+            .to_string()
+            .contains("canary")
+    );
+}
+
+#[test]
+fn the_configuration_shows_stars_for_keys() {
+    let text = format!("{GOOD}    api_key: ${{X}}\nserver: {{ admin: {{ token: \"${{X}}\" }} }}\n")
+        .replace("127.0.0.1:9", "example.com");
+    let config = parse(&text, "c", &canary).expect("keys from variables");
+    assert_eq!(config.providers[0].api_key.expose(), CANARY);
+    assert_eq!(config.server.admin.token.expose(), CANARY);
+    assert!(!config.warnings.is_empty());
+    let shown = serde_json::to_string(&config).expect("a configuration serialises");
+    for said in [
+        format!("{config:?}"),
+        format!("{config:#?}"),
+        shown,
+        format!("{:?}", config.warnings),
+    ] {
+        assert!(!said.contains("canary"), "{said}");
+    }
+}

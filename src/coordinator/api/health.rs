@@ -1,0 +1,55 @@
+//! `GET /api/health`: whether the gateway serves, and on what. Open to everyone; says nothing about providers or callers.
+
+use serde::Serialize;
+
+use super::super::Coordinator;
+use super::JSON;
+use crate::link::{ApiAnswer, Driver};
+
+/// The answer's shape.
+#[derive(Serialize)]
+struct Health {
+    /// ok, degraded or draining; 503 while draining.
+    status: &'static str,
+    version: &'static str,
+    uptime_s: u64,
+    workers: usize,
+    /// io_uring or epoll.
+    io: &'static str,
+    /// Entries of the smallest ring; absent with epoll.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ring_entries: Option<u32>,
+    /// ok, degraded or off.
+    storage: &'static str,
+    /// The version of the running plan.
+    plan: u64,
+}
+
+/// Answers from the coordinator's state.
+pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
+    let drivers = coordinator.shards.iter().filter_map(|shard| shard.driver);
+    // One shard on epoll is worth knowing, so the weakest driver is the one that is shown.
+    let weakest = drivers.min_by_key(|driver| match driver {
+        Driver::Epoll => 0,
+        Driver::IoUring { entries } => *entries,
+    });
+    let health = Health {
+        status: if coordinator.draining { "draining" } else { "ok" },
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: coordinator.clock.now().since(coordinator.started).as_secs(),
+        workers: coordinator.shards.len(),
+        io: weakest.map_or("none", Driver::name),
+        ring_entries: weakest.and_then(|driver| match driver {
+            Driver::IoUring { entries } => Some(entries),
+            Driver::Epoll => None,
+        }),
+        storage: "off",
+        plan: coordinator.plan.load().version,
+    };
+    let body = serde_json::to_vec(&health).expect("a struct of numbers and texts serialises");
+    ApiAnswer {
+        status: if coordinator.draining { 503 } else { 200 },
+        content_type: JSON,
+        body,
+    }
+}

@@ -1,0 +1,327 @@
+//! Sockets: the one module of `http` that does I/O, and the one file of the project with `unsafe`. A [`Wire`] belongs to
+//! one task of one shard; it never outlives a dropped read or write (its owner closes it instead of pooling it).
+//!
+//! Deadlines cost nothing on the way: a wire registers itself in the shard's [`Watch`] once and writes a number before it
+//! waits. One sweep every [`SWEEP_MS`] compares the numbers with the clock and shuts the sockets of the late ones down,
+//! which completes whatever operation is pending on them, with either driver. The same sweep notices callers that left
+//! while their answer is still being waited for.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+use monoio_rustls::ClientTlsStream;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::Shutdown;
+use slab::Slab;
+
+/// How often the watch looks at its sockets, in milliseconds; also how late a deadline may fire. Arbitrary: well below
+/// the shortest timeout that makes sense, and 40 wake-ups a second are not measurable.
+pub const SWEEP_MS: u64 = 25;
+
+/// A caller is looked after only once its answer has taken this long, so that quick requests cost no system call.
+const DEPARTURE_AFTER_MS: u64 = 150;
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// Why a wire was shut down from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It is alive, or the peer ended it.
+    No,
+    /// Its deadline passed.
+    Late,
+    /// It served a caller who left.
+    Abandoned,
+}
+
+/// A moment on the watch's clock, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// Never.
+    pub const NEVER: Deadline = Deadline(NEVER);
+}
+
+/// The sockets of one shard and what each of them waits for.
+#[derive(Default)]
+pub struct Watch {
+    slots: RefCell<Slab<Rc<Guard>>>,
+    now_ms: Cell<u64>,
+}
+
+/// One socket's entry in the watch.
+struct Guard {
+    fd: RawFd,
+    /// Cleared when the wire goes, before its descriptor does.
+    open: Cell<bool>,
+    deadline_ms: Cell<u64>,
+    cut: Cell<Cut>,
+    departed: Cell<bool>,
+    /// What to shut down when this socket's peer leaves, and since when.
+    serves: RefCell<Option<Rc<Guard>>>,
+    serves_since_ms: Cell<u64>,
+    idle: Cell<bool>,
+}
+
+impl Watch {
+    /// The moment `after` from now, never early: the watch's clock lags by at most one sweep.
+    pub fn deadline(&self, after: Duration) -> Deadline {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(NEVER);
+        Deadline(self.now_ms.get().saturating_add(after_ms).saturating_add(SWEEP_MS))
+    }
+
+    /// Sockets that are registered.
+    pub fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Whether no socket is registered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shuts down what is late and what serves a caller who left. `now_ms` is monotonic.
+    pub fn sweep(&self, now_ms: u64) {
+        self.now_ms.set(now_ms);
+        let slots = self.slots.borrow();
+        let mut looked_after = Vec::new();
+        for (_, guard) in slots.iter() {
+            if guard.deadline_ms.get() <= now_ms {
+                guard.shut(Cut::Late);
+            }
+            if guard.serves.borrow().is_some() && now_ms >= guard.serves_since_ms.get() + DEPARTURE_AFTER_MS {
+                looked_after.push(guard);
+            }
+        }
+        // In portions, so that one sweep over very many waiting callers stays one short system call each.
+        for portion in looked_after.chunks(POLL_PORTION) {
+            notice_departures(portion);
+        }
+    }
+
+    /// Shuts down every connection that waits for its caller's next request: nothing is lost by it.
+    pub fn shut_idle(&self) {
+        for (_, guard) in self.slots.borrow().iter() {
+            if guard.idle.get() {
+                guard.shut(Cut::Late);
+            }
+        }
+    }
+}
+
+/// Descriptors asked about in one `poll`. Arbitrary.
+const POLL_PORTION: usize = 1024;
+
+fn notice_departures(guards: &[&Rc<Guard>]) {
+    let mut fds: Vec<PollFd<'_>> = guards
+        .iter()
+        .filter_map(|guard| Some(PollFd::from_borrowed_fd(guard.borrow_fd()?, PollFlags::RDHUP)))
+        .collect();
+    // Every registered guard is open, so that the two lists stay in step.
+    debug_assert_eq!(fds.len(), guards.len());
+    if rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) == 0 {
+        return;
+    }
+    for (fd, guard) in fds.iter().zip(guards) {
+        if fd
+            .revents()
+            .intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+        {
+            guard.departed.set(true);
+            if let Some(served) = guard.serves.borrow_mut().take() {
+                served.shut(Cut::Abandoned);
+            }
+        }
+    }
+}
+
+impl Guard {
+    fn shut(&self, cut: Cut) {
+        self.deadline_ms.set(NEVER);
+        if self.cut.get() == Cut::No {
+            self.cut.set(cut);
+        }
+        if let Some(fd) = self.borrow_fd() {
+            // An error means that the socket is not connected any more, which is what was wanted.
+            let _ = rustix::net::shutdown(fd, Shutdown::Both);
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn borrow_fd(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: while `open` holds, the wire that made this guard lives, and with it the stream that owns `fd`:
+        // `Wire::drop` clears `open` before its stream closes the descriptor. All of it happens on one thread, and no
+        // borrowed descriptor is kept across an await.
+        self.open.get().then(|| unsafe { BorrowedFd::borrow_raw(self.fd) })
+    }
+}
+
+enum Io {
+    Tcp(TcpStream),
+    Tls(Box<ClientTlsStream<TcpStream>>),
+}
+
+/// One connection, plain or TLS, registered in its shard's watch.
+pub struct Wire {
+    io: Io,
+    guard: Rc<Guard>,
+    key: usize,
+    watch: Rc<Watch>,
+}
+
+impl Wire {
+    /// Takes a plain connection over.
+    pub fn tcp(stream: TcpStream, watch: &Rc<Watch>) -> Wire {
+        let fd = stream.as_raw_fd();
+        Wire::register(Io::Tcp(stream), fd, watch)
+    }
+
+    /// Takes an encrypted connection over, whose handshake is done. `fd` is the socket's below it.
+    pub fn tls(stream: ClientTlsStream<TcpStream>, fd: RawFd, watch: &Rc<Watch>) -> Wire {
+        Wire::register(Io::Tls(Box::new(stream)), fd, watch)
+    }
+
+    fn register(io: Io, fd: RawFd, watch: &Rc<Watch>) -> Wire {
+        let guard = Rc::new(Guard {
+            fd,
+            open: Cell::new(true),
+            deadline_ms: Cell::new(NEVER),
+            cut: Cell::new(Cut::No),
+            departed: Cell::new(false),
+            serves: RefCell::new(None),
+            serves_since_ms: Cell::new(0),
+            idle: Cell::new(false),
+        });
+        let key = watch.slots.borrow_mut().insert(guard.clone());
+        Wire {
+            io,
+            guard,
+            key,
+            watch: watch.clone(),
+        }
+    }
+
+    /// Appends what arrives to `buf`, at most as much as fits behind `room` more bytes of capacity; 0 is the end of the
+    /// stream. Past `until` the connection is shut down and [`Wire::cut`] says so. When the future is dropped, `buf` is
+    /// left empty and the wire must be dropped too.
+    pub async fn read(&mut self, buf: &mut Vec<u8>, room: usize, until: Deadline) -> io::Result<usize> {
+        buf.reserve(room);
+        let start = buf.len();
+        let slice = std::mem::take(buf).slice_mut(start..);
+        self.guard.deadline_ms.set(until.0);
+        let (result, slice) = match &mut self.io {
+            Io::Tcp(stream) => stream.read(slice).await,
+            Io::Tls(stream) => stream.read(slice).await,
+        };
+        self.guard.deadline_ms.set(NEVER);
+        *buf = slice.into_inner();
+        result
+    }
+
+    /// The same, for a connection between two requests: [`Watch::shut_idle`] may end it.
+    pub async fn read_idle(&mut self, buf: &mut Vec<u8>, room: usize, until: Deadline) -> io::Result<usize> {
+        self.guard.idle.set(true);
+        let result = self.read(buf, room, until).await;
+        self.guard.idle.set(false);
+        result
+    }
+
+    /// Writes `buf` from byte `from` to its end and hands it back. The connection is shut down when nothing of it is
+    /// taken for `stall`.
+    pub async fn write(&mut self, mut buf: Vec<u8>, from: usize, stall: Duration) -> (io::Result<()>, Vec<u8>) {
+        let mut at = from;
+        while at < buf.len() {
+            self.guard.deadline_ms.set(self.watch.deadline(stall).0);
+            let slice = buf.slice(at..);
+            let (result, slice) = match &mut self.io {
+                Io::Tcp(stream) => stream.write(slice).await,
+                Io::Tls(stream) => stream.write(slice).await,
+            };
+            self.guard.deadline_ms.set(NEVER);
+            buf = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                Ok(n) => at += n,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// Ends our half of the connection in order; the peer may still send.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        match &mut self.io {
+            Io::Tcp(stream) => stream.shutdown().await,
+            Io::Tls(stream) => stream.shutdown().await,
+        }
+    }
+
+    /// The moment `after` from now, on this wire's watch.
+    pub fn deadline(&self, after: Duration) -> Deadline {
+        self.watch.deadline(after)
+    }
+
+    /// Why this wire was shut down from our side, if it was.
+    pub fn cut(&self) -> Cut {
+        self.guard.cut.get()
+    }
+
+    /// Whether the peer was seen leaving while a [`Tether`] watched it.
+    pub fn departed(&self) -> bool {
+        self.guard.departed.get()
+    }
+
+    /// Whether an idle connection still is as we left it: open, with nothing to read. One `recv` that takes nothing.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0u8; 1];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let peeked = self.guard.borrow_fd().map(|fd| rustix::net::recv(fd, &mut byte, flags));
+        matches!(peeked, Some(Err(rustix::io::Errno::AGAIN)))
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        match &self.io {
+            Io::Tcp(stream) => stream.peer_addr(),
+            Io::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.guard.open.set(false);
+        self.watch.slots.borrow_mut().remove(self.key);
+    }
+}
+
+/// While it lives, the departure of `caller`'s peer shuts the wire down that serves it.
+pub struct Tether {
+    caller: Rc<Guard>,
+}
+
+impl Tether {
+    /// Ties the fate of `upstream` to the presence of `caller`.
+    pub fn new(caller: &Wire, upstream: &Wire) -> Tether {
+        *caller.guard.serves.borrow_mut() = Some(upstream.guard.clone());
+        caller.guard.serves_since_ms.set(caller.watch.now_ms.get());
+        Tether {
+            caller: caller.guard.clone(),
+        }
+    }
+}
+
+impl Drop for Tether {
+    fn drop(&mut self) {
+        self.caller.serves.borrow_mut().take();
+    }
+}

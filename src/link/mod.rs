@@ -1,0 +1,80 @@
+//! Everything that crosses threads, and nothing else does: orders go down from the coordinator to the shards, events come
+//! up to it. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
+//! with the shard when the channel is full and goes with the next one, so that nothing is lost and nobody waits.
+
+mod call; // a REST request on its way to the coordinator, and the answer back
+mod tally; // what a shard has counted since its last report
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use call::{ApiAnswer, ApiCall};
+pub use tally::{AttemptOutcome, Cell, DURATION_BUCKETS_S, Histogram, Tally};
+
+/// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.
+pub const EVENTS_MAX: usize = 1024;
+/// Orders that may wait for a shard. They are few: one for each change of an address, a plan or the process's state.
+pub const ORDERS_MAX: usize = 256;
+/// How often a shard reports what it counted, in milliseconds. Arbitrary; one flush window at most is lost in a crash.
+pub const REPORT_MS: u64 = 250;
+
+/// From the coordinator to one shard.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Where a provider's host can be reached, in the order to try; empty when its name never resolved.
+    Addresses {
+        host: Arc<str>,
+        port: u16,
+        addresses: Arc<[SocketAddr]>,
+    },
+    /// Report now, and name this epoch.
+    Flush { epoch: u64 },
+    /// Stop accepting, finish what runs, then report [`Event::Drained`].
+    Drain,
+}
+
+/// What the coordinator reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// A shard listens.
+    Listening { shard: usize, driver: Driver },
+    /// A shard could not start; the process cannot run as configured.
+    Failed { shard: usize, error: String },
+    /// What a shard counted since its last report, and the last flush order that it followed.
+    Report {
+        shard: usize,
+        epoch: u64,
+        tally: Box<Tally>,
+    },
+    /// A request to the REST API.
+    Call(ApiCall),
+    /// A shard has drained; `cut` connections were still busy at the deadline.
+    Drained { shard: usize, cut: usize },
+    /// A name was looked up.
+    Resolved {
+        host: Arc<str>,
+        port: u16,
+        result: Result<Arc<[SocketAddr]>, String>,
+    },
+    /// SIGTERM or SIGINT.
+    Terminate,
+}
+
+/// How a shard does its I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring with so many entries.
+    IoUring { entries: u32 },
+    /// The readiness driver, for machines and containers without io_uring.
+    Epoll,
+}
+
+impl Driver {
+    /// As `/api/health` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::IoUring { .. } => "io_uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a shard counted since its last report: plain numbers, additive, so that two tallies merge into one and a report
+//! that found the channel full merges back. Written by one shard, then owned by the coordinator; never shared.
+
+use hashbrown::HashMap;
+
+use crate::openai::usage::Usage;
+use crate::plan::LabelId;
+
+/// Upper bounds in seconds: from a cache hit to a long completion. After Prometheus' advice, a bucket per factor of two to
+/// two and a half.
+pub const DURATION_BUCKETS_S: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Additive counts of one shard.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// By provider, model and status.
+    pub requests: HashMap<(LabelId, LabelId, u16), u64>,
+    /// By provider and model.
+    pub cells: HashMap<(LabelId, LabelId), Cell>,
+    /// By whose fault and which code.
+    pub refusals: HashMap<(&'static str, &'static str), u64>,
+    /// By provider and outcome.
+    pub attempts: HashMap<(LabelId, AttemptOutcome), u64>,
+    /// Requests under way when the report was made: a level, the one number here that replaces instead of adding.
+    pub in_flight: u64,
+}
+
+/// What one model at one provider took.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    /// Time from the request's first byte to the answer's last.
+    pub duration: Histogram,
+    /// Tokens, as the provider counted them or as estimated where it did not say.
+    pub usage: Usage,
+}
+
+/// Counts by duration, not cumulative; the last one is beyond every bound.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// One more than there are bounds.
+    pub counts: [u64; DURATION_BUCKETS_S.len() + 1],
+    /// Sum of all durations in nanoseconds.
+    pub sum_ns: u64,
+}
+
+/// How one attempt at a provider ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptOutcome {
+    /// An answer came that was passed on, whatever its status.
+    Answered,
+    /// No connection.
+    Unreachable,
+    /// Nothing in time.
+    TimedOut,
+    /// The connection or the answer broke.
+    Broken,
+    /// An error status that the next attempt made good for, or should have.
+    ServerError,
+    /// A kept connection had been closed by the provider.
+    Stale,
+    /// The caller left first.
+    Abandoned,
+}
+
+impl AttemptOutcome {
+    /// The value of the metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            AttemptOutcome::Answered => "answered",
+            AttemptOutcome::Unreachable => "unreachable",
+            AttemptOutcome::TimedOut => "timeout",
+            AttemptOutcome::Broken => "broken",
+            AttemptOutcome::ServerError => "server_error",
+            AttemptOutcome::Stale => "stale",
+            AttemptOutcome::Abandoned => "abandoned",
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn observe(&mut self, duration_ns: u64) {
+        let seconds = duration_ns as f64 / 1e9;
+        let bucket = DURATION_BUCKETS_S
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(DURATION_BUCKETS_S.len());
+        self.counts[bucket] += 1;
+        self.sum_ns = self.sum_ns.saturating_add(duration_ns);
+    }
+
+    fn merge(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+    }
+}
+
+impl Tally {
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.refusals.is_empty() && self.attempts.is_empty()
+    }
+
+    /// Adds what `other` counted.
+    pub fn merge(&mut self, other: &Tally) {
+        for (key, count) in &other.requests {
+            *self.requests.entry(*key).or_default() += count;
+        }
+        for (key, cell) in &other.cells {
+            let mine = self.cells.entry(*key).or_default();
+            mine.duration.merge(&cell.duration);
+            mine.usage.add(&cell.usage);
+        }
+        for (key, count) in &other.refusals {
+            *self.refusals.entry(*key).or_default() += count;
+        }
+        for (key, count) in &other.attempts {
+            *self.attempts.entry(*key).or_default() += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(requests: u64, prompt: u64) -> Tally {
+        let mut tally = Tally::default();
+        tally.requests.insert((LabelId(1), LabelId(1), 200), requests);
+        let cell = tally.cells.entry((LabelId(1), LabelId(1))).or_default();
+        cell.usage = Usage {
+            prompt,
+            total: prompt,
+            ..Usage::default()
+        };
+        cell.duration.observe(3_000_000);
+        tally
+    }
+
+    #[test]
+    fn merging_adds_every_count() {
+        let mut sum = tally(2, 10);
+        sum.merge(&tally(3, 5));
+        assert_eq!(sum.requests[&(LabelId(1), LabelId(1), 200)], 5);
+        let cell = &sum.cells[&(LabelId(1), LabelId(1))];
+        assert_eq!(cell.usage.prompt, 15);
+        assert_eq!(cell.duration.counts.iter().sum::<u64>(), 2);
+        assert_eq!(cell.duration.sum_ns, 6_000_000);
+    }
+
+    #[test]
+    fn a_duration_on_a_bound_falls_into_that_bucket() {
+        let mut histogram = Histogram::default();
+        histogram.observe(1_000_000);
+        histogram.observe(1_000_001);
+        histogram.observe(61_000_000_000);
+        assert_eq!(histogram.counts[1], 1);
+        assert_eq!(histogram.counts[2], 1);
+        assert_eq!(histogram.counts[DURATION_BUCKETS_S.len()], 1);
+    }
+}

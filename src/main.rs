@@ -1,0 +1,151 @@
+//! The command line: arguments become a configuration, the configuration a running gateway.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use luner::config::{self, Config, Listen, LogLevel};
+use luner::process::{self, LogForm, Overrides};
+use luner::shard::DriverChoice;
+
+// Measured against the system's allocator with bench/run.sh.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The configuration has mistakes (sysexits.h, EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
+
+/// A fast AI gateway: judges every LLM request before it costs money, accounts for it afterwards.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Option<Serve>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(Serve),
+    /// Name every problem of a configuration; exit 0 or 78.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run the gateway with a scripted provider behind it: no file, no network, no key.
+    Demo {
+        /// Where to listen.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: Listen,
+    },
+    /// Print the configuration's JSON Schema.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Listen here instead of at `server.listen`.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<Listen>,
+    /// Run so many shards instead of `server.workers`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    workers: Option<u32>,
+    /// The form of log lines.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log: LogForm,
+}
+
+fn main() -> ExitCode {
+    process::end_on_panic();
+    let arguments = Arguments::parse();
+    let result = match (arguments.command, arguments.serve) {
+        (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(&serve),
+        (Some(Command::Check { config }), _) => Ok(check(&config)),
+        (Some(Command::Demo { listen }), _) => demo(listen),
+        (Some(Command::Schema), _) => {
+            println!("{}", config::schema().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(Command::Completions { shell }), _) => {
+            clap_complete::generate(shell, &mut Arguments::command(), "luner", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, None) => {
+            // clap's code for wrong usage.
+            Arguments::command()
+                .error(
+                    clap::error::ErrorKind::MissingRequiredArgument,
+                    "--config FILE is needed",
+                )
+                .exit()
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("luner: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
+    let Some(config) = load(&serve.config) else {
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    };
+    let overrides = Overrides {
+        listen: serve.listen,
+        workers: serve.workers,
+        driver: driver()?,
+    };
+    let _log = process::start_log(serve.log, config.telemetry.log);
+    for warning in &config.warnings {
+        tracing::warn!(line = warning.line, key = warning.key, "{}", warning.message);
+    }
+    process::run(&config, &overrides, |_| {})?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(path: &Path) -> ExitCode {
+    let Some(config) = load(path) else {
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    for warning in &config.warnings {
+        eprintln!("{}:{warning} (warning)", path.display());
+    }
+    println!("{} is in order: {} providers", path.display(), config.providers.len());
+    ExitCode::SUCCESS
+}
+
+/// The configuration, or every problem of it on stderr.
+fn load(path: &Path) -> Option<Config> {
+    match config::load(path, &|name| std::env::var(name).ok()) {
+        Ok(config) => Some(config),
+        Err(problems) => {
+            eprintln!("{problems}");
+            None
+        }
+    }
+}
+
+fn demo(listen: Listen) -> anyhow::Result<ExitCode> {
+    let driver = driver()?;
+    let _log = process::start_log(LogForm::Text, LogLevel::Warn);
+    luner::demo::run(listen, driver)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `LUNER_IO`: auto, io_uring or epoll.
+fn driver() -> anyhow::Result<DriverChoice> {
+    let choice = std::env::var("LUNER_IO").unwrap_or_default();
+    choice.parse().map_err(anyhow::Error::msg).context("LUNER_IO")
+}

@@ -1,0 +1,39 @@
+//! Every name that the outside sees: metrics, headers, log fields. Shared by all threads; holds no state.
+
+/// Answer header: the trace that the request belongs to, 32 hex digits.
+pub const TRACE_ID: &str = "X-Luner-Trace-Id";
+/// Answer header: the provider that answered.
+pub const PROVIDER: &str = "X-Luner-Provider";
+/// Answer header: the effective model, percent-encoded where it is not visible ASCII.
+pub const MODEL: &str = "X-Luner-Model";
+/// Answer header: HIT, MISS or BYPASS.
+pub const CACHE: &str = "X-Luner-Cache";
+/// Answer header, kept from the caller when sane, else made.
+pub const REQUEST_ID: &str = "X-Request-Id";
+
+/// Caller's headers that name the user, in order of precedence.
+pub const USER_HEADERS: [&str; 2] = ["x-luner-user", "x-user-id"];
+/// Caller's headers that name the tenant, in order of precedence.
+pub const TENANT_HEADERS: [&str; 2] = ["x-luner-tenant", "x-tenant-id"];
+/// Caller's header that names the agent.
+pub const AGENT_HEADER: &str = "x-luner-agent";
+
+/// Counter `{provider, model, status}`.
+pub const REQUESTS_TOTAL: &str = "luner_requests_total";
+/// Histogram in seconds `{provider, model}`.
+pub const REQUEST_DURATION: &str = "luner_request_duration_seconds";
+/// Counter `{provider, model, type}`.
+pub const TOKENS_TOTAL: &str = "luner_tokens_used_total";
+/// Counter `{fault, code}`.
+pub const REFUSALS_TOTAL: &str = "luner_refusals_total";
+/// Counter `{provider, outcome}`.
+pub const ATTEMPTS_TOTAL: &str = "luner_upstream_attempts_total";
+/// Gauge: requests that are being answered.
+pub const IN_FLIGHT: &str = "luner_in_flight";
+/// Gauge, always 1, with the version as a label.
+pub const BUILD_INFO: &str = "luner_build_info";
+
+/// Label value for what the configuration does not name.
+pub const OTHER: &str = "other";
+/// Label value for a request that no provider was chosen for.
+pub const NO_PROVIDER: &str = "none";

@@ -1,0 +1,410 @@
+//! A strict, bounded walker over one JSON text (RFC 8259): no recursion, no tree, one pass, values borrowed.
+//! Made and dropped within one call on the thread that uses it. It never accepts what the RFC forbids (comments, NaN,
+//! trailing commas, a BOM, raw control characters), and neither what it only advises against (lone surrogates, the
+//! same key twice), because two readers of such a text may see two different requests.
+
+use std::ops::Range;
+
+mod fault;
+mod keys;
+pub(in crate::openai) mod scan;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(in crate::openai) use fault::excerpt;
+pub use fault::{Fault, FaultKind};
+use keys::Keys;
+pub use text::{Text, write_string};
+
+/// Steps through a text. The caller says what it expects next; everything between is checked on the way.
+///
+/// After the first `Err` the walker is of no further use.
+#[derive(Debug)]
+pub struct Walker<'b> {
+    body: &'b str,
+    at: usize,
+    depth_max: usize,
+    unique_keys: bool,
+    values_left: usize,
+    open: Vec<Frame>,
+    keys: Keys<'b>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    object: bool,
+    /// Nothing was read in it yet, so no comma is due.
+    fresh: bool,
+    keys_mark: usize,
+}
+
+/// A value that was walked over. Containers are checked, and then known by their bytes alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'b> {
+    Null,
+    Bool(bool),
+    Number(&'b str),
+    String(Text<'b>),
+    Array,
+    Object,
+}
+
+impl Value<'_> {
+    /// With its article, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array => "an array",
+            Value::Object => "an object",
+        }
+    }
+}
+
+impl<'b> Walker<'b> {
+    /// For a text from outside that will be judged: keys are unique in every object, at most `depth_max` containers
+    /// are open at once. Checks the encoding of the whole text, so that all else can rely on it.
+    pub fn strict(body: &'b [u8], depth_max: usize) -> Result<Self, Fault> {
+        Self::new(body, depth_max, true)
+    }
+
+    /// For a text that is only observed: a key may come twice.
+    pub fn lenient(body: &'b [u8]) -> Result<Self, Fault> {
+        Self::new(body, DEPTH_MAX_DEFAULT, false)
+    }
+
+    fn new(body: &'b [u8], depth_max: usize, unique_keys: bool) -> Result<Self, Fault> {
+        let body = match simdutf8::basic::from_utf8(body) {
+            Ok(body) => body,
+            // Only the slow way knows where.
+            Err(_) => std::str::from_utf8(body).map_err(|error| Fault::new(error.valid_up_to(), FaultKind::NotUtf8))?,
+        };
+        if body.starts_with('\u{feff}') {
+            return Err(Fault::new(0, FaultKind::ByteOrderMark));
+        }
+        let keys = Keys::default();
+        Ok(Walker {
+            body,
+            at: 0,
+            depth_max,
+            unique_keys,
+            values_left: VALUES_MAX,
+            open: Vec::new(),
+            keys,
+        })
+    }
+
+    /// The first byte of what comes next, after white space.
+    pub fn peek(&mut self) -> Option<u8> {
+        while let Some(byte) = self.byte() {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// The offset of what comes next, after white space.
+    pub fn next_at(&mut self) -> usize {
+        self.peek();
+        self.at
+    }
+
+    /// Enters the object that comes next; [`Walker::next_key`] goes on from there. The offset after its `{`.
+    pub fn open_object(&mut self) -> Result<usize, Fault> {
+        match self.peek() {
+            Some(b'{') => self.open(true),
+            _ => self.expected("'{'"),
+        }
+    }
+
+    /// Enters the array that comes next; [`Walker::next_item`] goes on from there. The offset after its `[`.
+    pub fn open_array(&mut self) -> Result<usize, Fault> {
+        match self.peek() {
+            Some(b'[') => self.open(false),
+            _ => self.expected("'['"),
+        }
+    }
+
+    /// The next key of the innermost open object, whose value comes next; `None` leaves the object.
+    pub fn next_key(&mut self) -> Result<Option<Text<'b>>, Fault> {
+        let Some(frame) = self.open.last_mut() else {
+            return self.expected("an open object");
+        };
+        let (fresh, mark) = (frame.fresh, frame.keys_mark);
+        frame.fresh = false;
+        match self.peek() {
+            Some(b'}') => {
+                self.at += 1;
+                self.open.pop();
+                self.keys.close(mark).map_err(duplicate)?;
+                return Ok(None);
+            }
+            Some(b',') if !fresh => self.at += 1,
+            _ if !fresh => return self.expected("',' or '}'"),
+            _ => {}
+        }
+        if self.peek() != Some(b'"') {
+            return self.expected(if fresh { "a key or '}'" } else { "a key" });
+        }
+        let key = self.string()?;
+        if self.unique_keys {
+            self.keys.note(mark, key.decode(), key.at).map_err(duplicate)?;
+        }
+        if self.peek() != Some(b':') {
+            return self.expected("':'");
+        }
+        self.at += 1;
+        Ok(Some(key))
+    }
+
+    /// Whether the innermost open array has another item, which comes next; `false` leaves the array.
+    pub fn next_item(&mut self) -> Result<bool, Fault> {
+        let Some(frame) = self.open.last_mut() else {
+            return self.expected("an open array");
+        };
+        let fresh = std::mem::replace(&mut frame.fresh, false);
+        match self.peek() {
+            Some(b']') => {
+                self.at += 1;
+                self.open.pop();
+                return Ok(false);
+            }
+            Some(b',') if !fresh => self.at += 1,
+            _ if !fresh => return self.expected("',' or ']'"),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Walks over the value that comes next. Its bytes, and what it is.
+    pub fn value(&mut self) -> Result<(Range<usize>, Value<'b>), Fault> {
+        self.value_with(|_, _| {})
+    }
+
+    /// As [`Walker::value`]; tells `visit` of every string in the value that is not a key, with the key that came
+    /// last before it, if any.
+    pub fn value_with(
+        &mut self,
+        mut visit: impl FnMut(Option<Text<'b>>, Text<'b>),
+    ) -> Result<(Range<usize>, Value<'b>), Fault> {
+        let from = self.next_at();
+        let floor = self.open.len();
+        let mut key = None;
+        let value = match self.peek() {
+            Some(b'{') => Value::Object,
+            Some(b'[') => Value::Array,
+            _ => self.scalar()?,
+        };
+        match value {
+            Value::Object => self.open(true)?,
+            Value::Array => self.open(false)?,
+            Value::String(text) => {
+                visit(None, text);
+                return Ok((from..self.at, value));
+            }
+            _ => return Ok((from..self.at, value)),
+        };
+        while let Some(frame) = self.open.get(floor..).and_then(|inner| inner.last()) {
+            let more = if frame.object {
+                let next = self.next_key()?;
+                key = next.or(key);
+                next.is_some()
+            } else {
+                self.next_item()?
+            };
+            if more {
+                match self.peek() {
+                    Some(b'{') => drop(self.open(true)?),
+                    Some(b'[') => drop(self.open(false)?),
+                    Some(b'"') => visit(key, self.text()?),
+                    _ => drop(self.scalar()?),
+                }
+            }
+        }
+        Ok((from..self.at, value))
+    }
+
+    /// There is only white space in this range.
+    pub fn is_blank(&self, range: Range<usize>) -> bool {
+        self.body
+            .get(range)
+            .is_some_and(|text| text.bytes().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')))
+    }
+
+    /// Nothing but white space may be left.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            None if self.open.is_empty() => Ok(()),
+            _ => self.expected("the end of the text"),
+        }
+    }
+
+    fn open(&mut self, object: bool) -> Result<usize, Fault> {
+        self.count_value()?;
+        if self.open.len() >= self.depth_max {
+            return self.fault(FaultKind::TooDeep);
+        }
+        self.open.push(Frame {
+            object,
+            fresh: true,
+            keys_mark: self.keys.mark(),
+        });
+        self.at += 1;
+        Ok(self.at)
+    }
+
+    fn scalar(&mut self) -> Result<Value<'b>, Fault> {
+        let (word, value) = match self.peek() {
+            Some(b'"') => return self.text().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => return self.number().map(Value::Number),
+            Some(b't') => ("true", Value::Bool(true)),
+            Some(b'f') => ("false", Value::Bool(false)),
+            Some(b'n') => ("null", Value::Null),
+            _ => return self.expected("a value"),
+        };
+        self.count_value()?;
+        if !self.rest().starts_with(word.as_bytes()) {
+            return self.expected("a value");
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn text(&mut self) -> Result<Text<'b>, Fault> {
+        self.count_value()?;
+        self.string()
+    }
+
+    /// A string, at whose opening quote the walker stands.
+    #[inline]
+    fn string(&mut self) -> Result<Text<'b>, Fault> {
+        let at = self.at;
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.at = scan::find::<scan::InString>(self.body.as_bytes(), self.at);
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return self.fault(FaultKind::ControlCharacter),
+                None => return self.expected("'\"' at the end of a string"),
+            }
+        }
+        let raw = self.body.get(at + 1..self.at).unwrap_or_default();
+        self.at += 1;
+        Ok(Text { raw, escaped, at })
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        let bytes = self.body.as_bytes();
+        match bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => match text::hex_at(bytes, self.at + 2) {
+                Some(0xd800..0xdc00) => match (bytes.get(self.at + 6..self.at + 8), text::hex_at(bytes, self.at + 8)) {
+                    (Some(b"\\u"), Some(0xdc00..0xe000)) => {
+                        self.at += 12;
+                        Ok(())
+                    }
+                    _ => self.fault(FaultKind::LoneSurrogate),
+                },
+                Some(0xdc00..0xe000) => self.fault(FaultKind::LoneSurrogate),
+                Some(_) => {
+                    self.at += 6;
+                    Ok(())
+                }
+                None => self.fault(FaultKind::BadEscape),
+            },
+            _ => self.fault(FaultKind::BadEscape),
+        }
+    }
+
+    /// RFC 8259 §6. What may follow a number is the caller's to check, as for any value.
+    fn number(&mut self) -> Result<&'b str, Fault> {
+        self.count_value()?;
+        let at = self.at;
+        self.skip_if(|byte| byte == b'-');
+        let leading_zero = self.byte() == Some(b'0');
+        if self.digits()? > 1 && leading_zero {
+            return self.fault(FaultKind::BadNumber);
+        }
+        if self.skip_if(|byte| byte == b'.') {
+            self.digits()?;
+        }
+        if self.skip_if(|byte| byte | 0x20 == b'e') {
+            self.skip_if(|byte| byte == b'+' || byte == b'-');
+            self.digits()?;
+        }
+        if self.at - at > NUMBER_BYTES_MAX {
+            self.at = at;
+            return self.fault(FaultKind::LongNumber);
+        }
+        Ok(self.body.get(at..self.at).unwrap_or_default())
+    }
+
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let rest = self.rest();
+        let count = rest
+            .iter()
+            .position(|byte| !byte.is_ascii_digit())
+            .unwrap_or(rest.len());
+        self.at += count;
+        if count == 0 {
+            self.fault(FaultKind::BadNumber)
+        } else {
+            Ok(count)
+        }
+    }
+
+    fn skip_if(&mut self, holds: impl Fn(u8) -> bool) -> bool {
+        let skips = self.byte().is_some_and(holds);
+        self.at += usize::from(skips);
+        skips
+    }
+
+    fn count_value(&mut self) -> Result<(), Fault> {
+        match self.values_left.checked_sub(1) {
+            Some(left) => self.values_left = left,
+            None => return self.fault(FaultKind::TooManyValues),
+        }
+        Ok(())
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.body.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'b [u8] {
+        self.body.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    fn expected<T>(&self, what: &'static str) -> Result<T, Fault> {
+        self.fault(FaultKind::Expected(what))
+    }
+
+    fn fault<T>(&self, kind: FaultKind) -> Result<T, Fault> {
+        Err(Fault::new(self.at, kind))
+    }
+}
+
+fn duplicate((name, at): (std::borrow::Cow<'_, str>, usize)) -> Fault {
+    Fault::new(at, FaultKind::DuplicateKey(excerpt(&name).into()))
+}
+
+/// The depth where the configuration says nothing (CONTRACT: `limits.json_depth`), and for answers.
+pub const DEPTH_MAX_DEFAULT: usize = 128;
+/// Values in one text, containers included. OpenAI takes at most 300,000 token ids in an embeddings request, the
+/// densest one there is; the bound is what keeps 10 MiB of `[[],[],…` from holding a shard up.
+pub const VALUES_MAX: usize = 1 << 19;
+/// The smallest double, written out, takes 1,077 bytes; a longer number means nothing to anyone.
+pub const NUMBER_BYTES_MAX: usize = 1_100;

@@ -1,0 +1,108 @@
+//! Changes to a request's body that leave all its other bytes alone, so that the provider reads what was judged.
+//! Owned by the request; at most two changes, each made from [`Facts`] of that same body.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::facts::{Facts, StreamOptions};
+use super::json::write_string;
+
+/// What to put where. Making a change again replaces it.
+#[derive(Clone, Debug, Default)]
+pub struct Splices {
+    model: Option<Splice>,
+    usage: Option<Splice>,
+}
+
+#[derive(Clone, Debug)]
+struct Splice {
+    /// Empty where bytes are only added.
+    range: Range<usize>,
+    bytes: Cow<'static, [u8]>,
+}
+
+impl Splices {
+    pub fn is_empty(&self) -> bool {
+        self.model.is_none() && self.usage.is_none()
+    }
+
+    /// The body's length after the changes, for `Content-Length`.
+    pub fn len_after(&self, body_len: usize) -> usize {
+        self.in_order().fold(body_len, |len, splice| {
+            (len + splice.bytes.len()).saturating_sub(splice.range.len())
+        })
+    }
+
+    /// Appends the changed body.
+    pub fn write(&self, body: &[u8], out: &mut Vec<u8>) {
+        out.reserve(self.len_after(body.len()));
+        for piece in self.pieces(body) {
+            out.extend_from_slice(piece);
+        }
+    }
+
+    /// The changed body in at most five pieces, for a vectored write.
+    pub fn pieces<'a>(&'a self, body: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut from = 0;
+        let changed = self.in_order().flat_map(move |splice| {
+            let kept = body.get(from..splice.range.start).unwrap_or_default();
+            from = splice.range.end;
+            [kept, &splice.bytes]
+        });
+        let last = self.in_order().last().map_or(0, |splice| splice.range.end);
+        changed.chain([body.get(last..).unwrap_or_default()])
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &Splice> {
+        let start = |splice: &Option<Splice>| splice.as_ref().map(|splice| splice.range.start);
+        let (first, second) = if start(&self.model) < start(&self.usage) {
+            (&self.model, &self.usage)
+        } else {
+            (&self.usage, &self.model)
+        };
+        first.iter().chain(second)
+    }
+}
+
+/// Sets `stream_options.include_usage` to true, whatever stood there. Does nothing where it is true already, and for
+/// endpoints that know no such option.
+pub fn include_usage(facts: &Facts<'_>, splices: &mut Splices) {
+    if facts.include_usage == Some(true) || !facts.endpoint.usage_on_request() {
+        return;
+    }
+    let (range, bytes): (Range<usize>, &'static [u8]) = match &facts.stream_options {
+        // A member follows: the model.
+        StreamOptions::Absent => (
+            facts.members_at..facts.members_at,
+            br#""stream_options":{"include_usage":true},"#.as_slice(),
+        ),
+        StreamOptions::Null(range) => (range.clone(), br#"{"include_usage":true}"#),
+        StreamOptions::Object {
+            include_usage: Some(range),
+            ..
+        } => (range.clone(), b"true"),
+        StreamOptions::Object {
+            members_at,
+            empty: true,
+            ..
+        } => (*members_at..*members_at, br#""include_usage":true"#),
+        StreamOptions::Object { members_at, .. } => (*members_at..*members_at, br#""include_usage":true,"#),
+    };
+    splices.usage = Some(Splice {
+        range,
+        bytes: Cow::Borrowed(bytes),
+    });
+}
+
+/// Names another model.
+pub fn replace_model(facts: &Facts<'_>, model: &str, splices: &mut Splices) {
+    let mut bytes = Vec::new();
+    write_string(model, &mut bytes);
+    splices.model = Some(Splice {
+        range: facts.model_at.clone(),
+        bytes: Cow::Owned(bytes),
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::openai::facts::{Endpoint, FactLimits, read};
+
+/// The body after the changes, which must have the announced length.
+fn changed(body: &str, endpoint: Endpoint, usage: bool, model: Option<&str>) -> String {
+    let facts = read(body.as_bytes(), endpoint, &FactLimits::default()).expect("a good body");
+    let mut splices = Splices::default();
+    assert!(splices.is_empty());
+    if let Some(model) = model {
+        replace_model(&facts, model, &mut splices);
+    }
+    if usage {
+        include_usage(&facts, &mut splices);
+    }
+    let mut out = b"kept".to_vec();
+    splices.write(body.as_bytes(), &mut out);
+    assert_eq!(out.len() - 4, splices.len_after(body.len()));
+    String::from_utf8(out.split_off(4)).expect("UTF-8")
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+const BODIES: [&str; 12] = [
+    r#"{"model":"m"}"#,
+    "{ \"model\" : \"m\" , \"messages\" : [] }\n",
+    r#"{"stream_options":null,"model":"m"}"#,
+    r#"{"model":"m","stream_options":null}"#,
+    r#"{"model":"m","stream_options":{}}"#,
+    r#"{"stream_options":{ },"model":"m"}"#,
+    r#"{"stream_options":{"include_obfuscation":false},"model":"m"}"#,
+    r#"{"model":"m","stream_options":{"include_usage":false}}"#,
+    r#"{"model":"m","stream_options":{"a":{"include_usage":1},"include_usage": null ,"b":2}}"#,
+    r#"{"stream_options":{"include_usage":true},"model":"m","x":"stream_options"}"#,
+    r#"{"model":"mod\u00e9\"l","stream_\u006fptions":{"include_us\u0061ge":false}}"#,
+    "\n\t{\"a\":{\"model\":\"inner\",\"stream_options\":7},\"model\":\"m\"}",
+];
+
+#[test]
+fn usage_is_asked_for_whatever_was_there_and_nothing_else_changes() {
+    for body in BODIES {
+        let mut expected = parsed(body);
+        if expected["stream_options"].is_null() {
+            expected["stream_options"] = json!({});
+        }
+        expected["stream_options"]["include_usage"] = json!(true);
+        let out = changed(body, Endpoint::ChatCompletions, true, None);
+        assert_eq!(parsed(&out), expected, "{body}");
+        let again = read(out.as_bytes(), Endpoint::ChatCompletions, &FactLimits::default()).expect("still good");
+        assert_eq!(again.include_usage, Some(true));
+    }
+}
+
+#[test]
+fn another_model_takes_the_place_of_the_first() {
+    for body in BODIES {
+        for model in ["gpt-4o-mini", "", "a\"b\\c\r\n\u{0}\u{7f}é😀"] {
+            for usage in [false, true] {
+                let mut expected = parsed(&changed(body, Endpoint::Completions, usage, None));
+                expected["model"] = json!(model);
+                assert_eq!(
+                    parsed(&changed(body, Endpoint::Completions, usage, Some(model))),
+                    expected,
+                    "{body}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_change_leaves_every_byte() {
+    for body in BODIES {
+        assert_eq!(changed(body, Endpoint::ChatCompletions, false, None), body);
+    }
+    let asked = r#"{"model":"m","stream_options":{"include_usage":true}}"#;
+    assert_eq!(changed(asked, Endpoint::ChatCompletions, true, None), asked);
+}
+
+#[test]
+fn endpoints_without_the_option_are_left_alone() {
+    for endpoint in [Endpoint::Responses, Endpoint::Embeddings] {
+        assert_eq!(changed(BODIES[0], endpoint, true, None), BODIES[0]);
+    }
+}
+
+#[test]
+fn the_last_model_counts() {
+    let body = BODIES[1].as_bytes();
+    let facts = read(body, Endpoint::ChatCompletions, &FactLimits::default()).expect("a good body");
+    let mut splices = Splices::default();
+    replace_model(&facts, "first", &mut splices);
+    replace_model(&facts, "second", &mut splices);
+    assert_eq!(splices.pieces(body).count(), 3);
+    let mut out = Vec::new();
+    splices.write(body, &mut out);
+    assert_eq!(parsed(&String::from_utf8(out).expect("UTF-8"))["model"], "second");
+}
+
+#[test]
+fn another_body_than_the_one_read_never_panics() {
+    let facts = read(BODIES[10].as_bytes(), Endpoint::ChatCompletions, &FactLimits::default()).expect("a good body");
+    let mut splices = Splices::default();
+    replace_model(&facts, "m", &mut splices);
+    include_usage(&facts, &mut splices);
+    for body in ["", "{}", "{\"model\":1}"] {
+        splices.write(body.as_bytes(), &mut Vec::new());
+    }
+}

@@ -1,0 +1,446 @@
+//! One caller's connection: requests come in one at a time, each is read whole, decided and answered. One task of one shard
+//! owns it; it never reads the next request while one is being answered, so that answers keep their order.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::account::{InFlight, Record};
+use super::flow::{self, Decision};
+use super::refusal::Refusal;
+use super::respond::{self, Frame, Token};
+use super::{Shard, upstream};
+use crate::http::body::BodyDecoder;
+use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
+use crate::http::wire::{Cut, Wire};
+use crate::link::{ApiCall, Event};
+use crate::plan::Plan;
+
+/// A connection may wait so long for its next request. nginx's default.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Room for one read: a typical request with its head fits.
+const READ_BYTES: usize = 4 * 1024;
+/// Room for one read of a long body.
+const READ_BODY_BYTES: usize = 64 * 1024;
+/// A connection between requests keeps no more than this. Arbitrary.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// After a refusal that left bytes unread, so much more is read and thrown away, so that the refusal is not lost to a
+/// reset (RFC 9112 section 9.6).
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// And for so long.
+const LINGER: Duration = Duration::from_secs(1);
+/// The coordinator answers management requests within this time or the caller is told that it did not.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is to happen with the connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It serves another one.
+    Next,
+    /// It ends; everything that was sent to us has been read.
+    Close,
+    /// It ends, with bytes of the caller's perhaps unread.
+    Linger,
+}
+
+/// One connection and its buffers, which outlive a request so that the next one needs no allocation.
+pub(super) struct Conn {
+    pub(super) shard: Rc<Shard>,
+    pub(super) wire: Wire,
+    /// The answer while it is being put together.
+    pub(super) out: Vec<u8>,
+    /// A decoded body: the caller's if it came in chunks, then the provider's.
+    pub(super) body: Vec<u8>,
+    /// The request to the provider.
+    pub(super) spare: Vec<u8>,
+    input: Vec<u8>,
+    peer: SocketAddr,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
+    shard.connections.set(shard.connections.get() + 1);
+    let (out, body, spare, input) = Default::default();
+    let mut conn = Conn {
+        shard: shard.clone(),
+        wire,
+        out,
+        body,
+        spare,
+        input,
+        peer,
+    };
+    let mut turn = Turn::Next;
+    while turn == Turn::Next {
+        turn = conn.turn().await;
+    }
+    if turn == Turn::Linger {
+        conn.linger().await;
+    }
+    drop(conn);
+    shard.connections.set(shard.connections.get() - 1);
+}
+
+/// A request on its way in.
+struct Arrival {
+    scan: HeadScan,
+    /// Bytes of input that must be there before it is worth looking again.
+    wanted: usize,
+    chunks: Option<Chunks>,
+    continued: bool,
+}
+
+struct Chunks {
+    decoder: BodyDecoder,
+    /// Where in the input the next undecoded byte stands.
+    at: usize,
+}
+
+/// A whole request of `used` bytes, and what is to be done with it.
+struct Decided {
+    decision: Decision,
+    frame: Frame,
+    used: usize,
+    method: Method,
+}
+
+/// What a look at the input yields.
+#[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
+enum Look {
+    /// More bytes are needed.
+    More,
+    /// The caller waits for a word before it sends its body.
+    Continue,
+    /// A whole request.
+    Decided(Decided),
+}
+
+impl Conn {
+    /// One request and its answer.
+    async fn turn(&mut self) -> Turn {
+        if self.input.is_empty() {
+            if self.shard.draining.get() {
+                return Turn::Close;
+            }
+            let until = self.shard.watch.deadline(KEEP_ALIVE);
+            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until).await, Ok(n) if n > 0) {
+                return Turn::Close;
+            }
+        }
+        let shard = self.shard.clone();
+        let _in_flight = InFlight::new(&shard);
+        let plan = shard.plan();
+        let mut record = Record::new(shard.now(), None);
+        match self.arrive(&plan, &mut record).await {
+            Ok(decided) => {
+                self.consume(decided.used);
+                self.carry_out(decided, record, &plan).await
+            }
+            Err(Some(refusal)) => self.refuse_unframed(refusal, record, &plan).await,
+            Err(None) => Turn::Close,
+        }
+    }
+
+    /// Reads until a whole request is there and decided. `Err(None)` means that the caller left.
+    async fn arrive(&mut self, plan: &Plan, record: &mut Record) -> Result<Decided, Option<Refusal>> {
+        let until = self.shard.watch.deadline(plan.read_timeout);
+        let mut arrival = Arrival {
+            scan: HeadScan::default(),
+            wanted: 0,
+            chunks: None,
+            continued: false,
+        };
+        loop {
+            match self.look(&mut arrival, plan, record)? {
+                Look::Decided(decided) => return Ok(decided),
+                Look::Continue => {
+                    arrival.continued = true;
+                    self.out.clear();
+                    self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.flush(plan.write_timeout).await.map_err(|()| None)?;
+                }
+                Look::More => {
+                    // Doubling, so that a long body costs few reads and its announcement alone costs nothing.
+                    let missing = arrival.wanted.saturating_sub(self.input.len());
+                    let room = missing.clamp(READ_BYTES, self.input.len().max(READ_BODY_BYTES));
+                    match self.wire.read(&mut self.input, room, until).await {
+                        Ok(n) if n > 0 => {}
+                        _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),
+                        _ => return Err(None),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at what has arrived. Pure but for the buffers.
+    fn look(&mut self, arrival: &mut Arrival, plan: &Plan, record: &mut Record) -> Result<Look, Refusal> {
+        if self.input.len() < arrival.wanted {
+            return Ok(Look::More);
+        }
+        let Some(head_len) = arrival
+            .scan
+            .advance(&self.input, &plan.head_limits)
+            .map_err(Refusal::Head)?
+        else {
+            return Ok(Look::More);
+        };
+        let (head_bytes, rest) = self.input.split_at(head_len);
+        let head = head::request(head_bytes, &plan.head_limits).map_err(Refusal::Head)?;
+        let waits = expectation(&head)? && !arrival.continued;
+        let (body, used) = match head.framing {
+            Framing::Length(n) if n > plan.body_bytes_max => return Err(too_large(plan)),
+            Framing::Length(n) => {
+                let n = usize::try_from(n).map_err(|_| too_large(plan))?;
+                let Some(body) = rest.get(..n) else {
+                    arrival.wanted = head_len + n;
+                    return Ok(if waits && rest.is_empty() {
+                        Look::Continue
+                    } else {
+                        Look::More
+                    });
+                };
+                (body, head_len + n)
+            }
+            Framing::Chunked => {
+                let chunks = arrival.chunks.get_or_insert_with(|| {
+                    self.body.clear();
+                    Chunks {
+                        decoder: BodyDecoder::new(Framing::Chunked),
+                        at: head_len,
+                    }
+                });
+                let fresh = self.input.get(chunks.at..).unwrap_or_default();
+                chunks.at += chunks.decoder.feed(fresh, &mut self.body).map_err(Refusal::Body)?;
+                if self.body.len() as u64 > plan.body_bytes_max {
+                    return Err(too_large(plan));
+                }
+                if !chunks.decoder.is_done() {
+                    return Ok(if waits && rest.is_empty() {
+                        Look::Continue
+                    } else {
+                        Look::More
+                    });
+                }
+                (self.body.as_slice(), chunks.at)
+            }
+            Framing::Empty | Framing::UntilClose => (&[][..], head_len),
+        };
+        let frame = self.shard.frame(&head);
+        record.request_id = frame.request_id;
+        self.out.clear();
+        let date = self.shard.date.borrow();
+        let buffers = (&mut self.out, &mut self.spare);
+        let decision = flow::decide(plan, &head, body, &frame, &date, record, buffers);
+        Ok(Look::Decided(Decided {
+            decision,
+            frame,
+            used,
+            method: head.method,
+        }))
+    }
+
+    async fn carry_out(&mut self, decided: Decided, record: Record, plan: &Plan) -> Turn {
+        let Decided {
+            decision,
+            frame,
+            method,
+            ..
+        } = decided;
+        match decision {
+            Decision::Forward(forward) => upstream::forward(self, *forward, frame, record, plan).await,
+            Decision::Answered { status } => {
+                record.settle(&self.shard, status, None);
+                self.send(&frame, plan.write_timeout).await
+            }
+            Decision::Refuse(refusal) => self.refuse(&refusal, &frame, record, plan).await,
+            Decision::Api { path, query } => self.ask_coordinator(method, path, query, frame, plan).await,
+        }
+    }
+
+    /// Says no to a well-framed request: the connection goes on.
+    pub(super) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record, plan: &Plan) -> Turn {
+        self.out.clear();
+        respond::refusal(refusal, frame, &self.shard.date.borrow(), &mut self.out);
+        record.settle(&self.shard, refusal.row().status, Some(refusal));
+        self.send(frame, plan.write_timeout).await
+    }
+
+    /// Says no to what has no certain end: the connection closes.
+    async fn refuse_unframed(&mut self, refusal: Refusal, record: Record, plan: &Plan) -> Turn {
+        let request_id = record.request_id.or_else(|| Some(Token::made(self.shard.random())));
+        let frame = Frame {
+            request_id,
+            ..Frame::closing()
+        };
+        match self.refuse(&refusal, &frame, record, plan).await {
+            Turn::Close => Turn::Close,
+            Turn::Next | Turn::Linger => Turn::Linger,
+        }
+    }
+
+    /// A request to the management side: the coordinator answers, this task alone waits.
+    async fn ask_coordinator(
+        &mut self,
+        method: Method,
+        path: String,
+        query: Option<String>,
+        frame: Frame,
+        plan: &Plan,
+    ) -> Turn {
+        let (reply, answer) = flume::bounded(1);
+        let call = ApiCall {
+            method,
+            path,
+            query,
+            peer: Some(self.peer),
+            reply,
+        };
+        let sent = self.shard.events.try_send(Event::Call(call)).is_ok();
+        let answer = match sent {
+            true => monoio::time::timeout(API_TIMEOUT, answer.recv_async())
+                .await
+                .ok()
+                .and_then(Result::ok),
+            false => None,
+        };
+        self.out.clear();
+        match answer {
+            Some(answer) => {
+                let date = self.shard.date.borrow();
+                respond::answer(
+                    answer.status,
+                    answer.content_type,
+                    &answer.body,
+                    &frame,
+                    &date,
+                    &mut self.out,
+                );
+            }
+            None => respond::refusal(&Refusal::Unanswered, &frame, &self.shard.date.borrow(), &mut self.out),
+        }
+        self.send(&frame, plan.write_timeout).await
+    }
+
+    /// Writes the whole answer out and says how the connection goes on.
+    pub(super) async fn send(&mut self, frame: &Frame, stall: Duration) -> Turn {
+        match self.flush(stall).await {
+            Ok(()) if frame.keep_alive => Turn::Next,
+            Ok(()) => Turn::Linger,
+            Err(()) => Turn::Close,
+        }
+    }
+
+    /// Writes `out` out and empties it. An error means that the caller is gone or takes nothing any more.
+    pub(super) async fn flush(&mut self, stall: Duration) -> Result<(), ()> {
+        self.flush_from(0, stall).await
+    }
+
+    /// The same from byte `from` on.
+    pub(super) async fn flush_from(&mut self, from: usize, stall: Duration) -> Result<(), ()> {
+        let (result, out) = self.wire.write(std::mem::take(&mut self.out), from, stall).await;
+        self.out = out;
+        self.out.clear();
+        result.map_err(|_| ())
+    }
+
+    fn consume(&mut self, used: usize) {
+        if used >= self.input.len() {
+            self.input.clear();
+            for buffer in [&mut self.input, &mut self.out, &mut self.body] {
+                if buffer.capacity() > KEPT_BYTES_MAX && buffer.is_empty() {
+                    *buffer = Vec::new();
+                }
+            }
+        } else {
+            self.input.drain(..used);
+        }
+    }
+
+    /// Ends our half and throws away what still comes, within bounds.
+    async fn linger(&mut self) {
+        if self.wire.finish().await.is_err() {
+            return;
+        }
+        let until = self.shard.watch.deadline(LINGER);
+        let mut left = LINGER_BYTES_MAX;
+        loop {
+            self.input.clear();
+            match self.wire.read(&mut self.input, READ_BYTES, until).await {
+                Ok(n) if n > 0 && n <= left => left -= n,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Whether the caller waits for `100 Continue`.
+fn expectation(head: &RequestHead<'_>) -> Result<bool, Refusal> {
+    match head.expect {
+        Expect::None => Ok(false),
+        Expect::Continue => Ok(true),
+        Expect::Other => Err(Refusal::Expectation),
+    }
+}
+
+fn too_large(plan: &Plan) -> Refusal {
+    Refusal::BodyTooLarge {
+        max: plan.body_bytes_max,
+    }
+}
+
+impl Shard {
+    /// What the head says about the form of the answer, with the request's ids.
+    fn frame(&self, head: &RequestHead<'_>) -> Frame {
+        let request_id = head
+            .first(Known::XRequestId)
+            .and_then(Token::sane)
+            .unwrap_or_else(|| Token::made(self.random()));
+        let trace_id = head.first(Known::Traceparent).and_then(trace_id);
+        Frame {
+            keep_alive: head.keep_alive && !self.draining.get(),
+            version: head.version,
+            head_only: head.method == Method::Head,
+            request_id: Some(request_id),
+            trace_id: Some(trace_id.unwrap_or_else(|| respond::hex(self.random()))),
+        }
+    }
+}
+
+/// The trace id of a `traceparent` header (W3C Trace Context, version 00: `00-<32 hex>-<16 hex>-<2 hex>`).
+fn trace_id(traceparent: &[u8]) -> Option<[u8; 32]> {
+    let text = std::str::from_utf8(traceparent).ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let known = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    let sane = known && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
+    trace.as_bytes().try_into().ok().filter(|_| sane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_id;
+
+    #[test]
+    fn a_valid_traceparent_names_its_trace() {
+        let id = trace_id(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        assert_eq!(&id, b"4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+
+    #[test]
+    fn a_traceparent_that_is_not_valid_is_ignored() {
+        for text in [
+            "",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        ] {
+            assert!(trace_id(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+}

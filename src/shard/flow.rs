@@ -1,0 +1,116 @@
+//! The path of a request, on one screen. Judging is synchronous: from the bytes of a whole request to a decision, without
+//! an await, so that nothing borrowed crosses one and a simulator can run the same code.
+//!
+//! ```text
+//! head and body → identify → route → (policies → cache → rate limit) → upstream → account
+//! ```
+
+use super::account::Record;
+use super::identify::identify;
+use super::refusal::Refusal;
+use super::respond::{self, Date, Frame};
+use super::route::route;
+use super::upstream::Forward;
+use crate::http::head::{Method, RequestHead};
+use crate::openai::facts::Endpoint;
+use crate::plan::Plan;
+
+/// What is to be done with a request.
+pub(super) enum Decision {
+    /// Send it to a provider.
+    Forward(Box<Forward>),
+    /// Hand it to the coordinator.
+    Api { path: String, query: Option<String> },
+    /// A whole answer was appended.
+    Answered { status: u16 },
+    /// Say no.
+    Refuse(Refusal),
+}
+
+/// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
+/// the request to the provider.
+pub(super) fn decide(
+    plan: &Plan,
+    head: &RequestHead<'_>,
+    body: &[u8],
+    frame: &Frame,
+    date: &Date,
+    record: &mut Record,
+    (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
+) -> Decision {
+    let decided = match Target::of(head) {
+        Target::Model(endpoint) => govern(plan, head, endpoint, body, record, spare).map(Decision::Forward),
+        Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
+        Target::OneModel(id) => match plan.model(id) {
+            Some(model) => Ok(answer(model, frame, date, out)),
+            None => Err(Refusal::ModelNotFound { model: id.into() }),
+        },
+        Target::Api => Ok(Decision::Api {
+            path: head.path().into(),
+            query: head.query().map(Into::into),
+        }),
+        Target::WrongMethod => Err(Refusal::Method),
+        Target::Nothing => Err(Refusal::NotFound),
+    };
+    decided.unwrap_or_else(Decision::Refuse)
+}
+
+/// A request for a model: read, routed, ready to send.
+fn govern(
+    plan: &Plan,
+    head: &RequestHead<'_>,
+    endpoint: Endpoint,
+    body: &[u8],
+    record: &mut Record,
+    spare: &mut Vec<u8>,
+) -> Result<Box<Forward>, Refusal> {
+    let known = identify(head, endpoint, body, &plan.fact_limits)?;
+    record.identified(&known);
+    let routed = route(known, plan)?;
+    record.routed(&routed);
+    Ok(Box::new(Forward::new(routed, head, std::mem::take(spare))))
+}
+
+fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision {
+    respond::answer(200, respond::JSON, body, frame, date, out);
+    Decision::Answered { status: 200 }
+}
+
+/// What a path and a method mean. Paths are compared as they came, byte for byte: nothing is decoded or normalised, so
+/// that no two readings of one path exist.
+enum Target<'b> {
+    Model(Endpoint),
+    ModelList,
+    OneModel(&'b str),
+    Api,
+    WrongMethod,
+    Nothing,
+}
+
+impl<'b> Target<'b> {
+    fn of(head: &RequestHead<'b>) -> Target<'b> {
+        let path: &'b str = head.path();
+        let reads = matches!(head.method, Method::Get | Method::Head);
+        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path) {
+            return if head.method == Method::Post {
+                Target::Model(endpoint)
+            } else {
+                Target::WrongMethod
+            };
+        }
+        if path == "/v1/models" {
+            return if reads { Target::ModelList } else { Target::WrongMethod };
+        }
+        if let Some(id) = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
+            return if reads {
+                Target::OneModel(id)
+            } else {
+                Target::WrongMethod
+            };
+        }
+        if path == "/metrics" || path.starts_with("/api/") {
+            return Target::Api;
+        }
+        Target::Nothing
+    }
+}

@@ -1,0 +1,106 @@
+//! Who asks, and for what: headers and body of a proxied request, read once. Pure; what it yields borrows the connection's
+//! buffer. It judges nothing.
+
+use super::refusal::Refusal;
+use crate::http::head::{Known as KnownHeader, RequestHead};
+use crate::openai::facts::{self, Endpoint, FactLimits, Facts};
+
+/// Longest identity, in bytes. CONTRACT.
+const IDENTITY_BYTES_MAX: usize = 256;
+
+/// Evidence that a request was read: only [`identify`] makes one.
+pub(super) struct Known<'b> {
+    /// `X-Luner-User` or `X-User-ID`; empty if absent.
+    pub(super) user: &'b str,
+    /// `X-Luner-Tenant` or `X-Tenant-ID`; empty if absent.
+    pub(super) tenant: &'b str,
+    /// `X-Luner-Agent`; empty if absent.
+    pub(super) agent: &'b str,
+    /// What is asked for.
+    pub(super) endpoint: Endpoint,
+    /// What the body says.
+    pub(super) facts: Facts<'b>,
+    /// The body as it came.
+    pub(super) body: &'b [u8],
+    _evidence: (),
+}
+
+/// Reads a request for a model.
+pub(super) fn identify<'b>(
+    head: &RequestHead<'b>,
+    endpoint: Endpoint,
+    body: &'b [u8],
+    limits: &FactLimits,
+) -> Result<Known<'b>, Refusal> {
+    if !content_type_is_json(head) {
+        return Err(Refusal::MediaType { header: "content-type" });
+    }
+    if head
+        .first(KnownHeader::ContentEncoding)
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Refusal::MediaType {
+            header: "content-encoding",
+        });
+    }
+    let user = identity(
+        head,
+        [
+            (KnownHeader::LunerUser, "x-luner-user"),
+            (KnownHeader::UserId, "x-user-id"),
+        ],
+    )?;
+    let tenant = identity(
+        head,
+        [
+            (KnownHeader::LunerTenant, "x-luner-tenant"),
+            (KnownHeader::TenantId, "x-tenant-id"),
+        ],
+    )?;
+    let agent = identity(head, [(KnownHeader::LunerAgent, "x-luner-agent")])?;
+    let facts = facts::read(body, endpoint, limits).map_err(Refusal::Facts)?;
+    Ok(Known {
+        user,
+        tenant,
+        agent,
+        endpoint,
+        facts,
+        body,
+        _evidence: (),
+    })
+}
+
+/// The first header named wins; one that is there must be sane even if it is empty.
+fn identity<'b, const N: usize>(
+    head: &RequestHead<'b>,
+    headers: [(KnownHeader, &'static str); N],
+) -> Result<&'b str, Refusal> {
+    for (known, name) in headers {
+        if let Some(value) = head.first(known) {
+            let sane = value.len() <= IDENTITY_BYTES_MAX && value.iter().all(|byte| (0x20..0x7f).contains(byte));
+            let text = std::str::from_utf8(value).ok().filter(|_| sane);
+            return text.map(str::trim).ok_or(Refusal::Identity { header: name });
+        }
+    }
+    Ok("")
+}
+
+/// JSON in UTF-8, or nothing said: some clients leave the header out.
+fn content_type_is_json(head: &RequestHead<'_>) -> bool {
+    let Some(value) = head.first(KnownHeader::ContentType) else {
+        return true;
+    };
+    let Ok(value) = std::str::from_utf8(value) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let charset = value.trim().trim_matches('"');
+            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+        }
+        _ => true,
+    });
+    utf8 && media.eq_ignore_ascii_case("application/json")
+}

@@ -1,0 +1,170 @@
+//! The data plane. One shard a core: a thread that owns an event loop, a listener, its connections and their pools, and
+//! counts what it does. It reads the plan, tries to send reports and follows orders; it never locks, blocks, touches a
+//! file or waits for the coordinator on the proxy path.
+//!
+//! The modules stand in the order in which a request meets them.
+
+mod accept; // a listener of its own, connections within their number
+mod account; // what it took, into the tally
+mod conn; // one caller's connection: requests in, one at a time
+mod flow; // the path of a request on one screen
+mod identify; // who asks, and for what: Known
+mod orders; // what the coordinator wants, and the reports back
+pub mod refusal;
+mod respond; // heads of answers, whole answers
+mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
+mod route; // which provider answers: Routed
+mod upstream; // the provider: connections, attempts, answers, streams // every way to say no
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+
+use crate::clock::{Clock, Now};
+use crate::http::wire::{SWEEP_MS, Watch};
+use crate::link::{Event, Order, Tally};
+use crate::plan::Plan;
+
+pub use ring::{Choice as DriverChoice, cpus};
+
+/// What a shard is made of; moved to its thread.
+pub struct Parts {
+    /// Which shard, from 0.
+    pub id: usize,
+    /// The core to stay on.
+    pub cpu: Option<usize>,
+    /// Bound and listening, with SO_REUSEPORT.
+    pub listener: std::net::TcpListener,
+    /// Which drivers may be used.
+    pub driver: DriverChoice,
+    /// How many shards there are.
+    pub shards: usize,
+    /// What runs.
+    pub plan: Arc<ArcSwap<Plan>>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Up to the coordinator.
+    pub events: flume::Sender<Event>,
+    /// Down from it.
+    pub orders: flume::Receiver<Order>,
+}
+
+/// The shard's own look at the plan: a check of one atomic where nothing changed.
+type PlanCache = arc_swap::Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>;
+
+/// The state of one shard, shared by its tasks. Nothing in it crosses a thread but the plan and the channel.
+pub(crate) struct Shard {
+    id: usize,
+    clock: Clock,
+    plan: RefCell<PlanCache>,
+    events: flume::Sender<Event>,
+    watch: Rc<Watch>,
+    pools: upstream::Pools,
+    addresses: RefCell<HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>>,
+    tally: RefCell<Tally>,
+    rng: RefCell<fastrand::Rng>,
+    date: RefCell<respond::Date>,
+    connections: Cell<usize>,
+    connections_max: usize,
+    in_flight: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+impl Shard {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The plan as of now; a request takes it once and keeps it.
+    fn plan(&self) -> Arc<Plan> {
+        self.plan.borrow_mut().load().clone()
+    }
+
+    /// 128 random bits.
+    fn random(&self) -> u128 {
+        self.rng.borrow_mut().u128(..)
+    }
+}
+
+/// Runs a shard until it has drained. Tells the coordinator that it listens or why it cannot.
+pub fn run(parts: Parts) {
+    if let Some(cpu) = parts.cpu {
+        ring::pin(cpu);
+    }
+    let (id, events, driver) = (parts.id, parts.events.clone(), parts.driver);
+    if let Err(error) = ring::block_on(driver, |driver| serve(parts, driver)) {
+        // The coordinator ends the process with this; if it is gone, so is the process.
+        let _ = events.send(Event::Failed {
+            shard: id,
+            error: error.to_string(),
+        });
+    }
+}
+
+async fn serve(parts: Parts, driver: crate::link::Driver) {
+    let mut seed = [0u8; 8];
+    // Ids need to be distinct, not secret: without a seed from the system, the default one does.
+    let rng = match getrandom::fill(&mut seed) {
+        Ok(()) => fastrand::Rng::with_seed(u64::from_le_bytes(seed)),
+        Err(_) => fastrand::Rng::new(),
+    };
+    let connections_max = parts.plan.load().connections_max.div_ceil(parts.shards);
+    let shard = Rc::new(Shard {
+        id: parts.id,
+        clock: parts.clock,
+        plan: RefCell::new(arc_swap::Cache::new(parts.plan)),
+        events: parts.events,
+        watch: Rc::new(Watch::default()),
+        pools: upstream::Pools::default(),
+        addresses: RefCell::default(),
+        tally: RefCell::default(),
+        rng: RefCell::new(rng),
+        date: RefCell::default(),
+        connections: Cell::new(0),
+        connections_max,
+        in_flight: Cell::new(0),
+        draining: Cell::new(false),
+    });
+    let now = shard.now();
+    shard.watch.sweep(now.mono_ms());
+    shard.date.borrow_mut().refresh(now);
+    monoio::spawn(sweep(shard.clone()));
+    let accepting = match accept::start(parts.listener, driver, shard.clone()) {
+        Ok(accepting) => accepting,
+        Err(error) => {
+            let _ = shard.events.send(Event::Failed {
+                shard: shard.id,
+                error: error.to_string(),
+            });
+            return;
+        }
+    };
+    let _ = shard.events.send(Event::Listening {
+        shard: shard.id,
+        driver,
+    });
+    orders::follow(shard, parts.orders, accepting).await;
+}
+
+/// The shard's heartbeat: deadlines, callers that left, the date, idle connections.
+async fn sweep(shard: Rc<Shard>) {
+    let mut last_prune_ms = 0;
+    loop {
+        monoio::time::sleep(Duration::from_millis(SWEEP_MS)).await;
+        let now = shard.now();
+        shard.watch.sweep(now.mono_ms());
+        shard.date.borrow_mut().refresh(now);
+        if now.mono_ms() >= last_prune_ms + PRUNE_MS {
+            last_prune_ms = now.mono_ms();
+            shard.pools.prune(now);
+        }
+    }
+}
+
+/// How often idle connections to providers are looked at, in milliseconds. Arbitrary.
+const PRUNE_MS: u64 = 1_000;

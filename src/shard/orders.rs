@@ -1,0 +1,91 @@
+//! What the coordinator wants, and the reports back. Two tasks of the shard; neither ever waits for the coordinator while
+//! requests run: a report that finds the channel full merges back into the tally.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shard;
+use super::accept::Accepting;
+use crate::link::{Event, Order, REPORT_MS};
+
+/// How often a draining shard looks whether its connections are gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Follows orders for as long as the process runs.
+pub(super) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, accepting: Accepting) {
+    monoio::spawn(report_regularly(shard.clone()));
+    let mut accepting = Some(accepting);
+    let mut epoch_followed = 0;
+    while let Ok(order) = orders.recv_async().await {
+        match order {
+            Order::Addresses { host, port, addresses } => {
+                shard.addresses.borrow_mut().insert((host, port), addresses);
+            }
+            Order::Flush { epoch } => {
+                epoch_followed = epoch;
+                shard.report(epoch_followed);
+            }
+            Order::Drain => {
+                if let Some(accepting) = accepting.take() {
+                    shard.draining.set(true);
+                    accepting.stop();
+                    monoio::spawn(drain(shard.clone(), epoch_followed));
+                }
+            }
+        }
+    }
+}
+
+async fn report_regularly(shard: Rc<Shard>) {
+    loop {
+        monoio::time::sleep(Duration::from_millis(REPORT_MS)).await;
+        if !shard.tally.borrow().is_empty() {
+            shard.report(0);
+        }
+    }
+}
+
+/// Lets what runs finish, within the configured time, then tells the coordinator.
+async fn drain(shard: Rc<Shard>, epoch: u64) {
+    let started = shard.now();
+    let patience = shard.plan().drain_timeout;
+    shard.watch.shut_idle();
+    while shard.connections.get() > 0 && shard.now().since(started) < patience {
+        monoio::time::sleep(LOOK_AGAIN).await;
+    }
+    // Nothing else will be reported, so that waiting for room is right here.
+    let tally = Box::new(shard.tally.take());
+    let _ = shard
+        .events
+        .send_async(Event::Report {
+            shard: shard.id,
+            epoch,
+            tally,
+        })
+        .await;
+    let _ = shard
+        .events
+        .send_async(Event::Drained {
+            shard: shard.id,
+            cut: shard.connections.get(),
+        })
+        .await;
+}
+
+impl Shard {
+    /// Tries to hand the tally up; keeps it when there is no room.
+    fn report(&self, epoch: u64) {
+        let mut tally = self.tally.take();
+        tally.in_flight = self.in_flight.get();
+        let report = Event::Report {
+            shard: self.id,
+            epoch,
+            tally: Box::new(tally),
+        };
+        if let Err(error) = self.events.try_send(report)
+            && let Event::Report { tally, .. } = error.into_inner()
+        {
+            self.tally.borrow_mut().merge(&tally);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Every way to say no: one enum, and one table that gives each its status, type, code and fault. Owned by the request that
+//! is refused; shards make refusals, nothing else does. It never holds an amount, a key or a body.
+
+use std::borrow::Cow;
+
+use crate::http::body::BodyError;
+use crate::http::head::HeadError;
+use crate::openai::error::ErrorBody;
+use crate::openai::facts::FactsError;
+
+/// Why a request gets no answer from a provider.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The head is malformed or ambiguous.
+    Head(HeadError),
+    /// The body's framing is malformed.
+    Body(BodyError),
+    /// The body is longer than the configuration allows, in bytes.
+    BodyTooLarge { max: u64 },
+    /// Head or body did not arrive in time.
+    RequestTimeout,
+    /// `Expect` asks for something other than `100-continue`.
+    Expectation,
+    /// The body is not plain JSON.
+    MediaType { header: &'static str },
+    /// The path exists, not for this method.
+    Method,
+    /// An identity header is too long or not printable.
+    Identity { header: &'static str },
+    /// The body does not say what it must, or says it twice.
+    Facts(FactsError),
+    /// No such path.
+    NotFound,
+    /// No provider for this model.
+    ModelNotFound { model: Box<str> },
+    /// No connection to the provider.
+    Unreachable {
+        provider: Box<str>,
+        reason: Cow<'static, str>,
+    },
+    /// The provider's answer is no valid answer.
+    Broken {
+        provider: Box<str>,
+        reason: Cow<'static, str>,
+    },
+    /// The provider answered with an error of its own.
+    ProviderStatus {
+        provider: Box<str>,
+        status: u16,
+        retry_after_s: Option<u32>,
+    },
+    /// The provider did not answer in time.
+    UpstreamTimeout { provider: Box<str> },
+    /// The gateway has no room for another connection.
+    Overloaded,
+    /// The gateway could not answer a management request in time.
+    Unanswered,
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request is wrong.
+    Caller,
+    /// The provider failed.
+    Provider,
+    /// luner failed.
+    Gateway,
+}
+
+impl Fault {
+    /// The value of the metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Fault::Caller => "caller",
+            Fault::Provider => "provider",
+            Fault::Gateway => "gateway",
+        }
+    }
+}
+
+/// How a refusal looks on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// HTTP status.
+    pub status: u16,
+    /// OpenAI's `error.type`.
+    pub kind: &'static str,
+    /// OpenAI's `error.code`.
+    pub code: Option<&'static str>,
+    /// Whose fault it is.
+    pub fault: Fault,
+}
+
+const fn row(status: u16, kind: &'static str, code: Option<&'static str>, fault: Fault) -> Row {
+    Row {
+        status,
+        kind,
+        code,
+        fault,
+    }
+}
+
+impl Refusal {
+    /// The table.
+    pub fn row(&self) -> Row {
+        use Fault::{Caller, Gateway, Provider};
+        const INVALID: &str = "invalid_request_error";
+        match self {
+            Refusal::Head(error) if error.too_large() => row(431, INVALID, Some("request_too_large"), Caller),
+            Refusal::Head(_) | Refusal::Body(_) => row(400, INVALID, None, Caller),
+            Refusal::Identity { .. } => row(400, INVALID, Some("invalid_identity"), Caller),
+            Refusal::Facts(error) => row(400, INVALID, error.code(), Caller),
+            Refusal::NotFound => row(404, INVALID, Some("not_found"), Caller),
+            Refusal::ModelNotFound { .. } => row(404, INVALID, Some("model_not_found"), Caller),
+            Refusal::Method => row(405, INVALID, Some("method_not_allowed"), Caller),
+            Refusal::RequestTimeout => row(408, "timeout", Some("request_timeout"), Caller),
+            Refusal::BodyTooLarge { .. } => row(413, INVALID, Some("request_too_large"), Caller),
+            Refusal::MediaType { .. } => row(415, INVALID, Some("unsupported_media_type"), Caller),
+            Refusal::Expectation => row(417, INVALID, Some("expectation_failed"), Caller),
+            Refusal::Unreachable { .. } | Refusal::Broken { .. } => {
+                row(502, "server_error", Some("provider_error"), Provider)
+            }
+            Refusal::ProviderStatus { status: 503, .. } => {
+                row(503, "service_unavailable_error", Some("overloaded"), Provider)
+            }
+            Refusal::ProviderStatus { status: 504, .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
+            Refusal::ProviderStatus { .. } => row(502, "server_error", Some("provider_error"), Provider),
+            Refusal::UpstreamTimeout { .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
+            Refusal::Overloaded | Refusal::Unanswered => {
+                row(503, "service_unavailable_error", Some("overloaded"), Gateway)
+            }
+        }
+    }
+
+    /// What went wrong and where, for the caller. Names what it sent, never what we hold.
+    pub fn message(&self) -> Cow<'static, str> {
+        match self {
+            Refusal::Head(error) => format!("The request's head is not valid: {error}.").into(),
+            Refusal::Body(error) => format!("The request's body is not valid: {error}.").into(),
+            Refusal::BodyTooLarge { max } => {
+                format!("The request's body is longer than the {max} bytes allowed.").into()
+            }
+            Refusal::RequestTimeout => "The request did not arrive in time.".into(),
+            Refusal::Expectation => "Only `Expect: 100-continue` is supported.".into(),
+            Refusal::MediaType { header } => {
+                format!("The body must be plain JSON in UTF-8; see the header `{header}`.").into()
+            }
+            Refusal::Method => "This method is not allowed on this path.".into(),
+            Refusal::Identity { header } => {
+                format!("The header `{header}` must be at most 256 printable ASCII characters.").into()
+            }
+            Refusal::Facts(error) => error.to_string().into(),
+            Refusal::NotFound => "There is no such path. The API is served under /v1.".into(),
+            Refusal::ModelNotFound { model } => format!(
+                "The model `{}` does not exist or no provider is configured for it.",
+                printable(model)
+            )
+            .into(),
+            Refusal::Unreachable { provider, reason } => {
+                format!("The provider `{provider}` could not be reached: {reason}.").into()
+            }
+            Refusal::Broken { provider, reason } => {
+                format!("The provider `{provider}` gave no valid answer: {reason}.").into()
+            }
+            Refusal::ProviderStatus { provider, status, .. } => {
+                format!("The provider `{provider}` answered with status {status}.").into()
+            }
+            Refusal::UpstreamTimeout { provider } => {
+                format!("The provider `{provider}` did not answer in time.").into()
+            }
+            Refusal::Overloaded => "The gateway has no room for another connection; try again.".into(),
+            Refusal::Unanswered => "The gateway's management side did not answer in time; try again.".into(),
+        }
+    }
+
+    /// OpenAI's `error.param`: the field of the request that is wrong.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Refusal::Facts(error) => error.param.as_deref(),
+            Refusal::ModelNotFound { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// Appends the body.
+    pub fn write_body(&self, out: &mut Vec<u8>) {
+        let row = self.row();
+        ErrorBody {
+            message: &self.message(),
+            kind: row.kind,
+            param: self.param(),
+            code: row.code,
+        }
+        .write(out);
+    }
+
+    /// Seconds after which another try makes sense, when the provider said so.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Refusal::ProviderStatus { retry_after_s, .. } => *retry_after_s,
+            _ => None,
+        }
+    }
+}
+
+/// A caller's text for a message: control characters replaced, long ones cut.
+fn printable(text: &str) -> String {
+    text.chars()
+        .take(100)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}

@@ -1,0 +1,259 @@
+//! Heads of answers, and whole answers that the gateway gives itself. Pure: bytes are appended to the connection's buffer,
+//! whoever calls writes them out in one go.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::refusal::Refusal;
+use crate::clock::Now;
+use crate::http::head::Version;
+use crate::names;
+
+/// The `Date` of answers, formatted once a second (RFC 9110 section 6.6.1).
+#[derive(Default)]
+pub(super) struct Date {
+    second: u64,
+    text: String,
+}
+
+impl Date {
+    /// Brings the text up to date.
+    pub(super) fn refresh(&mut self, now: Now) {
+        let second = now.wall_ms / 1000;
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+        }
+    }
+}
+
+/// Short text of visible ASCII that needs no allocation: a request id.
+#[derive(Clone, Copy)]
+pub(super) struct Token {
+    len: u8,
+    bytes: [u8; Token::BYTES_MAX],
+}
+
+impl Token {
+    /// Longest id of a caller's that is kept. Arbitrary; OpenAI's are 40 long.
+    pub(super) const BYTES_MAX: usize = 128;
+
+    /// The caller's id, when it is visible ASCII of a sane length.
+    pub(super) fn sane(text: &[u8]) -> Option<Token> {
+        let sane = !text.is_empty() && text.len() <= Token::BYTES_MAX && text.iter().all(u8::is_ascii_graphic);
+        let len = u8::try_from(text.len()).ok().filter(|_| sane)?;
+        let mut bytes = [0; Token::BYTES_MAX];
+        bytes.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        Some(Token { len, bytes })
+    }
+
+    /// An id of our own.
+    pub(super) fn made(random: u128) -> Token {
+        let mut text = *b"req_00000000000000000000000000000000";
+        text.iter_mut()
+            .skip(4)
+            .zip(hex(random))
+            .for_each(|(to, from)| *to = from);
+        Token::sane(&text).unwrap_or(Token {
+            len: 0,
+            bytes: [0; Token::BYTES_MAX],
+        })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// 32 lower-case hex digits.
+pub(super) fn hex(value: u128) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (index, digit) in out.iter_mut().enumerate() {
+        let nibble = (value >> (124 - 4 * index)) & 0xf;
+        *digit = char::from_digit(nibble as u32, 16).map_or(b'0', |c| c as u8);
+    }
+    out
+}
+
+/// What the request decides about the form of its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Frame {
+    /// Whether the connection may serve another request.
+    pub(super) keep_alive: bool,
+    /// An HTTP/1.0 client knows no chunks.
+    pub(super) version: Version,
+    /// The request was a HEAD: the answer has no body.
+    pub(super) head_only: bool,
+    /// `X-Request-Id`.
+    pub(super) request_id: Option<Token>,
+    /// `X-Luner-Trace-Id`.
+    pub(super) trace_id: Option<[u8; 32]>,
+}
+
+impl Frame {
+    /// For answers to what was no request, after which the connection closes.
+    pub(super) fn closing() -> Frame {
+        Frame {
+            keep_alive: false,
+            version: Version::Http11,
+            head_only: false,
+            request_id: None,
+            trace_id: None,
+        }
+    }
+}
+
+/// Starts a head: status line, date, ids.
+pub(super) fn open(status: u16, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    header("Date", date.text.as_bytes(), out);
+    if let Some(id) = &frame.request_id {
+        header(names::REQUEST_ID, id.as_bytes(), out);
+    }
+    if let Some(id) = &frame.trace_id {
+        header(names::TRACE_ID, id, out);
+    }
+    match (frame.keep_alive, frame.version) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, Version::Http11) => {}
+    }
+}
+
+/// Appends one header line. `value` must hold no CR or LF.
+pub(super) fn header(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a header whose value came from outside: what is not visible ASCII is percent-encoded, so that it can neither
+/// split the head nor be mistaken.
+pub(super) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.push(b'%');
+            out.extend([byte >> 4, byte & 0xf].map(|n| b"0123456789ABCDEF"[usize::from(n)]));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Ends a head with the body's length.
+pub(super) fn length(bytes: usize, out: &mut Vec<u8>) {
+    header("Content-Length", itoa::Buffer::new().format(bytes).as_bytes(), out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A whole answer with a body.
+pub(super) fn answer(status: u16, content_type: &str, body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    open(status, frame, date, out);
+    header("Content-Type", content_type.as_bytes(), out);
+    if content_type != JSON {
+        header("X-Content-Type-Options", b"nosniff", out);
+    }
+    length(body.len(), out);
+    if !frame.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// A whole refusal.
+pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    let row = refusal.row();
+    let mut body = Vec::new();
+    refusal.write_body(&mut body);
+    open(row.status, frame, date, out);
+    header("Content-Type", JSON.as_bytes(), out);
+    if let Some(seconds) = refusal.retry_after_s() {
+        header("Retry-After", itoa::Buffer::new().format(seconds).as_bytes(), out);
+    }
+    if row.status == 405 {
+        header("Allow", b"GET, HEAD, POST", out);
+    }
+    length(body.len(), out);
+    if !frame.head_only {
+        out.extend_from_slice(&body);
+    }
+}
+
+/// The media type of everything that is not a stream.
+pub(super) const JSON: &str = "application/json";
+
+/// The usual reason phrase; empty where there is none (RFC 9112 section 4 allows that).
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_name_cannot_split_the_head() {
+        let mut out = Vec::new();
+        encoded_header("X-Luner-Model", "a\r\nSet-Cookie: x=1\u{e9}%", &mut out);
+        assert_eq!(out, b"X-Luner-Model: a%0D%0ASet-Cookie:%20x=1%C3%A9%25\r\n");
+    }
+
+    #[test]
+    fn a_request_id_with_spaces_or_of_great_length_is_not_kept() {
+        assert!(Token::sane(b"a b").is_none());
+        assert!(Token::sane(b"").is_none());
+        assert!(Token::sane(&[b'a'; 129]).is_none());
+        assert_eq!(Token::sane(&[b'a'; 128]).unwrap().as_bytes(), [b'a'; 128]);
+    }
+
+    #[test]
+    fn a_made_request_id_is_hexadecimal() {
+        assert_eq!(Token::made(0xab).as_bytes(), b"req_000000000000000000000000000000ab");
+    }
+
+    #[test]
+    fn the_date_changes_with_the_second() {
+        let mut date = Date::default();
+        date.refresh(Now {
+            mono_ns: 0,
+            wall_ms: 784_887_151_000,
+        });
+        assert_eq!(date.text, "Tue, 15 Nov 1994 08:12:31 GMT");
+        date.refresh(Now {
+            mono_ns: 0,
+            wall_ms: 784_887_152_500,
+        });
+        assert_eq!(date.text, "Tue, 15 Nov 1994 08:12:32 GMT");
+    }
+}

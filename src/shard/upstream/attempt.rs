@@ -1,0 +1,221 @@
+//! One attempt: a connection, the request sent, the head of the answer read and laid out for the caller. Nothing of an
+//! answer reaches the caller here, so that another attempt stays possible.
+
+use std::io;
+
+use super::pool::Line;
+use super::{ANSWER_HEAD, Failure, Forward, READ_BYTES, connect};
+use crate::http::body::BodyDecoder;
+use crate::http::head::{self, Framing, HeadError, HeadScan, Known, Method, ResponseHead, Version};
+use crate::http::wire::{Cut, Tether};
+use crate::names;
+use crate::plan::{Plan, Provider};
+use crate::shard::Shard;
+use crate::shard::conn::Conn;
+use crate::shard::respond::{self, Frame};
+
+/// An answer whose head has been read; the caller's head stands in `Conn::out`, but for what says how long the body is.
+pub(super) struct Opened {
+    pub(super) line: Line,
+    pub(super) answer: Answer,
+    /// As asked, but for what this answer makes impossible.
+    pub(super) frame: Frame,
+    /// Shuts the line down when the caller leaves.
+    pub(super) tether: Tether,
+}
+
+/// What the head of an answer says.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    /// The provider keeps the connection open.
+    pub(super) keep_alive: bool,
+    /// Server-sent events.
+    pub(super) is_stream: bool,
+    /// The body is JSON that can be read as it is.
+    pub(super) is_readable: bool,
+    /// Where in `Line::buf` the body begins.
+    pub(super) head_len: usize,
+}
+
+/// Interim answers (1xx) before the real one. Arbitrary.
+const INTERIM_MAX: u32 = 16;
+
+/// Longest `Retry-After` that is passed on, in seconds. Arbitrary: an hour.
+const RETRY_AFTER_S_MAX: u32 = 3600;
+
+/// Sends the request once.
+pub(super) async fn attempt(
+    conn: &mut Conn,
+    forward: &mut Forward,
+    frame: &Frame,
+    fresh: bool,
+    plan: &Plan,
+) -> Result<Opened, Failure> {
+    let shard = conn.shard.clone();
+    let provider = forward.provider.clone();
+    let pooled = if fresh {
+        None
+    } else {
+        shard.pools.take(provider.origin, shard.now())
+    };
+    let mut line = match pooled {
+        Some(line) => line,
+        None => connect::connect(&shard, &provider, plan).await?,
+    };
+    let tether = Tether::new(&conn.wire, &line.wire);
+    let (sent, request) = line
+        .wire
+        .write(std::mem::take(&mut forward.request), 0, provider.timeout)
+        .await;
+    forward.request = request;
+    // A provider that refuses early may have answered and closed before it took everything: its answer still counts, so
+    // a failed write is reported only if nothing can be read.
+    let mut sent = sent.err();
+    let until = shard.watch.deadline(provider.timeout);
+    let mut scan = HeadScan::default();
+    let mut interim = 0;
+    loop {
+        let broken = |error: HeadError| Failure::Broken(error.to_string());
+        if let Some(head_len) = scan.advance(&line.buf, &ANSWER_HEAD).map_err(broken)? {
+            let head_bytes = line.buf.get(..head_len).unwrap_or_default();
+            let head = head::response(head_bytes, &ANSWER_HEAD, Method::Post).map_err(broken)?;
+            if head.status >= 200 {
+                let answer = Answer::of(&head, head_len);
+                if let Some(failure) = refused(&head) {
+                    recycle(&shard, &provider, line, &answer);
+                    return Err(failure);
+                }
+                let frame = answer.frame(frame);
+                lay_out(&head, forward, &frame, conn);
+                return Ok(Opened {
+                    line,
+                    answer,
+                    frame,
+                    tether,
+                });
+            }
+            interim += 1;
+            if interim > INTERIM_MAX || head.status == 101 {
+                return Err(Failure::Broken("it sent interim answers that nobody asked for".into()));
+            }
+            line.buf.drain(..head_len);
+            scan.reset();
+            continue;
+        }
+        if !head::plausible_response_start(&line.buf) {
+            return Err(Failure::Broken("it does not speak HTTP/1.1".into()));
+        }
+        match line.wire.read(&mut line.buf, READ_BYTES, until).await {
+            Ok(n) if n > 0 => {}
+            end => return Err(ended(&line, interim > 0, sent.take().map_or(end, Err))),
+        }
+    }
+}
+
+/// What it means that nothing more comes before the head was complete.
+fn ended(line: &Line, began: bool, end: io::Result<usize>) -> Failure {
+    match (line.wire.cut(), end) {
+        (Cut::Late, _) => Failure::TimedOut,
+        (Cut::Abandoned, _) => Failure::Abandoned,
+        (Cut::No, _) if line.reused && !began && line.buf.is_empty() => Failure::Stale,
+        (Cut::No, Err(error)) => Failure::Broken(connect::reason(&error)),
+        (Cut::No, Ok(_)) => Failure::Broken("it closed the connection before its answer was complete".into()),
+    }
+}
+
+impl Answer {
+    fn of(head: &ResponseHead<'_>, head_len: usize) -> Answer {
+        let media = head.first(Known::ContentType).unwrap_or_default();
+        let is_readable = head
+            .first(Known::ContentEncoding)
+            .is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        Answer {
+            status: head.status,
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            is_stream: head.status < 300 && is_readable && starts_with(media, b"text/event-stream"),
+            is_readable: is_readable && starts_with(media, b"application/json"),
+            head_len,
+        }
+    }
+
+    /// An HTTP/1.0 caller learns the end of a body without a length from the end of the connection.
+    fn frame(&self, asked: &Frame) -> Frame {
+        let lengthless = !matches!(self.framing, Framing::Length(_) | Framing::Empty);
+        Frame {
+            keep_alive: asked.keep_alive && !(lengthless && asked.version == Version::Http10),
+            ..*asked
+        }
+    }
+}
+
+fn starts_with(value: &[u8], media: &[u8]) -> bool {
+    value
+        .get(..media.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(media))
+}
+
+/// A provider's redirects are not followed, since a key must not travel to another host, and its 5xx are not passed on;
+/// everything else is the caller's to see.
+fn refused(head: &ResponseHead<'_>) -> Option<Failure> {
+    if head.status < 300 || (400..500).contains(&head.status) {
+        return None;
+    }
+    let seconds = head
+        .first(Known::RetryAfter)
+        .and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
+    let retry_after_s = seconds.map(|s| u32::try_from(s).unwrap_or(u32::MAX).min(RETRY_AFTER_S_MAX));
+    Some(match head.status {
+        300..400 => Failure::Broken(format!("it answered with a redirect ({})", head.status)),
+        status => Failure::Status { status, retry_after_s },
+    })
+}
+
+/// Keeps the connection of an answer that is not passed on, if all of the answer is here already.
+fn recycle(shard: &Shard, provider: &Provider, line: Line, answer: &Answer) {
+    let mut decoder = BodyDecoder::new(answer.framing);
+    let rest = line.buf.get(answer.head_len..).unwrap_or_default();
+    let whole = decoder
+        .feed(rest, &mut Vec::new())
+        .is_ok_and(|used| used == rest.len() && decoder.is_done());
+    if whole && answer.keep_alive && line.wire.cut() == Cut::No {
+        shard.pools.put(provider.origin, line, shard.now());
+    }
+}
+
+/// Starts the caller's head from the provider's, in `Conn::out`: everything but the body's length.
+fn lay_out(head: &ResponseHead<'_>, forward: &Forward, frame: &Frame, conn: &mut Conn) {
+    let out = &mut conn.out;
+    out.clear();
+    respond::open(head.status, frame, &conn.shard.date.borrow(), out);
+    for header in head.headers().filter(|header| returns(header.known, header.name)) {
+        respond::header(header.name, header.value, out);
+    }
+    respond::header(names::PROVIDER, forward.provider.name.as_bytes(), out);
+    respond::encoded_header(names::MODEL, &forward.model, out);
+    respond::header(names::CACHE, b"BYPASS", out);
+}
+
+/// Which of the provider's headers the caller sees: all but those of the connection, those that the gateway writes itself,
+/// and those that speak for the provider's site (cookies of one caller must not reach another).
+fn returns(known: Known, name: &str) -> bool {
+    const KEPT_BACK: [&str; 5] = [
+        "set-cookie",
+        "alt-svc",
+        "strict-transport-security",
+        "cf-ray",
+        "cf-cache-status",
+    ];
+    match known {
+        Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive | Known::Te => false,
+        Known::Trailer | Known::Upgrade | Known::ProxyConnection | Known::Date | Known::Server => false,
+        Known::XRequestId | Known::Traceparent | Known::Tracestate => false,
+        _ => {
+            !KEPT_BACK.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+                && !name
+                    .get(..8)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("x-luner-"))
+        }
+    }
+}

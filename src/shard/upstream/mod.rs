@@ -1,0 +1,212 @@
+//! The provider's side of a request: connections, attempts, answers, streams. Runs in the task of the caller's connection;
+//! takes only requests that were routed, and ends each in exactly one accounted outcome.
+
+mod attempt; // one try: send, and read the answer's head
+mod connect; // new ones: addresses, TCP, TLS
+mod incoming; // an answer's body on its way in
+mod pool; // connections that wait for the next request
+mod relay; // an answer that is no stream
+mod retry; // whether another try is allowed
+mod stream; // server-sent events, one by one
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use pool::Pools;
+
+use attempt::{Answer, Opened};
+
+use super::account::{self, CALLER_LEFT, Record};
+use super::conn::{Conn, Turn};
+use super::refusal::Refusal;
+use super::respond::Frame;
+use super::route::Routed;
+use crate::http::head::{Known, RequestHead};
+use crate::link::AttemptOutcome;
+use crate::openai::facts::Endpoint;
+use crate::openai::splice::{self, Splices};
+use crate::plan::{Plan, Provider};
+
+/// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.
+pub(super) struct Forward {
+    provider: Arc<Provider>,
+    endpoint: Endpoint,
+    /// Head and body as they go over the wire.
+    request: Vec<u8>,
+    /// The effective model, for the answer's header.
+    model: Box<str>,
+    /// Usage was asked for on the caller's behalf and must be taken out again.
+    usage_injected: bool,
+    /// Bytes of the body, to estimate the prompt's tokens from when the provider does not say.
+    body_bytes: usize,
+}
+
+impl Forward {
+    /// Puts the request together in `request`, which is empty. The one copy of the body between the two sockets.
+    pub(super) fn new(routed: Routed<'_>, head: &RequestHead<'_>, mut request: Vec<u8>) -> Forward {
+        let Routed { known, provider, .. } = routed;
+        let mut splices = Splices::default();
+        let wants_usage = known.facts.stream && known.endpoint.usage_on_request();
+        let usage_injected = wants_usage && known.facts.include_usage != Some(true);
+        if usage_injected {
+            splice::include_usage(&known.facts, &mut splices);
+        }
+        let body_len = splices.len_after(known.body.len());
+        request.clear();
+        request.reserve(provider.head(known.endpoint).len() + HEADERS_BYTES + body_len);
+        request.extend_from_slice(provider.head(known.endpoint));
+        for header in head.headers().filter(|header| travels(header.known, header.name)) {
+            super::respond::header(header.name, header.value, &mut request);
+        }
+        super::respond::length(body_len, &mut request);
+        splices.write(known.body, &mut request);
+        Forward {
+            endpoint: known.endpoint,
+            model: known.facts.model.as_ref().into(),
+            usage_injected,
+            body_bytes: known.body.len(),
+            provider,
+            request,
+        }
+    }
+}
+
+/// Which of the caller's headers the provider sees: those of the API and of tracing, by name. Everything else stays here:
+/// credentials and identities above all, but also whatever a network in between has added.
+fn travels(known: Known, name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "openai-beta",
+        "anthropic-beta",
+        "idempotency-key",
+        "http-referer",
+        "x-title",
+    ];
+    match known {
+        Known::Accept | Known::UserAgent | Known::Traceparent | Known::Tracestate => true,
+        Known::Other => {
+            NAMES.iter().any(|travelling| name.eq_ignore_ascii_case(travelling))
+                || name
+                    .get(..12)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("x-stainless-"))
+        }
+        _ => false,
+    }
+}
+
+/// Why an attempt gave no answer to pass on.
+#[derive(Debug)]
+enum Failure {
+    /// No connection.
+    Unreachable(String),
+    /// No connection, or no first byte, in time.
+    TimedOut,
+    /// The connection broke, or what came is no valid answer.
+    Broken(String),
+    /// A kept connection turned out to be closed before it gave a byte.
+    Stale,
+    /// An error status.
+    Status { status: u16, retry_after_s: Option<u32> },
+    /// The caller left.
+    Abandoned,
+}
+
+impl Failure {
+    fn outcome(&self) -> AttemptOutcome {
+        match self {
+            Failure::Unreachable(_) => AttemptOutcome::Unreachable,
+            Failure::TimedOut => AttemptOutcome::TimedOut,
+            Failure::Broken(_) => AttemptOutcome::Broken,
+            Failure::Stale => AttemptOutcome::Stale,
+            Failure::Status { .. } => AttemptOutcome::ServerError,
+            Failure::Abandoned => AttemptOutcome::Abandoned,
+        }
+    }
+
+    /// What the caller is told; `None` when there is no caller any more.
+    fn refusal(self, provider: &Provider) -> Option<Refusal> {
+        let provider = provider.name.clone();
+        match self {
+            Failure::Unreachable(reason) => Some(Refusal::Unreachable {
+                provider,
+                reason: reason.into(),
+            }),
+            Failure::TimedOut => Some(Refusal::UpstreamTimeout { provider }),
+            Failure::Broken(reason) => Some(Refusal::Broken {
+                provider,
+                reason: reason.into(),
+            }),
+            Failure::Stale => Some(Refusal::Broken {
+                provider,
+                reason: "it closed the connection without an answer".into(),
+            }),
+            Failure::Status { status, retry_after_s } => Some(Refusal::ProviderStatus {
+                provider,
+                status,
+                retry_after_s,
+            }),
+            Failure::Abandoned => None,
+        }
+    }
+}
+
+/// Sends a request to its provider, as often as the rules allow, and passes the answer on.
+pub(super) async fn forward(
+    conn: &mut Conn,
+    mut forward: Forward,
+    frame: Frame,
+    mut record: Record,
+    plan: &Plan,
+) -> Turn {
+    let mut tries = retry::Tries::new(forward.provider.retries);
+    let opened = loop {
+        match attempt::attempt(conn, &mut forward, &frame, tries.needs_fresh(), plan).await {
+            Ok(opened) => break Ok(opened),
+            Err(failure) => {
+                account::attempt(&conn.shard, forward.provider.label, failure.outcome());
+                let jitter = conn.shard.random() as u32;
+                match tries.again(&failure, jitter) {
+                    Some(pause) if pause.is_zero() => {}
+                    Some(pause) => monoio::time::sleep(pause).await,
+                    None => break Err(failure),
+                }
+            }
+        }
+    };
+    let turn = match opened {
+        Ok(opened) if opened.answer.is_stream => stream::relay(conn, opened, &forward, record, plan).await,
+        Ok(opened) => relay::relay(conn, opened, &forward, record, plan).await,
+        Err(failure) => match failure.refusal(&forward.provider) {
+            Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
+            None => {
+                record.cut = Some("caller left before the answer");
+                record.settle(&conn.shard, CALLER_LEFT, None);
+                Turn::Close
+            }
+        },
+    };
+    forward.request.clear();
+    if forward.request.capacity() <= SPARE_BYTES_MAX {
+        conn.spare = forward.request;
+    }
+    turn
+}
+
+/// What the travelling headers of the official SDKs take together; more only costs a reallocation.
+const HEADERS_BYTES: usize = 768;
+
+/// A connection keeps a request buffer up to this size for its next request. Arbitrary.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for one read from a provider: one or a few events, or a short answer with its head.
+const READ_BYTES: usize = 8 * 1024;
+
+/// Longest head of a provider's answer, in bytes, and how many lines it may have. Arbitrary: twice what large clouds send.
+const ANSWER_HEAD: crate::http::head::HeadLimits = crate::http::head::HeadLimits {
+    head_bytes: 64 * 1024,
+    headers: 200,
+};
+
+/// How long the caller's side may stall while an answer is passed on.
+fn stall(plan: &Plan) -> Duration {
+    plan.write_timeout
+}

@@ -1,0 +1,232 @@
+//! Server-sent events, passed on the moment they came, in the order and shape in which they came. Reads them on the way:
+//! usage, the end, how much text went by. A stream that ends before its end gets an error event, never a silent end.
+
+use super::incoming::Incoming;
+use super::pool::Line;
+use super::{Failure, Forward, Opened, stall};
+use crate::http::body;
+use crate::http::head::Version;
+use crate::http::sse::{Event, EventSplitter};
+use crate::link::AttemptOutcome;
+use crate::openai::error::ErrorBody;
+use crate::openai::facts::Endpoint;
+use crate::openai::stream::{error_event, read_chunk};
+use crate::openai::usage::Usage;
+use crate::plan::Plan;
+use crate::shard::account::{self, Record};
+use crate::shard::conn::{Conn, Turn};
+use crate::shard::respond;
+
+/// Longest event, in bytes. Arbitrary: an image in base64 fits.
+const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What the events said so far.
+struct Reading {
+    endpoint: Endpoint,
+    usage_injected: bool,
+    usage: Option<Usage>,
+    content_chars: usize,
+    done: bool,
+    /// The number of the next event, for the endpoints that count them.
+    next_sequence: u64,
+}
+
+impl Reading {
+    /// Reads one event and appends it to `out`, unless it is the usage chunk that the caller did not ask for.
+    fn take(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let data = event.data();
+        let chunk = read_chunk(self.endpoint, event.name(), &data);
+        self.content_chars += chunk.content_chars;
+        self.done |= chunk.done;
+        self.next_sequence = chunk
+            .sequence
+            .map_or(self.next_sequence, |sequence| sequence.saturating_add(1));
+        if chunk.usage.is_some() {
+            self.usage = chunk.usage;
+        }
+        if !(self.usage_injected && chunk.only_usage) {
+            out.extend_from_slice(event.raw);
+        }
+    }
+}
+
+/// Passes the stream on. The head stands in `Conn::out`, but for the framing.
+pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
+    let Opened {
+        mut line,
+        answer,
+        frame,
+        tether,
+    } = opened;
+    let chunked = frame.version == Version::Http11;
+    if chunked {
+        respond::header("Transfer-Encoding", b"chunked", &mut conn.out);
+    }
+    conn.out.extend_from_slice(b"\r\n");
+    let mut reading = Reading {
+        endpoint: forward.endpoint,
+        usage_injected: forward.usage_injected,
+        usage: None,
+        content_chars: 0,
+        done: false,
+        next_sequence: 0,
+    };
+    let mut pump = Pump {
+        incoming: Incoming::new(&answer),
+        splitter: EventSplitter::new(EVENT_BYTES_MAX),
+        payload: std::mem::take(&mut conn.body),
+        events: Vec::new(),
+    };
+    let ended = loop {
+        let step = pump.step(&line, &mut reading);
+        if pump.flush(conn, chunked, plan).await.is_err() {
+            break Err(Failure::Abandoned);
+        }
+        match step {
+            Ok(false) => {}
+            Ok(true) => break Ok(()),
+            Err(failure) => break Err(failure),
+        }
+        match pump.incoming.more(&mut line, forward).await {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(failure) => break Err(failure),
+        }
+    };
+    drop(tether);
+    let end = pump.finish(ended, &reading);
+    let turn = end_stream(
+        conn,
+        &end,
+        chunked && frame.keep_alive,
+        (chunked, reading.next_sequence),
+        forward,
+        plan,
+    )
+    .await;
+    let clean = end.is_none() && pump.incoming.at_clean_end(&line) && answer.keep_alive;
+    conn.body = std::mem::take(&mut pump.payload);
+    if clean {
+        conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
+    }
+    record.usage = reading
+        .usage
+        .unwrap_or_else(|| Usage::estimated(forward.body_bytes, reading.content_chars));
+    record.cut = end.as_ref().map(|failure| match failure {
+        Failure::Abandoned => "the caller left in the middle of the stream",
+        _ => "the provider's stream broke",
+    });
+    let outcome = end.as_ref().map_or(AttemptOutcome::Answered, Failure::outcome);
+    account::attempt(&conn.shard, forward.provider.label, outcome);
+    record.settle(&conn.shard, answer.status, None);
+    turn
+}
+
+/// Ends the caller's side: in order after a whole stream, with an error event after a broken one.
+async fn end_stream(
+    conn: &mut Conn,
+    failure: &Option<Failure>,
+    keep_alive: bool,
+    (chunked, sequence): (bool, u64),
+    forward: &Forward,
+    plan: &Plan,
+) -> Turn {
+    conn.out.clear();
+    match failure {
+        Some(Failure::Abandoned) => return Turn::Close,
+        Some(failure) => {
+            let (reason, kind, code) = failure.told();
+            let message = format!(
+                "The provider `{}` broke the stream off: {reason}.",
+                forward.provider.name
+            );
+            let mut event = Vec::new();
+            let error = ErrorBody {
+                message: &message,
+                kind,
+                param: None,
+                code: Some(code),
+            };
+            error_event(forward.endpoint, &error, sequence, &mut event);
+            if chunked {
+                body::chunk_header(event.len(), &mut conn.out);
+            }
+            conn.out.extend_from_slice(&event);
+            if chunked {
+                conn.out.extend_from_slice(b"\r\n");
+            }
+        }
+        None => {}
+    }
+    if chunked {
+        conn.out.extend_from_slice(b"0\r\n\r\n");
+    }
+    let sent = conn.flush(stall(plan)).await;
+    match (sent, failure) {
+        (Ok(()), None) if keep_alive => Turn::Next,
+        (Ok(()), _) => Turn::Linger,
+        (Err(()), _) => Turn::Close,
+    }
+}
+
+impl Failure {
+    /// Reason, type and code for an error event.
+    fn told(&self) -> (&str, &'static str, &'static str) {
+        match self {
+            Failure::TimedOut => ("nothing came in time", "timeout", "upstream_timeout"),
+            Failure::Broken(reason) | Failure::Unreachable(reason) => (reason, "server_error", "provider_error"),
+            _ => ("it ended early", "server_error", "provider_error"),
+        }
+    }
+}
+
+/// From the provider's bytes to whole events.
+struct Pump {
+    incoming: Incoming,
+    splitter: EventSplitter,
+    payload: Vec<u8>,
+    /// Whole events that are to be written.
+    events: Vec<u8>,
+}
+
+impl Pump {
+    /// Decodes and splits what was read. True when the body is over.
+    fn step(&mut self, line: &Line, reading: &mut Reading) -> Result<bool, Failure> {
+        self.payload.clear();
+        // What came before a fault in the framing still is the caller's.
+        let over = self.incoming.decode(line, &mut self.payload);
+        let events = &mut self.events;
+        let split = self.splitter.push(&self.payload, |event| reading.take(&event, events));
+        split.map_err(|_| Failure::Broken("an event was too long".into()))?;
+        over
+    }
+
+    /// Writes what is whole. The first time the head goes with it, in one write.
+    async fn flush(&mut self, conn: &mut Conn, chunked: bool, plan: &Plan) -> Result<(), ()> {
+        if self.events.is_empty() && conn.out.is_empty() {
+            return Ok(());
+        }
+        if !self.events.is_empty() {
+            if chunked {
+                body::chunk_header(self.events.len(), &mut conn.out);
+            }
+            conn.out.extend_from_slice(&self.events);
+            if chunked {
+                conn.out.extend_from_slice(b"\r\n");
+            }
+            self.events.clear();
+        }
+        conn.flush(stall(plan)).await
+    }
+
+    /// How the stream ended after all: one without its last event broke, even if its framing did not.
+    fn finish(&self, ended: Result<(), Failure>, reading: &Reading) -> Option<Failure> {
+        match ended {
+            Err(Failure::Abandoned) => Some(Failure::Abandoned),
+            // What follows the last event is of no interest to anyone.
+            _ if reading.done && self.splitter.pending().is_empty() => None,
+            Err(failure) => Some(failure),
+            Ok(()) => Some(Failure::Broken("it ended before its last event".into())),
+        }
+    }
+}
