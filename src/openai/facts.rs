@@ -174,7 +174,7 @@ impl<'b> Draft<'b> {
             "stream_options" => self.stream_options(walker)?,
             _ => {
                 refuse_twin(key, at, GOVERNED)?;
-                walker.value()?;
+                walker.skip()?;
             }
         }
         Ok(())
@@ -200,7 +200,7 @@ impl<'b> Draft<'b> {
                 (self.include_usage, at) = (value, Some(range));
             } else {
                 refuse_twin(&decoded, key.at, &["include_usage"])?;
-                walker.value()?;
+                walker.skip()?;
             }
         }
         self.stream_options = Some(StreamOptions::Object {
@@ -332,7 +332,7 @@ impl FactsError {
         Some(match self.kind {
             FactsErrorKind::Json(FaultKind::DuplicateKey(_)) => "duplicate_key",
             FactsErrorKind::Json(FaultKind::TooDeep) => "json_too_deep",
-            FactsErrorKind::Json(FaultKind::TooManyValues) => "json_too_complex",
+            FactsErrorKind::Json(FaultKind::TooManyValues | FaultKind::TooManyMembers) => "json_too_complex",
             FactsErrorKind::Json(_) => "invalid_json",
             FactsErrorKind::Missing => "missing_required_parameter",
             FactsErrorKind::WrongType { .. } => "invalid_type",
@@ -342,8 +342,8 @@ impl FactsError {
     }
 }
 
-impl From<Fault> for FactsError {
-    fn from(fault: Fault) -> Self {
+impl From<Box<Fault>> for FactsError {
+    fn from(fault: Box<Fault>) -> Self {
         let param = match &fault.kind {
             FaultKind::DuplicateKey(name) => Some(Cow::Owned(name.to_string())),
             _ => None,

@@ -11,6 +11,7 @@ pub(in crate::openai) mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 
 pub(in crate::openai) use fault::excerpt;
 pub use fault::{Fault, FaultKind};
@@ -27,6 +28,7 @@ pub struct Walker<'b> {
     depth_max: usize,
     unique_keys: bool,
     values_left: usize,
+    members_left: usize,
     open: Vec<Frame>,
     keys: Keys<'b>,
 }
@@ -67,45 +69,50 @@ impl Value<'_> {
 impl<'b> Walker<'b> {
     /// For a text from outside that will be judged: keys are unique in every object, at most `depth_max` containers
     /// are open at once. Checks the encoding of the whole text, so that all else can rely on it.
-    pub fn strict(body: &'b [u8], depth_max: usize) -> Result<Self, Fault> {
+    pub fn strict(body: &'b [u8], depth_max: usize) -> Result<Self, Box<Fault>> {
         Self::new(body, depth_max, true)
     }
 
     /// For a text that is only observed: a key may come twice.
-    pub fn lenient(body: &'b [u8]) -> Result<Self, Fault> {
+    pub fn lenient(body: &'b [u8]) -> Result<Self, Box<Fault>> {
         Self::new(body, DEPTH_MAX_DEFAULT, false)
     }
 
-    fn new(body: &'b [u8], depth_max: usize, unique_keys: bool) -> Result<Self, Fault> {
+    fn new(body: &'b [u8], depth_max: usize, unique_keys: bool) -> Result<Self, Box<Fault>> {
         let body = match simdutf8::basic::from_utf8(body) {
             Ok(body) => body,
             // Only the slow way knows where.
-            Err(_) => std::str::from_utf8(body).map_err(|error| Fault::new(error.valid_up_to(), FaultKind::NotUtf8))?,
+            Err(_) => std::str::from_utf8(body)
+                .map_err(|error| Box::new(Fault::new(error.valid_up_to(), FaultKind::NotUtf8)))?,
         };
         if body.starts_with('\u{feff}') {
-            return Err(Fault::new(0, FaultKind::ByteOrderMark));
+            return Err(Box::new(Fault::new(0, FaultKind::ByteOrderMark)));
         }
-        let keys = Keys::default();
         Ok(Walker {
             body,
             at: 0,
             depth_max,
             unique_keys,
             values_left: VALUES_MAX,
-            open: Vec::new(),
-            keys,
+            members_left: MEMBERS_MAX,
+            open: Vec::with_capacity(8),
+            keys: Keys::default(),
         })
     }
 
     /// The first byte of what comes next, after white space.
+    #[inline(always)]
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.byte() {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return Some(byte);
-            }
-            self.at += 1;
+        match self.byte() {
+            Some(b' ' | b'\n' | b'\r' | b'\t') => self.peek_after_space(),
+            byte => byte,
         }
-        None
+    }
+
+    fn peek_after_space(&mut self) -> Option<u8> {
+        let rest = self.rest();
+        self.at += rest.iter().position(|&byte| !is_space(byte)).unwrap_or(rest.len());
+        self.byte()
     }
 
     /// The offset of what comes next, after white space.
@@ -115,7 +122,7 @@ impl<'b> Walker<'b> {
     }
 
     /// Enters the object that comes next; [`Walker::next_key`] goes on from there. The offset after its `{`.
-    pub fn open_object(&mut self) -> Result<usize, Fault> {
+    pub fn open_object(&mut self) -> Result<usize, Box<Fault>> {
         match self.peek() {
             Some(b'{') => self.open(true),
             _ => self.expected("'{'"),
@@ -123,7 +130,7 @@ impl<'b> Walker<'b> {
     }
 
     /// Enters the array that comes next; [`Walker::next_item`] goes on from there. The offset after its `[`.
-    pub fn open_array(&mut self) -> Result<usize, Fault> {
+    pub fn open_array(&mut self) -> Result<usize, Box<Fault>> {
         match self.peek() {
             Some(b'[') => self.open(false),
             _ => self.expected("'['"),
@@ -131,7 +138,7 @@ impl<'b> Walker<'b> {
     }
 
     /// The next key of the innermost open object, whose value comes next; `None` leaves the object.
-    pub fn next_key(&mut self) -> Result<Option<Text<'b>>, Fault> {
+    pub fn next_key(&mut self) -> Result<Option<Text<'b>>, Box<Fault>> {
         let Some(frame) = self.open.last_mut() else {
             return self.expected("an open object");
         };
@@ -152,6 +159,10 @@ impl<'b> Walker<'b> {
             return self.expected(if fresh { "a key or '}'" } else { "a key" });
         }
         let key = self.string()?;
+        match self.members_left.checked_sub(1) {
+            Some(left) => self.members_left = left,
+            None => return self.fault(FaultKind::TooManyMembers),
+        }
         if self.unique_keys {
             self.keys.note(mark, key.decode(), key.at).map_err(duplicate)?;
         }
@@ -163,7 +174,7 @@ impl<'b> Walker<'b> {
     }
 
     /// Whether the innermost open array has another item, which comes next; `false` leaves the array.
-    pub fn next_item(&mut self) -> Result<bool, Fault> {
+    pub fn next_item(&mut self) -> Result<bool, Box<Fault>> {
         let Some(frame) = self.open.last_mut() else {
             return self.expected("an open array");
         };
@@ -182,8 +193,16 @@ impl<'b> Walker<'b> {
     }
 
     /// Walks over the value that comes next. Its bytes, and what it is.
-    pub fn value(&mut self) -> Result<(Range<usize>, Value<'b>), Fault> {
+    pub fn value(&mut self) -> Result<(Range<usize>, Value<'b>), Box<Fault>> {
         self.value_with(|_, _| {})
+    }
+
+    /// Walks over the value that comes next, whatever it is.
+    pub fn skip(&mut self) -> Result<(), Box<Fault>> {
+        match self.peek() {
+            Some(b'"') => self.text().map(|_| ()),
+            _ => self.value().map(|_| ()),
+        }
     }
 
     /// As [`Walker::value`]; tells `visit` of every string in the value that is not a key, with the key that came
@@ -191,7 +210,7 @@ impl<'b> Walker<'b> {
     pub fn value_with(
         &mut self,
         mut visit: impl FnMut(Option<Text<'b>>, Text<'b>),
-    ) -> Result<(Range<usize>, Value<'b>), Fault> {
+    ) -> Result<(Range<usize>, Value<'b>), Box<Fault>> {
         let from = self.next_at();
         let floor = self.open.len();
         let mut key = None;
@@ -222,6 +241,7 @@ impl<'b> Walker<'b> {
                     Some(b'{') => drop(self.open(true)?),
                     Some(b'[') => drop(self.open(false)?),
                     Some(b'"') => visit(key, self.text()?),
+                    Some(b'-' | b'0'..=b'9') => drop(self.number()?),
                     _ => drop(self.scalar()?),
                 }
             }
@@ -231,20 +251,18 @@ impl<'b> Walker<'b> {
 
     /// There is only white space in this range.
     pub fn is_blank(&self, range: Range<usize>) -> bool {
-        self.body
-            .get(range)
-            .is_some_and(|text| text.bytes().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')))
+        self.body.get(range).is_some_and(|text| text.bytes().all(is_space))
     }
 
     /// Nothing but white space may be left.
-    pub fn end(&mut self) -> Result<(), Fault> {
+    pub fn end(&mut self) -> Result<(), Box<Fault>> {
         match self.peek() {
             None if self.open.is_empty() => Ok(()),
             _ => self.expected("the end of the text"),
         }
     }
 
-    fn open(&mut self, object: bool) -> Result<usize, Fault> {
+    fn open(&mut self, object: bool) -> Result<usize, Box<Fault>> {
         self.count_value()?;
         if self.open.len() >= self.depth_max {
             return self.fault(FaultKind::TooDeep);
@@ -258,121 +276,8 @@ impl<'b> Walker<'b> {
         Ok(self.at)
     }
 
-    fn scalar(&mut self) -> Result<Value<'b>, Fault> {
-        let (word, value) = match self.peek() {
-            Some(b'"') => return self.text().map(Value::String),
-            Some(b'-' | b'0'..=b'9') => return self.number().map(Value::Number),
-            Some(b't') => ("true", Value::Bool(true)),
-            Some(b'f') => ("false", Value::Bool(false)),
-            Some(b'n') => ("null", Value::Null),
-            _ => return self.expected("a value"),
-        };
-        self.count_value()?;
-        if !self.rest().starts_with(word.as_bytes()) {
-            return self.expected("a value");
-        }
-        self.at += word.len();
-        Ok(value)
-    }
-
-    fn text(&mut self) -> Result<Text<'b>, Fault> {
-        self.count_value()?;
-        self.string()
-    }
-
-    /// A string, at whose opening quote the walker stands.
-    #[inline]
-    fn string(&mut self) -> Result<Text<'b>, Fault> {
-        let at = self.at;
-        let mut escaped = false;
-        self.at += 1;
-        loop {
-            self.at = scan::find::<scan::InString>(self.body.as_bytes(), self.at);
-            match self.byte() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(_) => return self.fault(FaultKind::ControlCharacter),
-                None => return self.expected("'\"' at the end of a string"),
-            }
-        }
-        let raw = self.body.get(at + 1..self.at).unwrap_or_default();
-        self.at += 1;
-        Ok(Text { raw, escaped, at })
-    }
-
-    fn escape(&mut self) -> Result<(), Fault> {
-        let bytes = self.body.as_bytes();
-        match bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => match text::hex_at(bytes, self.at + 2) {
-                Some(0xd800..0xdc00) => match (bytes.get(self.at + 6..self.at + 8), text::hex_at(bytes, self.at + 8)) {
-                    (Some(b"\\u"), Some(0xdc00..0xe000)) => {
-                        self.at += 12;
-                        Ok(())
-                    }
-                    _ => self.fault(FaultKind::LoneSurrogate),
-                },
-                Some(0xdc00..0xe000) => self.fault(FaultKind::LoneSurrogate),
-                Some(_) => {
-                    self.at += 6;
-                    Ok(())
-                }
-                None => self.fault(FaultKind::BadEscape),
-            },
-            _ => self.fault(FaultKind::BadEscape),
-        }
-    }
-
-    /// RFC 8259 §6. What may follow a number is the caller's to check, as for any value.
-    fn number(&mut self) -> Result<&'b str, Fault> {
-        self.count_value()?;
-        let at = self.at;
-        self.skip_if(|byte| byte == b'-');
-        let leading_zero = self.byte() == Some(b'0');
-        if self.digits()? > 1 && leading_zero {
-            return self.fault(FaultKind::BadNumber);
-        }
-        if self.skip_if(|byte| byte == b'.') {
-            self.digits()?;
-        }
-        if self.skip_if(|byte| byte | 0x20 == b'e') {
-            self.skip_if(|byte| byte == b'+' || byte == b'-');
-            self.digits()?;
-        }
-        if self.at - at > NUMBER_BYTES_MAX {
-            self.at = at;
-            return self.fault(FaultKind::LongNumber);
-        }
-        Ok(self.body.get(at..self.at).unwrap_or_default())
-    }
-
-    fn digits(&mut self) -> Result<usize, Fault> {
-        let rest = self.rest();
-        let count = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_digit())
-            .unwrap_or(rest.len());
-        self.at += count;
-        if count == 0 {
-            self.fault(FaultKind::BadNumber)
-        } else {
-            Ok(count)
-        }
-    }
-
-    fn skip_if(&mut self, holds: impl Fn(u8) -> bool) -> bool {
-        let skips = self.byte().is_some_and(holds);
-        self.at += usize::from(skips);
-        skips
-    }
-
-    fn count_value(&mut self) -> Result<(), Fault> {
+    #[inline(always)]
+    fn count_value(&mut self) -> Result<(), Box<Fault>> {
         match self.values_left.checked_sub(1) {
             Some(left) => self.values_left = left,
             None => return self.fault(FaultKind::TooManyValues),
@@ -380,6 +285,7 @@ impl<'b> Walker<'b> {
         Ok(())
     }
 
+    #[inline(always)]
     fn byte(&self) -> Option<u8> {
         self.body.as_bytes().get(self.at).copied()
     }
@@ -388,17 +294,26 @@ impl<'b> Walker<'b> {
         self.body.as_bytes().get(self.at..).unwrap_or_default()
     }
 
-    fn expected<T>(&self, what: &'static str) -> Result<T, Fault> {
+    #[cold]
+    #[inline(never)]
+    fn expected<T>(&self, what: &'static str) -> Result<T, Box<Fault>> {
         self.fault(FaultKind::Expected(what))
     }
 
-    fn fault<T>(&self, kind: FaultKind) -> Result<T, Fault> {
-        Err(Fault::new(self.at, kind))
+    #[cold]
+    #[inline(never)]
+    fn fault<T>(&self, kind: FaultKind) -> Result<T, Box<Fault>> {
+        Err(Box::new(Fault::new(self.at, kind)))
     }
 }
 
-fn duplicate((name, at): (std::borrow::Cow<'_, str>, usize)) -> Fault {
-    Fault::new(at, FaultKind::DuplicateKey(excerpt(&name).into()))
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+#[cold]
+fn duplicate((name, at): (std::borrow::Cow<'_, str>, usize)) -> Box<Fault> {
+    Box::new(Fault::new(at, FaultKind::DuplicateKey(excerpt(&name).into())))
 }
 
 /// The depth where the configuration says nothing (CONTRACT: `limits.json_depth`), and for answers.
@@ -406,5 +321,8 @@ pub const DEPTH_MAX_DEFAULT: usize = 128;
 /// Values in one text, containers included. OpenAI takes at most 300,000 token ids in an embeddings request, the
 /// densest one there is; the bound is what keeps 10 MiB of `[[],[],…` from holding a shard up.
 pub const VALUES_MAX: usize = 1 << 19;
+/// Members of all objects in one text, which cost more than values. Arbitrary: one for every 80 bytes of the largest
+/// body that is taken by default.
+pub const MEMBERS_MAX: usize = 1 << 17;
 /// The smallest double, written out, takes 1,077 bytes; a longer number means nothing to anyone.
 pub const NUMBER_BYTES_MAX: usize = 1_100;

@@ -57,7 +57,7 @@ pub fn read_chunk(endpoint: Endpoint, event_name: Option<&[u8]>, data: &[u8]) ->
 
 impl Chunk {
     /// A chunk of chat completions or completions.
-    fn read_completion(&mut self, data: &[u8]) -> Result<(), Fault> {
+    fn read_completion(&mut self, data: &[u8]) -> Result<(), Box<Fault>> {
         let mut walker = Walker::lenient(data)?;
         walker.open_object()?;
         while let Some(key) = walker.next_key()? {
@@ -65,14 +65,14 @@ impl Chunk {
                 "choices" => self.read_choices(&mut walker)?,
                 "usage" => self.usage = read_usage(&mut walker, data)?,
                 "error" => self.failed |= truthy(walker.value()?.1),
-                _ => drop(walker.value()?),
+                _ => walker.skip()?,
             }
         }
         self.only_usage &= self.usage.is_some();
         Ok(())
     }
 
-    fn read_choices(&mut self, walker: &mut Walker<'_>) -> Result<(), Fault> {
+    fn read_choices(&mut self, walker: &mut Walker<'_>) -> Result<(), Box<Fault>> {
         let from = walker.next_at();
         let mut chars = 0;
         let (range, value) = walker.value_with(|key, text| {
@@ -87,7 +87,7 @@ impl Chunk {
     }
 
     /// An event of Responses: `{"type":"response.…","sequence_number":…,…}`.
-    fn read_response_event(&mut self, data: &[u8]) -> Result<(), Fault> {
+    fn read_response_event(&mut self, data: &[u8]) -> Result<(), Box<Fault>> {
         let mut walker = Walker::lenient(data)?;
         walker.open_object()?;
         let (mut kind, mut delta) = (None::<Text<'_>>, None::<Text<'_>>);
@@ -98,7 +98,7 @@ impl Chunk {
                     while let Some(key) = walker.next_key()? {
                         match key.raw {
                             "usage" => self.usage = read_usage(&mut walker, data)?,
-                            _ => drop(walker.value()?),
+                            _ => walker.skip()?,
                         }
                     }
                 }
@@ -109,7 +109,7 @@ impl Chunk {
                     ("error", value) => self.failed |= truthy(value),
                     _ => {}
                 },
-                _ => drop(walker.value()?),
+                _ => walker.skip()?,
             }
         }
         let kind = kind.map_or("", |kind| kind.raw);
@@ -123,7 +123,7 @@ impl Chunk {
     }
 }
 
-fn read_usage(walker: &mut Walker<'_>, data: &[u8]) -> Result<Option<Usage>, Fault> {
+fn read_usage(walker: &mut Walker<'_>, data: &[u8]) -> Result<Option<Usage>, Box<Fault>> {
     match walker.value()? {
         (_, Value::Null) => Ok(None),
         (range, _) => Ok(Usage::of_value(data.get(range).unwrap_or_default())),

@@ -94,7 +94,7 @@ impl Figures {
                 "completion_tokens_details" | "output_tokens_details" => {
                     figures.reasoning = figures.detail(walker, "reasoning_tokens")?.or(figures.reasoning);
                 }
-                _ => drop(walker.value().ok()?),
+                _ => walker.skip().ok()?,
             }
         }
         walker.end().ok()?;
@@ -113,7 +113,7 @@ impl Figures {
             if key.decode() == name {
                 found = self.figure(walker)?;
             } else {
-                walker.value().ok()?;
+                walker.skip().ok()?;
             }
         }
         Some(found)
@@ -362,5 +362,6 @@ fn model(json: &[u8]) -> Option<Box<str>> {
 pub const CAPTURE_BYTES_MAX: usize = 16 << 10;
 /// Enough for `model` and `usage` with every letter written as `\uXXXX`.
 const KEY_BYTES_MAX: usize = 32;
+const _: () = assert!(KEY_BYTES_MAX >= 6 * "usage".len() && KEY_BYTES_MAX >= 6 * "model".len());
 /// 2⁵³: larger figures are not exact in every JSON reader (RFC 8259 §6), and no answer has that many tokens.
 const FIGURE_MAX: u64 = 1 << 53;

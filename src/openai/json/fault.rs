@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{NUMBER_BYTES_MAX, VALUES_MAX};
+use super::{MEMBERS_MAX, NUMBER_BYTES_MAX, VALUES_MAX};
 
 /// Why a text is refused, and the byte offset where that shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub enum FaultKind {
     LongNumber,
     TooDeep,
     TooManyValues,
+    TooManyMembers,
     /// The key, decoded and cut to 64 bytes.
     DuplicateKey(Box<str>),
 }
@@ -47,6 +48,7 @@ impl fmt::Display for Fault {
             FaultKind::LongNumber => write!(f, "a number of more than {NUMBER_BYTES_MAX} bytes"),
             FaultKind::TooDeep => f.write_str("too many levels of nesting"),
             FaultKind::TooManyValues => write!(f, "more than {VALUES_MAX} values"),
+            FaultKind::TooManyMembers => write!(f, "more than {MEMBERS_MAX} members of objects"),
             FaultKind::DuplicateKey(name) => write!(f, "the key {name:?} comes twice in one object"),
         }?;
         write!(f, " at byte {}", self.at)

@@ -46,7 +46,7 @@ impl<'b> Keys<'b> {
         let twice = if siblings.len() <= LINEAR_MAX {
             None
         } else {
-            repeated(siblings, &mut self.order)
+            repeated(siblings, &mut self.order, mix)
         };
         let twice = twice
             .and_then(|at| self.keys.get_mut(mark + at))
@@ -57,20 +57,22 @@ impl<'b> Keys<'b> {
 }
 
 /// The place of a key that equals an earlier one.
-fn repeated(keys: &[Key<'_>], order: &mut Vec<(u64, usize)>) -> Option<usize> {
+fn repeated(keys: &[Key<'_>], order: &mut Vec<(u64, usize)>, mix: impl Fn(&[u8]) -> u64) -> Option<usize> {
     order.clear();
     order.extend(keys.iter().enumerate().map(|(at, key)| (mix(key.name.as_bytes()), at)));
+    order.sort_unstable();
     let name = |at: usize| keys.get(at).map(|key| key.name.as_ref());
-    // The mix decides almost always; where it was made to collide, the names do.
-    order.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0)
-            .then_with(|| name(a.1).cmp(&name(b.1)))
-            .then(a.1.cmp(&b.1))
-    });
-    order.windows(2).find_map(|pair| match pair {
-        [a, b] if a.0 == b.0 && name(a.1) == name(b.1) => Some(b.1),
-        _ => None,
-    })
+    // Almost always the mix tells all keys apart. Where it was made to collide, the names decide.
+    order
+        .chunk_by_mut(|a, b| a.0 == b.0)
+        .filter(|alike| alike.len() > 1)
+        .find_map(|alike| {
+            alike.sort_unstable_by(|a, b| name(a.1).cmp(&name(b.1)).then(a.1.cmp(&b.1)));
+            alike.windows(2).find_map(|pair| match pair {
+                [a, b] if name(a.1) == name(b.1) => Some(b.1),
+                _ => None,
+            })
+        })
 }
 
 /// A cheap mix that mostly differs where keys differ. It is no protection and needs to be none.
@@ -81,4 +83,27 @@ fn mix(bytes: &[u8]) -> u64 {
         .iter()
         .fold(bytes.len() as u64, |mix, word| step(mix, u64::from_le_bytes(*word)));
     step(mix, tail.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_were_made_to_mix_alike_are_still_told_apart() {
+        let same = |_: &[u8]| 7;
+        let few = |bytes: &[u8]| bytes.len() as u64;
+        let mut keys: Vec<Key<'_>> = (0..5_000)
+            .map(|at| Key {
+                name: at.to_string().into(),
+                at,
+            })
+            .collect();
+        assert_eq!(repeated(&keys, &mut Vec::new(), same), None);
+        assert_eq!(repeated(&keys, &mut Vec::new(), few), None);
+        keys[4_000].name = "17".into();
+        assert_eq!(repeated(&keys, &mut Vec::new(), same), Some(4_000));
+        assert_eq!(repeated(&keys, &mut Vec::new(), few), Some(4_000));
+        assert_eq!(repeated(&keys, &mut Vec::new(), mix), Some(4_000));
+    }
 }

@@ -7,9 +7,12 @@ fn walk(text: &[u8]) -> Result<(), Fault> {
 }
 
 fn walk_to(text: &[u8], depth: usize) -> Result<(), Fault> {
-    let mut walker = Walker::strict(text, depth)?;
-    walker.value()?;
-    walker.end()
+    let walk = || {
+        let mut walker = Walker::strict(text, depth)?;
+        walker.value()?;
+        walker.end()
+    };
+    walk().map_err(|fault| *fault)
 }
 
 fn kind(text: &[u8]) -> FaultKind {
@@ -77,6 +80,9 @@ fn too_many_values_are_refused() {
     let list = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
     assert_eq!(walk(list(VALUES_MAX - 1).as_bytes()), Ok(()));
     assert_eq!(kind(list(VALUES_MAX).as_bytes()), FaultKind::TooManyValues);
+    let object = |count: usize| format!("[{{\"a\":0}}{}]", ",{\"a\":0}".repeat(count - 1));
+    assert_eq!(walk(object(MEMBERS_MAX).as_bytes()), Ok(()));
+    assert_eq!(kind(object(MEMBERS_MAX + 1).as_bytes()), FaultKind::TooManyMembers);
 }
 
 #[test]
@@ -176,7 +182,7 @@ fn a_key_that_comes_twice_is_refused_at_every_level() {
 
 #[test]
 fn a_key_that_comes_twice_is_found_in_objects_of_any_size() {
-    for count in [2, 15, 16, 17, 18, 40, 1_000, 100_000] {
+    for count in [2, 15, 16, 17, 18, 40, 1_000, 60_000] {
         let mut members: Vec<String> = (0..count).map(|at| format!("\"key{at}\":{{\"key1\":0}}")).collect();
         let text = format!("{{{}}}", members.join(","));
         assert_eq!(walk(text.as_bytes()), Ok(()), "{count}");

@@ -37,7 +37,8 @@ impl Reading {
         let data = event.data();
         let chunk = read_chunk(self.endpoint, event.name(), &data);
         self.content_chars += chunk.content_chars;
-        self.done |= chunk.done;
+        // A provider that says that it failed has ended the stream in a way that the caller sees.
+        self.done |= chunk.done || chunk.failed;
         self.next_sequence = chunk
             .sequence
             .map_or(self.next_sequence, |sequence| sequence.saturating_add(1));

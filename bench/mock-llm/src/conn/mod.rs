@@ -115,14 +115,18 @@ impl Conn {
     }
 
     fn hasty_turn(&mut self) -> Turn {
+        // Set by the request before, it needs someone who waits.
+        if self.idle.is_some() {
+            return Turn::Detach;
+        }
         if self.reader.is_empty() {
             return Turn::Read;
         }
         match self.reader.parsed() {
             Ok(None) => Turn::Read,
             Ok(Some(head)) => match self.reader.plain_body(&head) {
-                // Who sets faults sets them for threads.
-                _ if self.shared.armed.left() > 0 => Turn::Detach,
+                // Some faults have to be known before the body comes; threads see to that.
+                _ if self.shared.armed.left() > 0 || head.script.fault.is_some() => Turn::Detach,
                 None => Turn::Detach,
                 Some(body) if !self.reader.holds(&body) => Turn::Read,
                 Some(body) => {

@@ -93,6 +93,8 @@ fn scripted(answer: Answer, fault: Option<&Fault>) -> Answer {
         Some(Fault::Redirect(to)) => ApiError::of_status(307)
             .into_answer()
             .with_header("Location", to.clone()),
+        // Asked for by the model's name: too late to be early.
+        Some(Fault::EarlyResponse) => ApiError::of_status(413).into_answer(),
         _ => return answer,
     };
     Answer {

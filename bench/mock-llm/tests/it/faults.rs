@@ -173,6 +173,39 @@ fn an_early_response_does_not_wait_for_the_body() {
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: mock\r\nContent-Length: 1000000\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     assert_eq!(read_all(&stream).status(), 413);
+
+    let mut stream = connect(mock.addr());
+    stream
+        .write_all(
+            head.replace("\r\n\r\n", "\r\nx-mock-fault: early-response\r\n\r\n")
+                .as_bytes(),
+        )
+        .unwrap();
+    assert_eq!(read_all(&stream).status(), 413);
+}
+
+#[test]
+fn one_request_can_ask_for_its_connection_to_be_closed_when_idle() {
+    let mock = mock();
+    let mut stream = connect(mock.addr());
+    let body = chat("m+fault=idle-close=20", "hi", json!({})).to_string();
+    stream.write_all(request("POST", CHAT, "", &body).as_bytes()).unwrap();
+    let got = read_all(&stream);
+    assert!(got.status() == 200 && !got.reset);
+}
+
+#[test]
+fn a_request_that_comes_in_pieces_is_whole() {
+    let mock = mock();
+    let body = chat("gpt-4o", "slowly", json!({})).to_string();
+    let raw = request("POST", CHAT, "Connection: close\r\n", &body);
+    for at in [1, 20, raw.len() - body.len() - 1, raw.len() - 1] {
+        let mut stream = connect(mock.addr());
+        stream.write_all(&raw.as_bytes()[..at]).unwrap();
+        std::thread::sleep(Duration::from_millis(5)); // So that the pieces are read apart; the result does not hang on it.
+        stream.write_all(&raw.as_bytes()[at..]).unwrap();
+        assert!(read_all(&stream).body().contains("You said: slowly"));
+    }
 }
 
 #[test]

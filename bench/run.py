@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+"""The rounds of bench/run.sh. Standard library only.
+
+The server under test runs on core 0 with one worker, wrk and mock-llm on core 1. Rows take turns (A B A B), each figure
+is the median of its rounds, and only ratios within one run mean anything: machines are shared and noisy.
+
+To add a row: a line in ROWS; a variant of luner: an entry in LUNERS; a comparison: a line in RATIOS.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+GATEWAY_CORE, LOAD_CORE = 0, 1
+CONNECTIONS = 50
+REQUEST_BYTES = 620  # wrk's head included: a short chat
+ANSWER_BYTES = 600  # what the raw responder writes
+NGINX_HEAD_BYTES = 148  # of its 200 with a length of three digits, as nginx.conf has it
+STREAM_WORDS = 64  # a delta each; role, finish and [DONE] come on top
+OTHERS_MOST = 0.05  # of the gateway's core; arbitrary: what a quiet machine stays below
+TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
+
+BENCH = pathlib.Path(__file__).resolve().parent
+
+OFF = {"cache": {"enabled": False}, "rate_limit": {"enabled": False}, "storage": {"backend": "none"}}
+
+# name: (mock, configuration beyond server and providers)
+LUNERS = {
+    "luner": ("mock-plain", OFF),
+    "luner-streaming": ("mock-stream", OFF),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    name: str
+    what: str
+    server: str  # a key of Rig.urls
+    body: dict = dataclasses.field(default_factory=dict)  # beyond model and messages
+
+
+STREAM = {"stream": True}
+ROWS = [
+    Row("raw", "raw monoio responder", "raw"),
+    Row("nginx-200", "nginx return 200", "nginx-200"),
+    Row("nginx-proxy", "nginx proxy_pass", "nginx-proxy"),
+    Row("luner-proxy", "luner proxy", "luner"),
+    Row("nginx-stream", f"nginx proxy_pass, unbuffered, stream of {STREAM_WORDS} words", "nginx-stream", STREAM),
+    Row("luner-stream", f"luner, stream of {STREAM_WORDS} words", "luner-streaming", STREAM),
+]
+
+# row, base, target for CPU per request (None: for the record)
+RATIOS = [
+    ("nginx-200", "raw", None),
+    ("luner-proxy", "nginx-proxy", 1.0),
+    ("luner-stream", "nginx-stream", 1.3),
+]
+
+
+@dataclasses.dataclass
+class Sample:
+    cpu_us: float  # of the server, per request
+    qps: float
+    p50_us: float
+    p99_us: float
+    busy: float  # share of the gateway's core that the server had
+    others: float  # share of the gateway's core that others had
+
+
+class Rig:
+    """Starts the servers, knows their pids, and stops them, whatever happens."""
+
+    def __init__(self, binaries, directory):
+        self.binaries, self.dir = binaries, directory
+        self.processes, self.pids, self.urls = [], {}, {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self, rows):
+        needed = {row.server for row in rows}
+        self.start_listening("mock-plain", LOAD_CORE, ["mock-llm", "--no-ledger", "--words", "1"])
+        self.start_listening("mock-stream", LOAD_CORE, ["mock-llm", "--no-ledger", "--words", str(STREAM_WORDS)])
+        if "raw" in needed:
+            self.start_listening("raw", GATEWAY_CORE, ["raw-responder"])
+        if any(name.startswith("nginx") for name in needed):
+            self.start_nginx()
+        for name in LUNERS:
+            if name in needed:
+                self.start_luner(name)
+
+    def spawn(self, core, command, **more):
+        process = subprocess.Popen(["taskset", "-c", str(core), *command], **more)
+        self.processes.append(process)
+        return process
+
+    def start_listening(self, name, core, command):
+        """A program that takes --listen and prints its URL."""
+        binary = self.binaries / command[0]
+        process = self.spawn(core, [str(binary), "--listen", "127.0.0.1:0", *command[1:]],
+                             stdout=subprocess.PIPE, text=True)
+        found = re.search(r"http://\S+", process.stdout.readline())
+        if not found:
+            sys.exit(f"bench: {binary} did not start")
+        self.pids[name], self.urls[name] = [process.pid], found[0]
+
+    def start_nginx(self):
+        ports = {"200": free_port(), "proxy": free_port(), "stream": free_port()}
+        fields = {
+            "DIR": str(self.dir),
+            "MOCK_PLAIN": self.urls["mock-plain"].removeprefix("http://"),
+            "MOCK_STREAM": self.urls["mock-stream"].removeprefix("http://"),
+            "FILL": "x" * (ANSWER_BYTES - NGINX_HEAD_BYTES - len('""')),
+            **{f"PORT_{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()},
+        }
+        text = re.sub(r"@(\w+)@", lambda found: fields[found[1]], (BENCH / "nginx.conf").read_text())
+        config = self.dir / "nginx.conf"
+        config.write_text(text)
+        process = self.spawn(GATEWAY_CORE, ["nginx", "-p", str(self.dir), "-e", str(self.dir / "nginx.log"), "-c", str(config)])
+        for name, port in ports.items():
+            wait_for(port, process, "nginx")
+            self.urls[f"nginx-{name}"] = f"http://127.0.0.1:{port}"
+        workers = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for name in ports:
+            self.pids[f"nginx-{name}"] = [process.pid, *map(int, workers)]
+
+    def start_luner(self, name):
+        mock, more = LUNERS[name]
+        binary, port = self.binaries / "luner", free_port()
+        if not binary.exists():
+            sys.exit(f"bench: {binary} is not there; build it, or leave its rows out with --without-luner")
+        config = self.dir / f"{name}.yaml"
+        # JSON is YAML.
+        config.write_text(json.dumps({
+            "version": "v1",
+            "server": {"listen": f"127.0.0.1:{port}", "workers": 1},
+            "providers": [{"name": "mock", "base_url": self.urls[mock] + "/v1", "api_key": "sk-bench", "models": ["gpt-4o"]}],
+            **more,
+        }, indent=1))
+        # The log goes beside the configuration: a terminal would cost the gateway time.
+        log = open(self.dir / f"{name}.log", "w")
+        process = self.spawn(GATEWAY_CORE, [str(binary), "--config", str(config)], stdout=log, stderr=log)
+        wait_for(port, process, f"luner ({log.name})")
+        self.pids[name], self.urls[name] = [process.pid], f"http://127.0.0.1:{port}"
+
+    def stop(self):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+                continue
+            process.kill()
+            process.wait()
+
+    def cpu_ticks(self, server):
+        return sum(ticks_of(pid) for pid in self.pids[server])
+
+
+def ticks_of(pid):
+    """utime + stime of all threads, ended ones included."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def core_ticks(core):
+    """Busy and all ticks of a core."""
+    line = next(line for line in open("/proc/stat") if line.startswith(f"cpu{core} "))
+    ticks = [int(field) for field in line.split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port, process, name):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            sys.exit(f"bench: {name} ended with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    sys.exit(f"bench: {name} does not listen on port {port}")
+
+
+def request_body(row, host):
+    """JSON that makes wrk's whole request REQUEST_BYTES long."""
+    body = {"model": "gpt-4o", "temperature": 0.7, **row.body, "messages": [
+        {"role": "system", "content": "You are terse."}, {"role": "user", "content": ""}]}
+    head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: 400\r\n"
+            "Content-Type: application/json\r\nAuthorization: Bearer sk-caller\r\n\r\n")
+    room = REQUEST_BYTES - len(head) - len(json.dumps(body))
+    body["messages"][1]["content"] = ("How does a gateway route a request? " * 20)[:room]
+    return json.dumps(body)
+
+
+def write_script(rig, row):
+    url = rig.urls[row.server]
+    body = request_body(row, url.removeprefix("http://"))
+    script = rig.dir / f"{row.name}.lua"
+    script.write_text('wrk.method = "POST"\n'
+                      'wrk.headers["Content-Type"] = "application/json"\n'
+                      'wrk.headers["Authorization"] = "Bearer sk-caller"\n'
+                      f"wrk.body = [[{body}]]\n")
+    return script, url + "/v1/chat/completions", body
+
+
+def probe(rig, row):
+    """One request before any load: a row that measures errors is no row. Returns the answer's bytes, head excluded."""
+    _, url, body = write_script(rig, row)
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-caller"}
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=10) as answer:
+        text = answer.read()
+    if row.body.get("stream") and (text.count(b"data: ") < STREAM_WORDS or b"[DONE]" not in text):
+        sys.exit(f"bench: {row.name}: not a whole stream: {text[-200:]!r}")
+    return len(text)
+
+
+def measure(rig, row, seconds):
+    script, url, _ = write_script(rig, row)
+    ticks, (busy, whole) = rig.cpu_ticks(row.server), core_ticks(GATEWAY_CORE)
+    load = rig.spawn(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url],
+                     stdout=subprocess.PIPE, text=True)
+    output = load.communicate()[0]
+    ticks = rig.cpu_ticks(row.server) - ticks
+    busy, whole = (after - before for after, before in zip(core_ticks(GATEWAY_CORE), (busy, whole)))
+    failed = re.search(r"Non-2xx.*|Socket errors: (?!connect 0, read 0, write 0).*", output)
+    requests = re.search(r"(\d+) requests in", output)
+    if failed or not requests or int(requests[1]) == 0:
+        sys.exit(f"bench: {row.name}: {failed[0] if failed else 'no answers'}\n{output}")
+    return Sample(
+        cpu_us=ticks * TICK_US / int(requests[1]),
+        qps=float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
+        p50_us=latency(output, "50%"),
+        p99_us=latency(output, "99%"),
+        busy=ticks / whole,
+        others=max(0, busy - ticks) / whole,
+    )
+
+
+def latency(output, percentile):
+    value, unit = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s)\b", output).groups()
+    return float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+def rounds(rig, rows, seconds, count):
+    samples = {row.name: [] for row in rows}
+    for number in range(count):
+        for row in rows:
+            progress(f"round {number + 1}/{count}: {row.name}")
+            samples[row.name].append(measure(rig, row, seconds))
+    progress("")
+    return samples
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r{text:<50}\r{text}", end="", file=sys.stderr, flush=True)
+
+
+def median(samples, field):
+    return statistics.median(getattr(sample, field) for sample in samples)
+
+
+def report(rows, samples, sizes):
+    lines = ["| row | CPU µs/request | min–max | requests/s | p50 µs | p99 µs | core 0: server, others | body bytes |",
+             "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        got = samples[row.name]
+        cpu = sorted(sample.cpu_us for sample in got)
+        lines.append(
+            f"| {row.what} | {median(got, 'cpu_us'):.2f} | {cpu[0]:.2f}–{cpu[-1]:.2f} | {median(got, 'qps'):,.0f} "
+            f"| {median(got, 'p50_us'):,.0f} | {median(got, 'p99_us'):,.0f} "
+            f"| {median(got, 'busy'):.0%}, {median(got, 'others'):.0%} | {sizes[row.name]:,} |")
+    lines += ["", "| ratio (medians of each round's ratio) | CPU per request | target | requests/s | p50 |", "|---|--:|--:|--:|--:|"]
+    for name, base, target in RATIOS:
+        if name in samples and base in samples:
+            ratio = {field: statistics.median(getattr(a, field) / getattr(b, field)
+                                              for a, b in zip(samples[name], samples[base]))
+                     for field in ("cpu_us", "qps", "p50_us")}
+            lines.append(f"| {name} / {base} | {ratio['cpu_us']:.2f} | {f'≤ {target}' if target else ''} "
+                         f"| {ratio['qps']:.2f} | {ratio['p50_us']:.2f} |")
+    others = max(median(got, "others") for got in samples.values())
+    if others > OTHERS_MOST:
+        lines += ["", f"**Noisy: others had up to {others:.0%} of the gateway's core.** Prefer the ratios, or measure again."]
+    return "\n".join(lines)
+
+
+def output_of(*command):
+    """What a tool says about itself, on either stream; empty if it is not there."""
+    try:
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=BENCH)
+    except OSError:
+        return ""
+    return run.stdout.strip()
+
+
+def commit():
+    hash_ = output_of("git", "rev-parse", "--short", "HEAD")
+    if not re.fullmatch(r"[0-9a-f]{7,}", hash_):
+        return "no-commit"
+    return hash_ + ("-dirty" if output_of("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def machine(binaries):
+    cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
+    first = lambda text: text.splitlines()[0] if text else "not there"
+    return "\n".join([
+        f"* machine: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory / 2**20:.1f} GiB",
+        f"* kernel: {platform.release()}; load average at the start: {', '.join(f'{load:.2f}' for load in os.getloadavg())}",
+        f"* {first(output_of('nginx', '-v'))}; {first(output_of('wrk', '-v'))}; {first(output_of('rustc', '-V'))}",
+        f"* {first(output_of(str(binaries / 'luner'), '--version'))}; LUNER_IO={os.environ.get('LUNER_IO', 'unset')}",
+    ])
+
+
+def chosen(args):
+    known = {row.name for row in ROWS}
+    wanted = set(args.rows.split(",")) if args.rows else known
+    if wanted - known:
+        sys.exit(f"bench: no such row: {', '.join(sorted(wanted - known))}; there are {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if row.name in wanted and not (args.without_luner and row.server in LUNERS)]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 3 s instead of 5 of 10")
+    parser.add_argument("--rows", help="only these, with commas: " + ",".join(row.name for row in ROWS))
+    parser.add_argument("--without-luner", action="store_true", help="neither build nor measure luner")
+    parser.add_argument("--rounds", type=int, help="instead of 5 (3)")
+    parser.add_argument("--seconds", type=int, help="of each row in each round, instead of 10 (3)")
+    parser.add_argument("--no-build", action="store_true", help="measure what is there")
+    parser.add_argument("--no-file", action="store_true", help="write no file into bench/results")
+    parser.add_argument("--bin", type=pathlib.Path, default=BENCH.parent / "target/release", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    seconds, count = args.seconds or (3 if args.quick else 10), args.rounds or (3 if args.quick else 5)
+    rows = chosen(args)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    about = machine(args.bin)
+    try:
+        with tempfile.TemporaryDirectory(prefix="luner-bench-") as directory, Rig(args.bin, pathlib.Path(directory)) as rig:
+            rig.start(rows)
+            sizes = {row.name: probe(rig, row) for row in rows}
+            rounds(rig, rows, 1, 1)  # Warms caches and connections up; thrown away.
+            samples = rounds(rig, rows, seconds, count)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+    now = datetime.datetime.now()
+    text = (f"# {now:%Y-%m-%d %H:%M}, {commit()}\n\n{about}\n* {count} rounds of {seconds} s, {CONNECTIONS} connections, "
+            f"requests of {REQUEST_BYTES} bytes; server on core {GATEWAY_CORE} with one worker, "
+            f"wrk and mock-llm on core {LOAD_CORE}\n\n{report(rows, samples, sizes)}\n")
+    print(text)
+    if not args.no_file:
+        path = BENCH / "results" / f"{now:%Y-%m-%d}-{commit()}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        print(f"written to {os.path.relpath(path)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+//! The walker's smallest steps: one string, number, or word. The grammar between them is in the parent.
+//! Each is linear in its own bytes, and leaves the walker just after it.
+
+use super::scan::{self, InString};
+use super::{Fault, FaultKind, NUMBER_BYTES_MAX, Text, Value, Walker, text};
+
+impl<'b> Walker<'b> {
+    pub(super) fn scalar(&mut self) -> Result<Value<'b>, Box<Fault>> {
+        let (word, value) = match self.peek() {
+            Some(b'"') => return self.text().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => return self.number().map(Value::Number),
+            Some(b't') => ("true", Value::Bool(true)),
+            Some(b'f') => ("false", Value::Bool(false)),
+            Some(b'n') => ("null", Value::Null),
+            _ => return self.expected("a value"),
+        };
+        self.count_value()?;
+        if !self.rest().starts_with(word.as_bytes()) {
+            return self.expected("a value");
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    pub(super) fn text(&mut self) -> Result<Text<'b>, Box<Fault>> {
+        self.count_value()?;
+        self.string()
+    }
+
+    /// A string, at whose opening quote the walker stands.
+    #[inline]
+    pub(super) fn string(&mut self) -> Result<Text<'b>, Box<Fault>> {
+        let at = self.at;
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.at = scan::find::<InString>(self.body.as_bytes(), self.at);
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    // They come in rows: `\"\n`, or a whole text of `\uXXXX`.
+                    while self.byte() == Some(b'\\') {
+                        self.escape()?;
+                    }
+                }
+                Some(_) => return self.fault(FaultKind::ControlCharacter),
+                None => return self.expected("'\"' at the end of a string"),
+            }
+        }
+        let raw = self.body.get(at + 1..self.at).unwrap_or_default();
+        self.at += 1;
+        Ok(Text { raw, escaped, at })
+    }
+
+    fn escape(&mut self) -> Result<(), Box<Fault>> {
+        let bytes = self.body.as_bytes();
+        match bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => match bytes.get(self.at + 2..).and_then(|rest| rest.first_chunk::<4>()) {
+                Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => self.unicode_escape(digits),
+                _ => self.fault(FaultKind::BadEscape),
+            },
+            _ => self.fault(FaultKind::BadEscape),
+        }
+    }
+
+    /// `\uXXXX`, a surrogate only together with the other half.
+    #[inline]
+    fn unicode_escape(&mut self, digits: &[u8; 4]) -> Result<(), Box<Fault>> {
+        self.at += match digits {
+            [b'd' | b'D', b'8'..=b'9' | b'a'..=b'b' | b'A'..=b'B', ..] => {
+                let bytes = self.body.as_bytes();
+                match (bytes.get(self.at + 6..self.at + 8), text::hex_at(bytes, self.at + 8)) {
+                    (Some(b"\\u"), Some(0xdc00..0xe000)) => 12,
+                    _ => return self.fault(FaultKind::LoneSurrogate),
+                }
+            }
+            [b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..] => return self.fault(FaultKind::LoneSurrogate),
+            _ => 6,
+        };
+        Ok(())
+    }
+
+    /// RFC 8259 §6. What may follow a number is the caller's to check, as for any value.
+    pub(super) fn number(&mut self) -> Result<&'b str, Box<Fault>> {
+        self.count_value()?;
+        let bytes = self.body.as_bytes();
+        let from = self.at;
+        let mut at = from + usize::from(bytes.get(from) == Some(&b'-'));
+        let whole = digits(bytes, at);
+        let mut sound = whole == 1 || (whole > 1 && bytes.get(at) != Some(&b'0'));
+        at += whole;
+        if bytes.get(at) == Some(&b'.') {
+            let count = digits(bytes, at + 1);
+            sound &= count > 0;
+            at += 1 + count;
+        }
+        if let Some(b'e' | b'E') = bytes.get(at) {
+            at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+            let count = digits(bytes, at);
+            sound &= count > 0;
+            at += count;
+        }
+        if !sound {
+            return self.fault(FaultKind::BadNumber);
+        }
+        if at - from > NUMBER_BYTES_MAX {
+            return self.fault(FaultKind::LongNumber);
+        }
+        self.at = at;
+        Ok(self.body.get(from..at).unwrap_or_default())
+    }
+}
+
+/// How many digits stand at `at`.
+#[inline(always)]
+fn digits(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(rest.len())
+}
