@@ -19,11 +19,7 @@ const CHUNK_DELAY: Duration = Duration::from_millis(40);
 /// An address cannot be bound, or the gateway cannot start.
 pub fn run(listen: Listen, driver: DriverChoice) -> anyhow::Result<()> {
     let provider = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options {
-        listen: provider,
-        chunk_delay: CHUNK_DELAY,
-        ..Options::default()
-    };
+    let options = Options { listen: provider, chunk_delay: CHUNK_DELAY, ..Options::default() };
     let mut mock = Mock::start(options).context("starting the scripted provider")?;
     let text = format!(
         "version: v1\n\
@@ -36,11 +32,7 @@ pub fn run(listen: Listen, driver: DriverChoice) -> anyhow::Result<()> {
         mock.addr()
     );
     let config = config::parse(&text, "demo", &|_| None).context("the demo's configuration")?;
-    let overrides = Overrides {
-        listen: Some(listen),
-        workers: None,
-        driver,
-    };
+    let overrides = Overrides { listen: Some(listen), workers: None, driver };
     process::run(&config, &overrides, |address| println!("{}", greeting(address)))?;
     mock.stop();
     Ok(())

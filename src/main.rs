@@ -85,10 +85,7 @@ fn main() -> ExitCode {
         (None, None) => {
             // clap's code for wrong usage.
             Arguments::command()
-                .error(
-                    clap::error::ErrorKind::MissingRequiredArgument,
-                    "--config FILE is needed",
-                )
+                .error(clap::error::ErrorKind::MissingRequiredArgument, "--config FILE is needed")
                 .exit()
         }
     };
@@ -102,11 +99,7 @@ fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
     let Some(config) = load(&serve.config) else {
         return Ok(ExitCode::from(EXIT_CONFIG));
     };
-    let overrides = Overrides {
-        listen: serve.listen,
-        workers: serve.workers,
-        driver: driver()?,
-    };
+    let overrides = Overrides { listen: serve.listen, workers: serve.workers, driver: driver()? };
     let _log = process::start_log(serve.log, config.telemetry.log);
     for warning in &config.warnings {
         tracing::warn!(line = warning.line, key = warning.key, "{}", warning.message);

@@ -11,12 +11,16 @@ pub const CACHE: &str = "X-Luner-Cache";
 /// Answer header, kept from the caller when sane, else made.
 pub const REQUEST_ID: &str = "X-Request-Id";
 
-/// Caller's headers that name the user, in order of precedence.
-pub const USER_HEADERS: [&str; 2] = ["x-luner-user", "x-user-id"];
-/// Caller's headers that name the tenant, in order of precedence.
-pub const TENANT_HEADERS: [&str; 2] = ["x-luner-tenant", "x-tenant-id"];
+/// Caller's header that names the user; wins over [`USER_ID`].
+pub const LUNER_USER: &str = "x-luner-user";
+/// Caller's header that names the user.
+pub const USER_ID: &str = "x-user-id";
+/// Caller's header that names the tenant; wins over [`TENANT_ID`].
+pub const LUNER_TENANT: &str = "x-luner-tenant";
+/// Caller's header that names the tenant.
+pub const TENANT_ID: &str = "x-tenant-id";
 /// Caller's header that names the agent.
-pub const AGENT_HEADER: &str = "x-luner-agent";
+pub const LUNER_AGENT: &str = "x-luner-agent";
 
 /// Counter `{provider, model, status}`.
 pub const REQUESTS_TOTAL: &str = "luner_requests_total";

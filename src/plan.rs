@@ -42,10 +42,7 @@ pub struct Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        let mut labels = Labels {
-            values: Vec::new(),
-            index: HashMap::new(),
-        };
+        let mut labels = Labels { values: Vec::new(), index: HashMap::new() };
         labels.intern(names::OTHER);
         labels.intern(names::NO_PROVIDER);
         labels
@@ -169,18 +166,9 @@ impl Plan {
             providers.push(Arc::new(Provider::new(provider, &mut labels, &mut origins)));
             for model in &provider.models {
                 match model.strip_suffix('*') {
-                    Some(prefix) => patterns.push((
-                        prefix.into(),
-                        Route {
-                            provider: index,
-                            model: LabelId::OTHER,
-                        },
-                    )),
+                    Some(prefix) => patterns.push((prefix.into(), Route { provider: index, model: LabelId::OTHER })),
                     None => {
-                        let route = Route {
-                            provider: index,
-                            model: labels.intern(model),
-                        };
+                        let route = Route { provider: index, model: labels.intern(model) };
                         exact.entry(model.as_str().into()).or_insert(route);
                     }
                 }
@@ -200,9 +188,7 @@ impl Plan {
                 head_bytes: usize::try_from(limits.head_bytes).unwrap_or(usize::MAX),
                 headers: limits.headers as usize,
             },
-            fact_limits: FactLimits {
-                depth: limits.json_depth as usize,
-            },
+            fact_limits: FactLimits { depth: limits.json_depth as usize },
             body_bytes_max: limits.body_bytes,
             read_timeout: config.server.read_timeout,
             write_timeout: config.server.write_timeout,
@@ -220,12 +206,8 @@ impl Plan {
 
     /// Who answers for `model`: an exact name wins, then the longest pattern, then the order of the file.
     pub fn route(&self, model: &str) -> Option<Route> {
-        let by_pattern = || {
-            self.patterns
-                .iter()
-                .find(|(prefix, _)| model.starts_with(&**prefix))
-                .map(|(_, route)| *route)
-        };
+        let by_pattern =
+            || self.patterns.iter().find(|(prefix, _)| model.starts_with(&**prefix)).map(|(_, route)| *route);
         self.exact.get(model).copied().or_else(by_pattern)
     }
 
@@ -255,10 +237,7 @@ impl Models {
         }
         let mut list = Vec::new();
         write_models(listed, created_s, &mut list);
-        Models {
-            list: list.into_boxed_slice(),
-            each,
-        }
+        Models { list: list.into_boxed_slice(), each }
     }
 }
 
@@ -271,15 +250,9 @@ impl Provider {
             label: labels.intern(&provider.name),
             host: base.host.as_str().into(),
             port: base.port,
-            literal: base
-                .host
-                .parse::<IpAddr>()
-                .ok()
-                .map(|ip| SocketAddr::new(ip, base.port)),
+            literal: base.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, base.port)),
             origin: OriginId(origins.intern(&format!("{} {}", base.tls, base.authority())).0),
-            server_name: base
-                .tls
-                .then(|| tls_name().expect("the configuration's check lets no other host through")),
+            server_name: base.tls.then(|| tls_name().expect("the configuration's check lets no other host through")),
             timeout: provider.timeout,
             connect_timeout: provider.connect_timeout,
             stream_idle_timeout: provider.stream_idle_timeout,

@@ -36,10 +36,7 @@ pub enum LogForm {
 /// Sends the log to stderr, through a bounded queue. Lines are flushed when the guard is dropped.
 pub fn start_log(form: LogForm, level: LogLevel) -> WorkerGuard {
     let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
-    let (writer, guard) = builder
-        .buffered_lines_limit(LOG_LINES_MAX)
-        .lossy(true)
-        .finish(io::stderr());
+    let (writer, guard) = builder.buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(io::stderr());
     let level = match level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
@@ -47,10 +44,7 @@ pub fn start_log(form: LogForm, level: LogLevel) -> WorkerGuard {
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_writer(writer)
-        .with_max_level(level)
-        .with_target(false);
+    let lines = tracing_subscriber::fmt().with_writer(writer).with_max_level(level).with_target(false);
     match form {
         LogForm::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
         LogForm::Json => lines.json().flatten_event(true).init(),
@@ -62,10 +56,7 @@ pub fn start_log(form: LogForm, level: LogLevel) -> WorkerGuard {
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
-        eprintln!(
-            "luner: thread `{}` failed and ends the process: {panic}",
-            thread.name().unwrap_or("unnamed")
-        );
+        eprintln!("luner: thread `{}` failed and ends the process: {panic}", thread.name().unwrap_or("unnamed"));
         std::process::abort();
     }));
 }
@@ -105,11 +96,7 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
         orders.push(order);
         let parts = shard::Parts {
             id,
-            cpu: if cpus.is_empty() {
-                None
-            } else {
-                cpus.get(id % cpus.len()).copied()
-            },
+            cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },
             listener,
             driver: overrides.driver,
             shards: workers,
@@ -119,9 +106,7 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
             orders: followed,
         };
         let thread = thread::Builder::new().name(format!("shard-{id}"));
-        thread
-            .spawn(move || shard::run(parts))
-            .with_context(|| format!("starting shard {id}"))?;
+        thread.spawn(move || shard::run(parts)).with_context(|| format!("starting shard {id}"))?;
     }
     drop(events);
     Coordinator::new(clock, plan, incoming, orders).run(|drivers| {
@@ -143,13 +128,7 @@ fn harden() {
         tracing::warn!(%error, "could not switch core dumps off");
     }
     let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
-    if let Err(error) = rustix::process::setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    ) {
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "could not raise the number of open files");
     }
 }

@@ -75,13 +75,7 @@ impl fmt::Display for ByteSize {
 pub struct HumanDuration(pub Duration);
 
 /// In the order in which they must be written, each at most once. In milliseconds.
-const TIME_UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl FromStr for HumanDuration {
     type Err = UnitError;
@@ -100,10 +94,7 @@ impl FromStr for HumanDuration {
             // The iterator is consumed up to the unit found, which is what enforces the order.
             let factor = units.find(|(name, _)| *name == unit).ok_or(UnitError::Duration)?.1;
             let number: u64 = digits.parse().map_err(|_| UnitError::TooLarge)?;
-            total_ms = number
-                .checked_mul(factor)
-                .and_then(|ms| total_ms.checked_add(ms))
-                .ok_or(UnitError::TooLarge)?;
+            total_ms = number.checked_mul(factor).and_then(|ms| total_ms.checked_add(ms)).ok_or(UnitError::TooLarge)?;
             rest = next;
         }
         Ok(HumanDuration(Duration::from_millis(total_ms)))
@@ -161,9 +152,7 @@ impl FromStr for MicroUsd {
         if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
             return Err(UnitError::Money);
         }
-        let micro: i64 = format!("{whole}{fraction:0<6}")
-            .parse()
-            .map_err(|_| UnitError::TooLarge)?;
+        let micro: i64 = format!("{whole}{fraction:0<6}").parse().map_err(|_| UnitError::TooLarge)?;
         Ok(MicroUsd(if negative { -micro } else { micro }))
     }
 }
@@ -261,9 +250,7 @@ pub mod duration {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse::<HumanDuration>()
-            .map(|human| human.0)
-            .map_err(de::Error::custom)
+        text.parse::<HumanDuration>().map(|human| human.0).map_err(de::Error::custom)
     }
 }
 

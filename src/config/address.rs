@@ -24,29 +24,15 @@ impl BaseUrl {
     /// `/api/paas/v4` and `/v1beta/openai` do.
     pub fn api_root(&self) -> String {
         let is_version = |segment: &str| {
-            segment
-                .strip_prefix('v')
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        if self.prefix.split('/').any(is_version) {
-            self.prefix.clone()
-        } else {
-            format!("{}/v1", self.prefix)
-        }
+        if self.prefix.split('/').any(is_version) { self.prefix.clone() } else { format!("{}/v1", self.prefix) }
     }
 
     /// The value of a `Host` header: brackets around IPv6, the port only when it is not the usual one.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        if self.port == usual_port(self.tls) {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == usual_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 
     /// Whether requests to it leave the operator's own network, as far as the name tells.
@@ -67,15 +53,7 @@ impl BaseUrl {
 }
 
 /// RFC 6761, RFC 6762, RFC 8375, ICANN's reserved `.internal`, and what routers and clusters use.
-const PRIVATE_DOMAINS: [&str; 7] = [
-    ".localhost",
-    ".local",
-    ".internal",
-    ".home.arpa",
-    ".lan",
-    ".svc",
-    ".test",
-];
+const PRIVATE_DOMAINS: [&str; 7] = [".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc", ".test"];
 
 fn usual_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
@@ -93,9 +71,7 @@ impl FromStr for BaseUrl {
                 "must be plain ASCII without spaces (write an international name in its xn-- form)",
             ));
         }
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or(AddressError("must begin with http:// or https://"))?;
+        let (scheme, rest) = text.split_once("://").ok_or(AddressError("must begin with http:// or https://"))?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
@@ -110,24 +86,13 @@ impl FromStr for BaseUrl {
         if port == 0 {
             return Err(AddressError("has a port outside 1 to 65535"));
         }
-        Ok(BaseUrl {
-            tls,
-            host: host_name(host)?,
-            port,
-            prefix: path_prefix(path)?,
-        })
+        Ok(BaseUrl { tls, host: host_name(host)?, port, prefix: path_prefix(path)? })
     }
 }
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}{}",
-            if self.tls { "https" } else { "http" },
-            self.authority(),
-            self.prefix
-        )
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority(), self.prefix)
     }
 }
 
@@ -218,9 +183,7 @@ fn host_name(host: &str) -> Result<String, AddressError> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     // A name whose last label is a number is an address (WHATWG URL, "ends in a number").
     let last = host.rsplit('.').next().unwrap_or(host);

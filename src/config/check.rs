@@ -64,30 +64,17 @@ impl Checker<'_> {
                     &schema["additionalProperties"]
                 }
                 None => {
-                    let known = schema["properties"]
-                        .as_object()
-                        .into_iter()
-                        .flat_map(|known| known.keys());
-                    self.complaints.add(
-                        entry.at,
-                        &path,
-                        format!("unknown key{}", did_you_mean(&entry.key, known)),
-                    );
+                    let known = schema["properties"].as_object().into_iter().flat_map(|known| known.keys());
+                    self.complaints.add(entry.at, &path, format!("unknown key{}", did_you_mean(&entry.key, known)));
                     continue;
                 }
             };
             let value = self.value(&entry.value, schema, &path);
             fitted.insert(entry.key.clone(), value);
         }
-        for required in schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !entries.iter().any(|entry| entry.key == required) {
-                self.complaints
-                    .add(node.at, &join(path, required), "this key is missing");
+                self.complaints.add(node.at, &join(path, required), "this key is missing");
             }
         }
         Ok(Value::Object(fitted))
@@ -95,8 +82,7 @@ impl Checker<'_> {
 
     fn free_key(&mut self, entry: &Entry, schema: &Value, path: &str) {
         if entry.key.contains("${") {
-            self.complaints
-                .add(entry.at, path, "variables are expanded in values, not in keys");
+            self.complaints.add(entry.at, path, "variables are expanded in values, not in keys");
         } else if let Some(Err(message)) = schema["x-check"].as_str().map(|kind| text_of_kind(kind, &entry.key)) {
             self.complaints.add(entry.at, path, format!("the key {message}"));
         }
@@ -110,9 +96,7 @@ impl Checker<'_> {
             return Err("must have at least one entry".to_owned());
         }
         let each = items.iter().enumerate();
-        Ok(each
-            .map(|(index, item)| self.value(item, &schema["items"], &format!("{path}[{index}]")))
-            .collect())
+        Ok(each.map(|(index, item)| self.value(item, &schema["items"], &format!("{path}[{index}]"))).collect())
     }
 
     fn leaf(&mut self, node: &Node, schema: &Value, path: &str) -> Result<Value, String> {
@@ -123,11 +107,7 @@ impl Checker<'_> {
             return Err(format!("must be a mapping (key: value), not {}", describe(node)));
         }
         let plain = scalar.plain_value();
-        let written = if schema["x-secret"] == true {
-            "the value".to_owned()
-        } else {
-            node.shown()
-        };
+        let written = if schema["x-secret"] == true { "the value".to_owned() } else { node.shown() };
         let wrong_type = || Err(wrong_type(node, schema));
         match schema["type"].as_str() {
             Some("boolean") => match plain {
@@ -224,11 +204,7 @@ fn one_of(text: &str, schema: &Value) -> Result<(), String> {
         return Ok(());
     };
     let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-    if allowed.contains(&text) {
-        Ok(())
-    } else {
-        Err(format!("is not one of: {}", allowed.join(", ")))
-    }
+    if allowed.contains(&text) { Ok(()) } else { Err(format!("is not one of: {}", allowed.join(", "))) }
 }
 
 fn quantity(kind: &str, text: &str, schema: &Value) -> Result<(), String> {
@@ -239,11 +215,7 @@ fn quantity(kind: &str, text: &str, schema: &Value) -> Result<(), String> {
         "duration" => within::<HumanDuration>(text, least, most),
         _ => true,
     };
-    if inside {
-        Ok(())
-    } else {
-        Err(format!("is out of range: it must be from {least} to {most}"))
-    }
+    if inside { Ok(()) } else { Err(format!("is out of range: it must be from {least} to {most}")) }
 }
 
 fn within<T: std::str::FromStr + PartialOrd>(text: &str, least: &str, most: &str) -> bool {
@@ -273,10 +245,7 @@ fn text_of_kind(kind: &str, text: &str) -> Result<(), String> {
             return text.parse::<ByteSize>().map(drop).map_err(|error| error.to_string());
         }
         "duration" => {
-            return text
-                .parse::<HumanDuration>()
-                .map(drop)
-                .map_err(|error| error.to_string());
+            return text.parse::<HumanDuration>().map(drop).map_err(|error| error.to_string());
         }
         "name" if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.chars().all(name_char) => {
             "must be 1 to 64 letters, digits, dots, underscores or hyphens"

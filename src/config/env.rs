@@ -11,12 +11,7 @@ use super::{Complaints, Env, Mark};
 
 /// Expands every value below `root`; a value that cannot be expanded becomes `Refused`.
 pub(super) fn expand(root: &mut Node, env: Env<'_>, complaints: &mut Complaints) {
-    Expander {
-        env,
-        complaints,
-        left: EXPANDED_BYTES_MAX,
-    }
-    .node(root, "");
+    Expander { env, complaints, left: EXPANDED_BYTES_MAX }.node(root, "");
 }
 
 struct Expander<'e, 'c> {
@@ -69,8 +64,7 @@ impl Expander<'_, '_> {
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
                 let Some((inside, after)) = after.split_once('}') else {
-                    self.complaints
-                        .add(at, path, "`${` without its `}`; a dollar as such is written `$$`");
+                    self.complaints.add(at, path, "`${` without its `}`; a dollar as such is written `$$`");
                     return false;
                 };
                 match self.variable(inside) {
@@ -94,8 +88,7 @@ impl Expander<'_, '_> {
     }
 
     fn too_much(&mut self, at: Mark, path: &str) -> bool {
-        self.complaints
-            .add(at, path, "the variables of this file expand to more than 4 MiB");
+        self.complaints.add(at, path, "the variables of this file expand to more than 4 MiB");
         false
     }
 
@@ -113,18 +106,16 @@ impl Expander<'_, '_> {
             return Err("`${…}` must hold a variable's name (letters, digits, _), or `NAME:-default`".to_owned());
         }
         if default.is_some_and(|default| default.contains("${")) {
-            return Err(format!(
-                "the default of variable {name} holds another `${{`; they do not nest"
-            ));
+            return Err(format!("the default of variable {name} holds another `${{`; they do not nest"));
         }
         match ((self.env)(name).map(Zeroizing::new), default) {
             // As in a shell: `:-` also stands in for a variable that is set but empty.
             (Some(value), Some(default)) if value.is_empty() => Ok(Zeroizing::new(default.to_owned())),
             (Some(value), _) => Ok(value),
             (None, Some(default)) => Ok(Zeroizing::new(default.to_owned())),
-            (None, None) => Err(format!(
-                "environment variable {name} is not set; set it, or write ${{{name}:-default}}"
-            )),
+            (None, None) => {
+                Err(format!("environment variable {name} is not set; set it, or write ${{{name}:-default}}"))
+            }
         }
     }
 

@@ -58,10 +58,7 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
         Err(_) if bytes.len() as u64 > tree::FILE_BYTES_MAX => {
             fail(Mark::NONE, "the file is larger than 1 MiB".to_owned())
         }
-        Err(error) => fail(
-            tree::position(&bytes, error.valid_up_to()),
-            "this is not UTF-8 text".to_owned(),
-        ),
+        Err(error) => fail(tree::position(&bytes, error.valid_up_to()), "this is not UTF-8 text".to_owned()),
     }
 }
 
@@ -170,29 +167,16 @@ impl Complaints {
             self.left_out += 1;
             return;
         }
-        self.list.push(Problem {
-            line: at.line,
-            column: at.column,
-            key: key.to_owned(),
-            message: message.into(),
-        });
+        self.list.push(Problem { line: at.line, column: at.column, key: key.to_owned(), message: message.into() });
     }
 
     fn into_problems(mut self, source_name: &str) -> Problems {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
         if self.left_out > 0 {
             let message = format!("and {} more problems", self.left_out);
-            self.list.push(Problem {
-                line: 0,
-                column: 0,
-                key: String::new(),
-                message,
-            });
+            self.list.push(Problem { line: 0, column: 0, key: String::new(), message });
         }
-        Problems {
-            source_name: source_name.to_owned(),
-            list: self.list,
-        }
+        Problems { source_name: source_name.to_owned(), list: self.list }
     }
 }
 

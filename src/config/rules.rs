@@ -35,22 +35,14 @@ pub(super) fn complaints(root: &Node, complaints: &mut Complaints) {
 }
 
 fn limits(root: &Node, providers: &[Node], complaints: &mut Complaints) {
-    let limits = root
-        .get("rate_limit")
-        .and_then(|limit| limit.get("providers"))
-        .map(Node::items)
-        .unwrap_or_default();
+    let limits = root.get("rate_limit").and_then(|limit| limit.get("providers")).map(Node::items).unwrap_or_default();
     let names = limits
         .iter()
         .enumerate()
         .filter_map(|(index, limit)| Some((format!("rate_limit.providers[{index}].name"), limit.get("name")?)));
     unique(names.clone(), "that provider has a limit already on line", complaints);
     // While a provider's own name is in doubt, nothing can be said about who is missing.
-    let Some(known) = providers
-        .iter()
-        .map(|provider| text_at(provider, "name"))
-        .collect::<Option<Vec<_>>>()
-    else {
+    let Some(known) = providers.iter().map(|provider| text_at(provider, "name")).collect::<Option<Vec<_>>>() else {
         return;
     };
     for (path, name) in names {
@@ -81,21 +73,13 @@ fn downgrades(providers: &[Node], complaints: &mut Complaints) {
             if !odd && !own.iter().any(|pattern| serves(pattern, &entry.key)) {
                 complaints.add(entry.at, &path, "this provider has no such model");
             }
-            let Some(target) = entry
-                .value
-                .text()
-                .filter(|text| !text.is_empty() && !text.contains('*'))
-            else {
+            let Some(target) = entry.value.text().filter(|text| !text.is_empty() && !text.contains('*')) else {
                 continue;
             };
             if target == entry.key {
                 complaints.add(entry.value.at, &path, "a model cannot be downgraded to itself");
             } else if !all.iter().flatten().any(|pattern| serves(pattern, target)) {
-                complaints.add(
-                    entry.value.at,
-                    &path,
-                    format!("no provider has a model {}", entry.value.shown()),
-                );
+                complaints.add(entry.value.at, &path, format!("no provider has a model {}", entry.value.shown()));
             }
         }
     }
@@ -110,11 +94,7 @@ fn storage(root: &Node, complaints: &mut Complaints) {
         && path.text() == Some("")
         && text_at(storage, "backend").unwrap_or("sqlite") == "sqlite"
     {
-        complaints.add(
-            path.at,
-            "storage.sqlite.path",
-            "is empty; give it a file, or set storage.backend to none",
-        );
+        complaints.add(path.at, "storage.sqlite.path", "is empty; give it a file, or set storage.backend to none");
     }
 }
 
@@ -127,22 +107,13 @@ pub(super) fn warnings(config: &Config, root: &Node, warnings: &mut Complaints) 
         };
         let public = provider.base_url.is_public();
         if public && !provider.base_url.tls {
-            warn(
-                "base_url",
-                "plain http to a public host: the key and every prompt can be read on the way; use https",
-            );
+            warn("base_url", "plain http to a public host: the key and every prompt can be read on the way; use https");
         }
         if public && provider.api_key.is_empty() {
-            warn(
-                "api_key",
-                "is empty: requests to this provider carry no Authorization header",
-            );
+            warn("api_key", "is empty: requests to this provider carry no Authorization header");
         }
         if provider.connect_timeout > provider.timeout {
-            warn(
-                "connect_timeout",
-                "is longer than timeout, which ends the attempt first",
-            );
+            warn("connect_timeout", "is longer than timeout, which ends the attempt first");
         }
     }
     admin(config, root, warnings);
@@ -156,28 +127,16 @@ fn admin(config: &Config, root: &Node, warnings: &mut Complaints) {
     let admin = &config.server.admin;
     let open_at = place(root, &["server", "admin", "open"]);
     if admin.open && !admin.token.is_empty() {
-        warnings.add(
-            open_at,
-            "server.admin.open",
-            "lets everyone manage luner without the token that is set",
-        );
+        warnings.add(open_at, "server.admin.open", "lets everyone manage luner without the token that is set");
     } else if admin.open && !config.server.listen.is_loopback() {
-        warnings.add(
-            open_at,
-            "server.admin.open",
-            "everyone who reaches the port can manage luner",
-        );
+        warnings.add(open_at, "server.admin.open", "everyone who reaches the port can manage luner");
     }
     let mut seen: Vec<u8> = admin.token.expose().bytes().collect();
     seen.sort_unstable();
     seen.dedup();
     if !admin.token.is_empty() && seen.len() < TOKEN_VARIETY_MIN {
         let at = place(root, &["server", "admin", "token"]);
-        warnings.add(
-            at,
-            "server.admin.token",
-            "looks easy to guess; make one with: openssl rand -hex 24",
-        );
+        warnings.add(at, "server.admin.token", "looks easy to guess; make one with: openssl rand -hex 24");
     }
 }
 
@@ -214,10 +173,7 @@ fn text_at<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
 /// Names that stand in the file as such, and may thus be suggested in a message.
 fn literal_names(providers: &[Node]) -> Vec<String> {
     let names = providers.iter().filter_map(|provider| provider.get("name")?.scalar());
-    names
-        .filter(|name| name.written.is_none())
-        .map(|name| name.text.to_string())
-        .collect()
+    names.filter(|name| name.written.is_none()).map(|name| name.text.to_string()).collect()
 }
 
 /// The provider's models; `None` when one of them is in doubt.

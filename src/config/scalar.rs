@@ -20,11 +20,7 @@ impl Scalar {
     }
 
     pub fn plain_value(&self) -> Plain {
-        if self.plain {
-            plain_value(&self.text)
-        } else {
-            Plain::Text
-        }
+        if self.plain { plain_value(&self.text) } else { Plain::Text }
     }
 }
 
@@ -56,10 +52,7 @@ pub(super) fn plain_value(text: &str) -> Plain {
         }
     }
     // Rust reads "nan" and "infinity" as floats, YAML does not: a digit must come first.
-    let numeric = unsigned
-        .strip_prefix('.')
-        .unwrap_or(unsigned)
-        .starts_with(|c: char| c.is_ascii_digit());
+    let numeric = unsigned.strip_prefix('.').unwrap_or(unsigned).starts_with(|c: char| c.is_ascii_digit());
     match (text.parse::<i64>(), text.parse::<f64>()) {
         (Ok(int), _) if numeric => Plain::Int(int),
         (_, Ok(float)) if numeric => Plain::Float(float),
@@ -69,11 +62,7 @@ pub(super) fn plain_value(text: &str) -> Plain {
 
 /// Backticks around a piece of the file: control characters escaped, long text cut.
 pub(super) fn quote(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().count() > SHOWN_CHARS_MAX {
         shown.push('…');
     }

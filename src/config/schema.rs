@@ -74,16 +74,7 @@ fn publish_schema(map: &mut Map<String, Value>) {
         return;
     }
     let mut strict = Map::new();
-    for key in [
-        "type",
-        "enum",
-        "const",
-        "pattern",
-        "minimum",
-        "maximum",
-        "minLength",
-        "maxLength",
-    ] {
+    for key in ["type", "enum", "const", "pattern", "minimum", "maximum", "minLength", "maxLength"] {
         if let Some(value) = map.remove(key) {
             strict.insert(key.to_owned(), value);
         }

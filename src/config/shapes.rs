@@ -128,13 +128,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            head_bytes: 32 << 10,
-            headers: 100,
-            body_bytes: 10 << 20,
-            json_depth: 128,
-            connections: 20_000,
-        }
+        Limits { head_bytes: 32 << 10, headers: 100, body_bytes: 10 << 20, json_depth: 128, connections: 20_000 }
     }
 }
 
@@ -251,10 +245,7 @@ pub struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> RateLimit {
-        RateLimit {
-            enabled: true,
-            providers: Vec::new(),
-        }
+        RateLimit { enabled: true, providers: Vec::new() }
     }
 }
 
@@ -326,9 +317,7 @@ pub struct Sqlite {
 
 impl Default for Sqlite {
     fn default() -> Sqlite {
-        Sqlite {
-            path: PathBuf::from("data/luner.db"),
-        }
+        Sqlite { path: PathBuf::from("data/luner.db") }
     }
 }
 
@@ -346,10 +335,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention {
-            days: 7,
-            max_bytes: 2 << 30,
-        }
+        Retention { days: 7, max_bytes: 2 << 30 }
     }
 }
 

@@ -28,10 +28,7 @@ fn parse_plain(text: &str) -> Result<Config, Problems> {
 }
 
 fn problems(text: &str) -> Vec<Problem> {
-    parse_plain(text)
-        .err()
-        .map(|problems| problems.list)
-        .unwrap_or_default()
+    parse_plain(text).err().map(|problems| problems.list).unwrap_or_default()
 }
 
 fn shipped(name: &str) -> PathBuf {
@@ -86,10 +83,7 @@ fn the_smallest_file_gets_every_default_of_the_contract() {
     assert!(config.rate_limit.enabled && config.rate_limit.providers.is_empty());
     assert_eq!(config.pricing.unknown, UnknownPrice::Allow);
     assert_eq!(config.storage.sqlite.path, PathBuf::from("data/luner.db"));
-    assert_eq!(
-        (config.storage.retention.days, config.storage.retention.max_bytes),
-        (7, 2 << 30)
-    );
+    assert_eq!((config.storage.retention.days, config.storage.retention.max_bytes), (7, 2 << 30));
     assert_eq!(config.telemetry.log, LogLevel::Info);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
@@ -133,14 +127,9 @@ fn values_are_typed_after_expansion_and_quoted_ones_stay_text() {
         format!("{GOOD}rate_limit:\n  providers:\n    - name: a\n      qps: ${{QPS:-50}}\n      burst: ${{BURST}}\n");
     let env = |name: &str| (name == "BURST").then(|| "7".to_owned());
     let config = parse(&text, "c", &env).expect("numbers from variables");
-    assert_eq!(
-        (config.rate_limit.providers[0].qps, config.rate_limit.providers[0].burst),
-        (50.0, 7)
-    );
+    assert_eq!((config.rate_limit.providers[0].qps, config.rate_limit.providers[0].burst), (50.0, 7));
 
-    let text = GOOD
-        .replace("name: a", "name: ${N}\n    api_key: $${K}$$ ")
-        .replace("$${K}$$ ", "'$$-${K}-$-$K'");
+    let text = GOOD.replace("name: a", "name: ${N}\n    api_key: $${K}$$ ").replace("$${K}$$ ", "'$$-${K}-$-$K'");
     let env = |name: &str| Some(if name == "N" { "123" } else { "007" }.to_owned());
     let config = parse(&text, "c", &env).expect("digits are a fine name when a variable holds them");
     assert_eq!(config.providers[0].name, "123");
@@ -150,20 +139,12 @@ fn values_are_typed_after_expansion_and_quoted_ones_stay_text() {
 #[test]
 fn an_empty_variable_is_an_empty_text_and_no_number() {
     let text = GOOD.replace("name: a", "name: a\n    api_key: ${K:-}");
-    assert!(
-        parse_plain(&text).expect("no key is fine").providers[0]
-            .api_key
-            .is_empty()
-    );
+    assert!(parse_plain(&text).expect("no key is fine").providers[0].api_key.is_empty());
     let empty = |_: &str| Some(String::new());
     let text = GOOD.replace("name: a", "name: a\n    retries: ${K:-3}\n    weight: ${W}");
     let found = parse(&text, "c", &empty).expect_err("a weight is a number");
     let keys: Vec<&str> = found.list.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(
-        keys,
-        ["providers[0].weight"],
-        "the default stands in for an empty variable"
-    );
+    assert_eq!(keys, ["providers[0].weight"], "the default stands in for an empty variable");
 }
 
 #[test]
@@ -171,10 +152,7 @@ fn a_variable_cannot_change_the_structure_of_the_file() {
     let text = GOOD.replace("name: a", "name: a\n    api_key: ${K}");
     let env = |_: &str| Some("x, models: [\"evil\"]".to_owned());
     let found = parse(&text, "c", &env).expect_err("a key with spaces");
-    assert_eq!(
-        (found.list.len(), found.list[0].key.as_str()),
-        (1, "providers[0].api_key")
-    );
+    assert_eq!((found.list.len(), found.list[0].key.as_str()), (1, "providers[0].api_key"));
 }
 
 #[test]
@@ -183,10 +161,7 @@ fn the_running_configuration_prints_in_human_units_and_reads_back() {
     let shown = serde_json::to_value(&config).expect("a configuration serialises");
     assert_eq!(shown["server"]["limits"]["body_bytes"], "10MiB");
     assert_eq!(shown["cache"]["default_ttl"], "2h");
-    assert_eq!(
-        shown["providers"][1]["base_url"],
-        "https://dashscope.aliyuncs.com/compatible-mode"
-    );
+    assert_eq!(shown["providers"][1]["base_url"], "https://dashscope.aliyuncs.com/compatible-mode");
     // JSON is YAML: what was shown is a valid file again.
     let again = parse_plain(&shown.to_string()).expect("what is shown loads");
     assert_eq!(again.providers, config.providers);
@@ -207,18 +182,10 @@ fn the_shipped_files_load_as_they_are() {
     let missing = load(&shipped("minimal.yaml"), &no_env).expect_err("minimal.yaml wants a key");
     assert!(missing.to_string().contains("OPENAI_API_KEY is not set"), "{missing}");
     let set = |_: &str| Some("sk-1".to_owned());
-    assert!(
-        load(&shipped("minimal.yaml"), &set)
-            .expect("and is right with one")
-            .warnings
-            .is_empty()
-    );
+    assert!(load(&shipped("minimal.yaml"), &set).expect("and is right with one").warnings.is_empty());
     for file in ["config.example.yaml", "minimal.yaml"] {
         let text = std::fs::read_to_string(shipped(file)).expect("it ships");
-        assert!(
-            text.starts_with("# yaml-language-server: $schema=schema.json\n"),
-            "{file}"
-        );
+        assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{file}");
     }
 }
 
@@ -230,10 +197,7 @@ fn the_example_has_every_key_of_the_schema_with_a_comment() {
             let entry = node.entries().iter().find(|entry| entry.key == *key);
             let entry = entry.unwrap_or_else(|| panic!("config.example.yaml lacks {path}"));
             let line = lines[entry.at.line as usize - 1];
-            assert!(
-                line.contains(" # ") || path == "storage.sqlite",
-                "{path} has no comment"
-            );
+            assert!(line.contains(" # ") || path == "storage.sqlite", "{path} has no comment");
             assert!(below["description"].is_string(), "{path} has no description");
             walk(below, &entry.value, &path, lines);
             if let Some(first) = entry.value.items().first() {
@@ -254,12 +218,6 @@ fn the_schema_file_is_what_the_generator_makes() {
         std::fs::write(shipped("schema.json"), &made).expect("config/ is writable");
     }
     let kept = std::fs::read_to_string(shipped("schema.json")).unwrap_or_default();
-    assert!(
-        kept == made,
-        "config/schema.json is stale: UPDATE_GOLDEN=1 cargo test rewrites it"
-    );
-    assert!(
-        !made.contains("\"x-"),
-        "inner keywords do not belong into the public schema"
-    );
+    assert!(kept == made, "config/schema.json is stale: UPDATE_GOLDEN=1 cargo test rewrites it");
+    assert!(!made.contains("\"x-"), "inner keywords do not belong into the public schema");
 }

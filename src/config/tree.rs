@@ -39,11 +39,7 @@ impl Node {
     }
 
     pub fn entries(&self) -> &[Entry] {
-        if let Kind::Map(entries) = &self.kind {
-            entries
-        } else {
-            &[]
-        }
+        if let Kind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
     pub fn items(&self) -> &[Node] {
@@ -51,11 +47,7 @@ impl Node {
     }
 
     pub fn scalar(&self) -> Option<&Scalar> {
-        if let Kind::Scalar(scalar) = &self.kind {
-            Some(scalar)
-        } else {
-            None
-        }
+        if let Kind::Scalar(scalar) = &self.kind { Some(scalar) } else { None }
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -75,11 +67,7 @@ impl Node {
 /// The dotted path of a key below `parent`.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let key: String = key.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
-    if parent.is_empty() {
-        key
-    } else {
-        format!("{parent}.{key}")
-    }
+    if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
 /// Reads the text; `None` when it is not YAML that can be looked at further.
@@ -93,19 +81,11 @@ pub(super) fn read(text: &str, complaints: &mut Complaints) -> Option<Node> {
         complaints.add(
             at,
             "",
-            format!(
-                "this is not a text file: it holds the control character U+{:04X}",
-                u32::from(c)
-            ),
+            format!("this is not a text file: it holds the control character U+{:04X}", u32::from(c)),
         );
         return None;
     }
-    let mut reader = Reader {
-        text,
-        parser: Parser::new_from_str(text),
-        complaints,
-        nodes: 0,
-    };
+    let mut reader = Reader { text, parser: Parser::new_from_str(text), complaints, nodes: 0 };
     reader.document().ok().flatten()
 }
 
@@ -127,8 +107,7 @@ impl<'a> Reader<'a, '_> {
             match event {
                 Event::StreamEnd => break,
                 Event::DocumentStart(_) if root.is_some() => {
-                    self.complaints
-                        .add(mark(&span), "", "a second YAML document begins here; only one is read");
+                    self.complaints.add(mark(&span), "", "a second YAML document begins here; only one is read");
                     return Err(Stop);
                 }
                 Event::DocumentStart(_) => {
@@ -154,13 +133,8 @@ impl<'a> Reader<'a, '_> {
         let at = mark(span);
         self.nodes += 1;
         if self.nodes > NODES_MAX || depth > DEPTH_MAX {
-            let what = if depth > DEPTH_MAX {
-                "nested more than 32 levels deep"
-            } else {
-                "more than 20,000 values"
-            };
-            self.complaints
-                .add(at, path, format!("this cannot be a configuration: {what}"));
+            let what = if depth > DEPTH_MAX { "nested more than 32 levels deep" } else { "more than 20,000 values" };
+            self.complaints.add(at, path, format!("this cannot be a configuration: {what}"));
             return Err(Stop);
         }
         let (anchor, tagged) = match &event {
@@ -176,8 +150,7 @@ impl<'a> Reader<'a, '_> {
             );
         }
         if tagged {
-            self.complaints
-                .add(at, path, "tags (`!name`) are not supported; leave it out");
+            self.complaints.add(at, path, "tags (`!name`) are not supported; leave it out");
         }
         let kind = match event {
             Event::Scalar(text, style, ..) => Kind::Scalar(Scalar {
@@ -189,10 +162,7 @@ impl<'a> Reader<'a, '_> {
             Event::MappingStart(..) => self.map(path, depth)?,
             _ => Kind::Refused,
         };
-        Ok(Node {
-            at,
-            kind: if tagged { Kind::Refused } else { kind },
-        })
+        Ok(Node { at, kind: if tagged { Kind::Refused } else { kind } })
     }
 
     fn list(&mut self, path: &str, depth: usize) -> Result<Kind, Stop> {
@@ -226,11 +196,7 @@ impl<'a> Reader<'a, '_> {
             match key_text {
                 None => self.complaints.add(key.at, path, "a key must be plain text"),
                 Some(text) if text == "<<" => {
-                    self.complaints.add(
-                        key.at,
-                        path,
-                        "merge keys (`<<`) are not supported; write the values out",
-                    );
+                    self.complaints.add(key.at, path, "merge keys (`<<`) are not supported; write the values out");
                 }
                 Some(text) => match entries.iter().find(|entry| entry.key == text) {
                     Some(first) => {
@@ -240,11 +206,7 @@ impl<'a> Reader<'a, '_> {
                             format!("written twice; the first is on line {}", first.at.line),
                         );
                     }
-                    None => entries.push(Entry {
-                        key: text,
-                        at: key.at,
-                        value,
-                    }),
+                    None => entries.push(Entry { key: text, at: key.at, value }),
                 },
             }
         }
@@ -257,8 +219,7 @@ impl<'a> Reader<'a, '_> {
             Some(Err(error)) => {
                 let at = Mark::of(error.marker());
                 let hint = self.hint(at.line);
-                self.complaints
-                    .add(at, "", format!("not valid YAML: {}{hint}", error.info()));
+                self.complaints.add(at, "", format!("not valid YAML: {}{hint}", error.info()));
                 Err(Stop)
             }
             None => {
@@ -285,10 +246,7 @@ impl<'a> Reader<'a, '_> {
 impl Mark {
     fn of(marker: &saphyr_parser::Marker) -> Mark {
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Mark {
-            line: narrow(marker.line()),
-            column: narrow(marker.col().saturating_add(1)),
-        }
+        Mark { line: narrow(marker.line()), column: narrow(marker.col().saturating_add(1)) }
     }
 }
 
@@ -313,10 +271,7 @@ pub(super) fn position(bytes: &[u8], offset: usize) -> Mark {
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Mark {
-        line: narrow(line),
-        column: narrow(column),
-    }
+    Mark { line: narrow(line), column: narrow(column) }
 }
 
 /// Arbitrary: the example file is 8 KiB.

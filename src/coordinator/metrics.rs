@@ -15,97 +15,42 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let families = families(coordinator.ledger.total(), &plan.labels, in_flight);
     let mut body = Vec::new();
     let encoder = TextEncoder::new();
-    encoder
-        .encode(&families, &mut body)
-        .expect("every family has metrics of its own type");
-    ApiAnswer {
-        status: 200,
-        content_type: prometheus::TEXT_FORMAT,
-        body,
-    }
+    encoder.encode(&families, &mut body).expect("every family has metrics of its own type");
+    ApiAnswer { status: 200, content_type: prometheus::TEXT_FORMAT, body }
 }
 
 fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily> {
     let requests = total.requests.iter().map(|((provider, model, status), count)| {
         let status = status.to_string();
-        let labels = [
-            ("provider", labels.text(*provider)),
-            ("model", labels.text(*model)),
-            ("status", &status),
-        ];
+        let labels = [("provider", labels.text(*provider)), ("model", labels.text(*model)), ("status", &status)];
         counter(&labels, *count)
     });
     let durations = total.cells.iter().map(|((provider, model), cell)| {
-        histogram(
-            &[("provider", labels.text(*provider)), ("model", labels.text(*model))],
-            cell,
-        )
+        histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell)
     });
     let tokens = total.cells.iter().flat_map(|((provider, model), cell)| {
         let usage = &cell.usage;
-        [
-            ("prompt", usage.prompt),
-            ("completion", usage.completion),
-            ("total", usage.total),
-        ]
-        .map(|(kind, count)| {
-            counter(
-                &[
-                    ("provider", labels.text(*provider)),
-                    ("model", labels.text(*model)),
-                    ("type", kind),
-                ],
-                count,
-            )
+        [("prompt", usage.prompt), ("completion", usage.completion), ("total", usage.total)].map(|(kind, count)| {
+            counter(&[("provider", labels.text(*provider)), ("model", labels.text(*model)), ("type", kind)], count)
         })
     });
-    let refusals = total
-        .refusals
-        .iter()
-        .map(|((fault, code), count)| counter(&[("fault", fault), ("code", code)], *count));
+    let refusals =
+        total.refusals.iter().map(|((fault, code), count)| counter(&[("fault", fault), ("code", code)], *count));
     let attempts = total.attempts.iter().map(|((provider, outcome), count)| {
-        counter(
-            &[("provider", labels.text(*provider)), ("outcome", outcome.label())],
-            *count,
-        )
+        counter(&[("provider", labels.text(*provider)), ("outcome", outcome.label())], *count)
     });
     let families = [
-        family(
-            names::REQUESTS_TOTAL,
-            "Requests, by the status that the caller saw.",
-            MetricType::COUNTER,
-            requests,
-        ),
+        family(names::REQUESTS_TOTAL, "Requests, by the status that the caller saw.", MetricType::COUNTER, requests),
         family(
             names::REQUEST_DURATION,
             "Time from a request's first byte to its answer's last, in seconds.",
             MetricType::HISTOGRAM,
             durations,
         ),
-        family(
-            names::TOKENS_TOTAL,
-            "Tokens, as providers counted them.",
-            MetricType::COUNTER,
-            tokens,
-        ),
-        family(
-            names::REFUSALS_TOTAL,
-            "Requests that got a refusal, by whose fault.",
-            MetricType::COUNTER,
-            refusals,
-        ),
-        family(
-            names::ATTEMPTS_TOTAL,
-            "Attempts at providers, by outcome.",
-            MetricType::COUNTER,
-            attempts,
-        ),
-        family(
-            names::IN_FLIGHT,
-            "Requests being answered.",
-            MetricType::GAUGE,
-            [gauge(&[], in_flight as f64)],
-        ),
+        family(names::TOKENS_TOTAL, "Tokens, as providers counted them.", MetricType::COUNTER, tokens),
+        family(names::REFUSALS_TOTAL, "Requests that got a refusal, by whose fault.", MetricType::COUNTER, refusals),
+        family(names::ATTEMPTS_TOTAL, "Attempts at providers, by outcome.", MetricType::COUNTER, attempts),
+        family(names::IN_FLIGHT, "Requests being answered.", MetricType::GAUGE, [gauge(&[], in_flight as f64)]),
         family(
             names::BUILD_INFO,
             "Always 1; the version is a label.",
@@ -114,21 +59,14 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
         ),
     ];
     // The text encoder refuses a family without metrics.
-    families
-        .into_iter()
-        .filter(|family| !family.get_metric().is_empty())
-        .collect()
+    families.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: impl IntoIterator<Item = Metric>) -> MetricFamily {
     let mut metrics: Vec<Metric> = metrics.into_iter().collect();
     // Maps have no order, but two scrapes should look alike.
     metrics.sort_by_cached_key(|metric| {
-        metric
-            .get_label()
-            .iter()
-            .map(|label| label.value().to_owned())
-            .collect::<Vec<_>>()
+        metric.get_label().iter().map(|label| label.value().to_owned()).collect::<Vec<_>>()
     });
     let mut family = MetricFamily::default();
     family.set_name(name.into());
@@ -168,16 +106,13 @@ fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
 
 fn histogram(labels: &[(&str, &str)], cell: &Cell) -> Metric {
     let mut below = 0;
-    let buckets = DURATION_BUCKETS_S
-        .iter()
-        .zip(cell.duration.counts)
-        .map(|(bound, count)| {
-            below += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
-        });
+    let buckets = DURATION_BUCKETS_S.iter().zip(cell.duration.counts).map(|(bound, count)| {
+        below += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(below);
+        bucket
+    });
     let mut histogram = Histogram::default();
     histogram.set_bucket(buckets.collect());
     histogram.set_sample_count(cell.duration.counts.iter().sum());

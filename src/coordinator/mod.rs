@@ -118,11 +118,7 @@ impl Coordinator {
             Event::Call(call) => self.call(call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {
-                    tracing::warn!(
-                        shard,
-                        connections = cut,
-                        "gave connections up at the end of drain_timeout"
-                    );
+                    tracing::warn!(shard, connections = cut, "gave connections up at the end of drain_timeout");
                 }
                 self.shard(shard).drained = true;
             }
@@ -170,11 +166,7 @@ impl Coordinator {
         self.epoch += 1;
         self.order(&Order::Flush { epoch: self.epoch });
         let until_ms = self.clock.now().mono_ms() + FLUSH_PATIENCE_MS;
-        self.waiting.push_back(Waiting {
-            call,
-            epoch: self.epoch,
-            until_ms,
-        });
+        self.waiting.push_back(Waiting { call, epoch: self.epoch, until_ms });
     }
 
     fn answer_waiting(&mut self) {

@@ -30,9 +30,7 @@ pub fn start(plan: &Plan, events: &flume::Sender<Event>) -> io::Result<()> {
         let (host, port) = (provider.host.clone(), provider.port);
         if seen.insert((host.clone(), port)) {
             let events = events.clone();
-            let thread = thread::Builder::new()
-                .name(format!("dns {host}"))
-                .stack_size(STACK_BYTES);
+            let thread = thread::Builder::new().name(format!("dns {host}")).stack_size(STACK_BYTES);
             thread.spawn(move || follow(&host, port, &events))?;
         }
     }
@@ -54,15 +52,7 @@ fn follow(host: &Arc<str>, port: u16, events: &flume::Sender<Event>) {
         if let Ok(addresses) = &result {
             known = Some(addresses.clone());
         }
-        if news
-            && events
-                .send(Event::Resolved {
-                    host: host.clone(),
-                    port,
-                    result,
-                })
-                .is_err()
-        {
+        if news && events.send(Event::Resolved { host: host.clone(), port, result }).is_err() {
             return;
         }
         thread::sleep(if good { REFRESH } else { TRY_AGAIN });
@@ -70,18 +60,11 @@ fn follow(host: &Arc<str>, port: u16, events: &flume::Sender<Event>) {
 }
 
 fn look_up(host: &str, port: u16) -> Result<Arc<[SocketAddr]>, String> {
-    let mut addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| error.to_string())?
-        .collect();
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| error.to_string())?.collect();
     // getaddrinfo gives an address once for each kind of socket.
     addresses.dedup();
     addresses.truncate(ADDRESSES_MAX);
-    if addresses.is_empty() {
-        Err("the name has no address".into())
-    } else {
-        Ok(addresses.into())
-    }
+    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
 }
 
 #[cfg(test)]
@@ -91,11 +74,7 @@ mod tests {
     #[test]
     fn localhost_has_an_address() {
         let addresses = look_up("localhost", 80).unwrap();
-        assert!(
-            addresses
-                .iter()
-                .all(|address| address.ip().is_loopback() && address.port() == 80)
-        );
+        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
     }
 
     #[test]

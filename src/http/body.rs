@@ -127,11 +127,7 @@ impl BodyDecoder {
             Framing::Chunked => State::SizeStart,
             Framing::UntilClose => State::UntilClose,
         };
-        BodyDecoder {
-            state,
-            line_bytes: 0,
-            extension_bytes: 0,
-        }
+        BodyDecoder { state, line_bytes: 0, extension_bytes: 0 }
     }
 
     /// Appends payload to `out` and returns how many bytes of `input` belong to this body: all of them, unless the

@@ -177,11 +177,7 @@ pub fn request<'b>(head: &'b [u8], limits: &HeadLimits) -> Result<RequestHead<'b
         None => Framing::Empty,
     };
     // RFC 9110 §10.1.1: a 1.0 client does not know 100, so its expectation is ignored.
-    let expect = if version == Version::Http10 {
-        Expect::None
-    } else {
-        seen.expect
-    };
+    let expect = if version == Version::Http10 { Expect::None } else { seen.expect };
     Ok(RequestHead {
         method,
         method_name,
@@ -237,13 +233,7 @@ pub fn response<'b>(head: &'b [u8], limits: &HeadLimits, asked: Method) -> Resul
             Framing::UntilClose
         }
     };
-    Ok(ResponseHead {
-        status,
-        version,
-        framing,
-        keep_alive,
-        headers,
-    })
+    Ok(ResponseHead { status, version, framing, keep_alive, headers })
 }
 
 fn version(minor: u8) -> Version {

@@ -25,11 +25,7 @@ impl<'b> Headers<'b> {
     pub(super) fn gather(tokens: &[httparse::Header<'b>], seen: &mut Seen<'b>) -> Result<Self, HeadError> {
         let mut headers = Vec::with_capacity(tokens.len());
         for token in tokens {
-            let header = Header {
-                name: token.name,
-                value: token.value,
-                known: Known::of(token.name),
-            };
+            let header = Header { name: token.name, value: token.value, known: Known::of(token.name) };
             seen.note(&header)?;
             headers.push(header);
         }
@@ -41,16 +37,11 @@ impl<'b> Headers<'b> {
     }
 
     pub fn first(&self, known: Known) -> Option<&'b [u8]> {
-        self.as_slice()
-            .iter()
-            .find(|header| header.known == known)
-            .map(|header| header.value)
+        self.as_slice().iter().find(|header| header.known == known).map(|header| header.value)
     }
 
     /// Whether a `Connection` header names `name`, which makes it hop-by-hop (RFC 9110 §7.6.1).
     pub fn connection_lists(&self, name: &str) -> bool {
-        self.as_slice()
-            .iter()
-            .any(|header| header.known == Known::Connection && framing::lists(header.value, name))
+        self.as_slice().iter().any(|header| header.known == Known::Connection && framing::lists(header.value, name))
     }
 }

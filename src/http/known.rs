@@ -144,13 +144,7 @@ mod tests {
 
     #[test]
     fn twins_with_an_underscore_are_other_names() {
-        for name in [
-            "X_User_ID",
-            "content_length",
-            "transfer_encoding",
-            "x-luner_user",
-            "x_luner_user",
-        ] {
+        for name in ["X_User_ID", "content_length", "transfer_encoding", "x-luner_user", "x_luner_user"] {
             assert_eq!(Known::of(name), Known::Other, "{name}");
         }
     }

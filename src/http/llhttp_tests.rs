@@ -6,10 +6,7 @@ use std::path::Path;
 use super::body::BodyDecoder;
 use super::head::{Framing, HeadError, HeadLimits, HeadScan, Method, plausible_response_start, request, response};
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 64 * 1024,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 64 * 1024, headers: 100 };
 
 /// What llhttp refuses and we read, with the reason.
 const READ_BY_US: [(&str, &str); 2] = [
@@ -20,10 +17,7 @@ const OTHER_METHOD: &str = "a well-formed method of unknown name is `Method::Oth
 
 /// What llhttp reads and we refuse, with the reason.
 const REFUSED_BY_US: [(&str, &str); 27] = [
-    (
-        "request/connection: CRLF between requests, implicit `keep-alive`",
-        EMPTY_LINES,
-    ),
+    ("request/connection: CRLF between requests, implicit `keep-alive`", EMPTY_LINES),
     ("request/method: CONNECT request", NO_TUNNEL),
     ("request/method: CONNECT request with CAPS", NO_TUNNEL),
     ("request/method: CONNECT with body", NO_TUNNEL),
@@ -33,14 +27,8 @@ const REFUSED_BY_US: [(&str, &str); 27] = [
     ("request/method: ANNOUNCE request with RTSP", NOT_HTTP1),
     ("request/method: PRI request HTTP2", NOT_HTTP1),
     ("request/sample: No HTTP version", NOT_HTTP1),
-    (
-        "request/transfer-encoding: POST with `chunked` as last transfer-encoding",
-        ONLY_CHUNKED,
-    ),
-    (
-        "request/transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)",
-        ONLY_CHUNKED,
-    ),
+    ("request/transfer-encoding: POST with `chunked` as last transfer-encoding", ONLY_CHUNKED),
+    ("request/transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)", ONLY_CHUNKED),
     ("request/uri: Host terminated by a query string", ORIGIN_FORM),
     ("request/uri: `host:port` terminated by a query string", ORIGIN_FORM),
     ("request/uri: `host:port` terminated by a space", ORIGIN_FORM),
@@ -53,18 +41,9 @@ const REFUSED_BY_US: [(&str, &str); 27] = [
     ("response/sample: ICE response", NOT_HTTP1),
     ("response/sample: HTTP version 0.9", NOT_HTTP1),
     ("response/sample: Response starting with CRLF", EMPTY_BEFORE_STATUS),
-    (
-        "response/transfer-encoding: `chunked` before other transfer-encoding",
-        ONLY_CHUNKED,
-    ),
-    (
-        "response/transfer-encoding: multiple transfer-encoding where chunked is not the last one",
-        ONLY_CHUNKED,
-    ),
-    (
-        "response/transfer-encoding: `chunkedchunked` transfer-encoding does not enable chunked enconding",
-        ONLY_CHUNKED,
-    ),
+    ("response/transfer-encoding: `chunked` before other transfer-encoding", ONLY_CHUNKED),
+    ("response/transfer-encoding: multiple transfer-encoding where chunked is not the last one", ONLY_CHUNKED),
+    ("response/transfer-encoding: `chunkedchunked` transfer-encoding does not enable chunked enconding", ONLY_CHUNKED),
 ];
 const EMPTY_LINES: &str = "two empty lines before a request; one is tolerated";
 const EMPTY_BEFORE_STATUS: &str = "only a server may skip an empty line (RFC 9112 §2.2)";
@@ -107,10 +86,7 @@ fn what_llhttp_refuses_in_strict_mode_is_refused_here() {
             }
         }
     }
-    println!(
-        "llhttp reads {} messages, refuses {}, and {} but for a flag",
-        judged[0], judged[1], judged[2]
-    );
+    println!("llhttp reads {} messages, refuses {}, and {} but for a flag", judged[0], judged[1], judged[2]);
     assert!(judged.iter().all(|count| *count > 30), "the corpus is not as expected");
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     assert_eq!(read_by_us, READ_BY_US.map(|(name, _)| name));
@@ -138,13 +114,8 @@ fn cases_of(file: &str, text: &str, cases: &mut Vec<Case>) {
     let (mut title, mut meta, mut message) = ("", "", String::new());
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let mut block = || -> String {
-            lines
-                .by_ref()
-                .take_while(|line| *line != "```")
-                .map(|line| format!("{line}\n"))
-                .collect()
-        };
+        let mut block =
+            || -> String { lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect() };
         match line {
             "```http" => message = block(),
             "```log" => {
@@ -173,21 +144,12 @@ fn is_error(line: &str) -> bool {
 
 /// As llhttp's test runner does: a line end is CRLF, `\` before one removes it, the rest are the usual escapes.
 fn unescape(block: &str) -> Vec<u8> {
-    let block = block
-        .strip_suffix('\n')
-        .unwrap_or(block)
-        .replace("\\\n", "")
-        .replace('\n', "\r\n");
+    let block = block.strip_suffix('\n').unwrap_or(block).replace("\\\n", "").replace('\n', "\r\n");
     let (mut message, mut rest) = (Vec::new(), block.as_bytes());
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
         let digits = |from: usize, radix: u32, most: usize| {
-            after
-                .iter()
-                .skip(from)
-                .take(most)
-                .take_while(|digit| char::from(**digit).is_digit(radix))
-                .count()
+            after.iter().skip(from).take(most).take_while(|digit| char::from(**digit).is_digit(radix)).count()
         };
         let (value, length) = match (byte, after.first()) {
             (b'\\', Some(b'r')) => (b'\r', 1),
@@ -222,9 +184,7 @@ fn judge(case: &Case) -> Result<(), String> {
             // A head is parsed once it is whole, so a wrong one is told apart from an unfinished one by finishing it.
             Ok(None) if case.refused => {
                 rest.extend_from_slice(b"\r\n\r\n");
-                HeadScan::default()
-                    .advance(&rest, &LIMITS)
-                    .map_err(|error| error.to_string())?;
+                HeadScan::default().advance(&rest, &LIMITS).map_err(|error| error.to_string())?;
                 rest.clone()
             }
             Ok(None) => return Ok(()),

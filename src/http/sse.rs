@@ -73,10 +73,7 @@ impl EventSplitter {
                 on_event(Event { raw: event, after_bom });
             } else {
                 self.pending.extend_from_slice(event);
-                on_event(Event {
-                    raw: &self.pending,
-                    after_bom,
-                });
+                on_event(Event { raw: &self.pending, after_bom });
                 self.pending.clear();
                 if self.pending.capacity() > PENDING_BYTES_KEPT {
                     self.pending = Vec::new();
@@ -142,10 +139,7 @@ const PENDING_BYTES_KEPT: usize = 64 * 1024;
 impl<'a> Event<'a> {
     /// The last `event:` line's value.
     pub fn name(&self) -> Option<&'a [u8]> {
-        self.fields()
-            .filter(|(name, _)| *name == b"event")
-            .map(|(_, value)| value)
-            .last()
+        self.fields().filter(|(name, _)| *name == b"event").map(|(_, value)| value).last()
     }
 
     /// Without a `data:` line a client dispatches nothing.
@@ -179,9 +173,7 @@ impl<'a> Event<'a> {
     }
 
     fn values_of_data(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.fields()
-            .filter(|(name, _)| *name == b"data")
-            .map(|(_, value)| value)
+        self.fields().filter(|(name, _)| *name == b"data").map(|(_, value)| value)
     }
 }
 

@@ -132,10 +132,7 @@ fn notice_departures(guards: &[&Rc<Guard>]) {
         return;
     }
     for (fd, guard) in fds.iter().zip(guards) {
-        if fd
-            .revents()
-            .intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
-        {
+        if fd.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
             guard.departed.set(true);
             if let Some(served) = guard.serves.borrow_mut().take() {
                 served.shut(Cut::Abandoned);
@@ -202,12 +199,7 @@ impl Wire {
             idle: Cell::new(false),
         });
         let key = watch.slots.borrow_mut().insert(guard.clone());
-        Wire {
-            io,
-            guard,
-            key,
-            watch: watch.clone(),
-        }
+        Wire { io, guard, key, watch: watch.clone() }
     }
 
     /// Appends what arrives to `buf`, at most as much as fits behind `room` more bytes of capacity; 0 is the end of the
@@ -314,9 +306,7 @@ impl Tether {
     pub fn new(caller: &Wire, upstream: &Wire) -> Tether {
         *caller.guard.serves.borrow_mut() = Some(upstream.guard.clone());
         caller.guard.serves_since_ms.set(caller.watch.now_ms.get());
-        Tether {
-            caller: caller.guard.clone(),
-        }
+        Tether { caller: caller.guard.clone() }
     }
 }
 

@@ -22,11 +22,7 @@ pub const REPORT_MS: u64 = 250;
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Where a provider's host can be reached, in the order to try; empty when its name never resolved.
-    Addresses {
-        host: Arc<str>,
-        port: u16,
-        addresses: Arc<[SocketAddr]>,
-    },
+    Addresses { host: Arc<str>, port: u16, addresses: Arc<[SocketAddr]> },
     /// Report now, and name this epoch.
     Flush { epoch: u64 },
     /// Stop accepting, finish what runs, then report [`Event::Drained`].
@@ -41,21 +37,13 @@ pub enum Event {
     /// A shard could not start; the process cannot run as configured.
     Failed { shard: usize, error: String },
     /// What a shard counted since its last report, and the last flush order that it followed.
-    Report {
-        shard: usize,
-        epoch: u64,
-        tally: Box<Tally>,
-    },
+    Report { shard: usize, epoch: u64, tally: Box<Tally> },
     /// A request to the REST API.
     Call(ApiCall),
     /// A shard has drained; `cut` connections were still busy at the deadline.
     Drained { shard: usize, cut: usize },
     /// A name was looked up.
-    Resolved {
-        host: Arc<str>,
-        port: u16,
-        result: Result<Arc<[SocketAddr]>, String>,
-    },
+    Resolved { host: Arc<str>, port: u16, result: Result<Arc<[SocketAddr]>, String> },
     /// SIGTERM or SIGINT.
     Terminate,
 }

@@ -8,9 +8,8 @@ use crate::plan::LabelId;
 
 /// Upper bounds in seconds: from a cache hit to a long completion. After Prometheus' advice, a bucket per factor of two to
 /// two and a half.
-pub const DURATION_BUCKETS_S: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+pub const DURATION_BUCKETS_S: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Additive counts of one shard.
 #[derive(Debug, Default)]
@@ -83,10 +82,7 @@ impl Histogram {
     /// Counts one duration.
     pub fn observe(&mut self, duration_ns: u64) {
         let seconds = duration_ns as f64 / 1e9;
-        let bucket = DURATION_BUCKETS_S
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(DURATION_BUCKETS_S.len());
+        let bucket = DURATION_BUCKETS_S.iter().position(|bound| seconds <= *bound).unwrap_or(DURATION_BUCKETS_S.len());
         self.counts[bucket] += 1;
         self.sum_ns = self.sum_ns.saturating_add(duration_ns);
     }
@@ -132,11 +128,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.requests.insert((LabelId(1), LabelId(1), 200), requests);
         let cell = tally.cells.entry((LabelId(1), LabelId(1))).or_default();
-        cell.usage = Usage {
-            prompt,
-            total: prompt,
-            ..Usage::default()
-        };
+        cell.usage = Usage { prompt, total: prompt, ..Usage::default() };
         cell.duration.observe(3_000_000);
         tally
     }

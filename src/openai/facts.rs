@@ -21,12 +21,8 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    pub const ALL: [Endpoint; 4] = [
-        Endpoint::ChatCompletions,
-        Endpoint::Completions,
-        Endpoint::Embeddings,
-        Endpoint::Responses,
-    ];
+    pub const ALL: [Endpoint; 4] =
+        [Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings, Endpoint::Responses];
 
     /// As in the request line.
     pub fn path(self) -> &'static str {
@@ -68,9 +64,7 @@ pub struct FactLimits {
 
 impl Default for FactLimits {
     fn default() -> Self {
-        FactLimits {
-            depth: DEPTH_MAX_DEFAULT,
-        }
+        FactLimits { depth: DEPTH_MAX_DEFAULT }
     }
 }
 
@@ -119,10 +113,7 @@ pub enum StreamOptions {
 /// The first thing found wrong, in the order of the body; a missing model last.
 pub fn read<'b>(body: &'b [u8], endpoint: Endpoint, limits: &FactLimits) -> Result<Facts<'b>, FactsError> {
     let mut walker = Walker::strict(body, limits.depth)?;
-    let mut draft = Draft {
-        members_at: walker.open_object()?,
-        ..Draft::default()
-    };
+    let mut draft = Draft { members_at: walker.open_object()?, ..Draft::default() };
     while let Some(key) = walker.next_key()? {
         draft.member(&mut walker, &key.decode(), key.at)?;
     }
@@ -203,11 +194,7 @@ impl<'b> Draft<'b> {
                 walker.skip()?;
             }
         }
-        self.stream_options = Some(StreamOptions::Object {
-            members_at,
-            empty,
-            include_usage: at,
-        });
+        self.stream_options = Some(StreamOptions::Object { members_at, empty, include_usage: at });
         Ok(())
     }
 }
@@ -275,11 +262,9 @@ fn refuse_twin(key: &str, at: usize, names: &[&'static str]) -> Result<(), Facts
         return Ok(());
     }
     match names.iter().find(|name| key.chars().map(fold).eq(name.chars())) {
-        Some(name) => Err(FactsError {
-            kind: FactsErrorKind::Twin(name),
-            at,
-            param: Some(Cow::Owned(excerpt(key).to_owned())),
-        }),
+        Some(name) => {
+            Err(FactsError { kind: FactsErrorKind::Twin(name), at, param: Some(Cow::Owned(excerpt(key).to_owned())) })
+        }
         None => Ok(()),
     }
 }
@@ -320,11 +305,7 @@ pub enum FactsErrorKind {
 
 impl FactsError {
     fn about(param: &'static str, at: usize, kind: FactsErrorKind) -> Self {
-        FactsError {
-            kind,
-            at,
-            param: Some(Cow::Borrowed(param)),
-        }
+        FactsError { kind, at, param: Some(Cow::Borrowed(param)) }
     }
 
     /// `code` of the error body. Always there, though the API itself often sends null for these.
@@ -348,11 +329,7 @@ impl From<Box<Fault>> for FactsError {
             FaultKind::DuplicateKey(name) => Some(Cow::Owned(name.to_string())),
             _ => None,
         };
-        FactsError {
-            kind: FactsErrorKind::Json(fault.kind),
-            at: fault.at,
-            param,
-        }
+        FactsError { kind: FactsErrorKind::Json(fault.kind), at: fault.at, param }
     }
 }
 
@@ -361,18 +338,12 @@ impl fmt::Display for FactsError {
         let param = self.param.as_deref().unwrap_or_default();
         match &self.kind {
             FactsErrorKind::Json(kind) => {
-                let fault = Fault {
-                    at: self.at,
-                    kind: kind.clone(),
-                };
+                let fault = Fault { at: self.at, kind: kind.clone() };
                 write!(f, "We could not parse the JSON body of your request: {fault}")
             }
             FactsErrorKind::Missing => write!(f, "Missing required parameter: '{param}'."),
             FactsErrorKind::WrongType { expected, got } => {
-                write!(
-                    f,
-                    "Invalid type for '{param}': expected {expected}, but got {got} instead."
-                )
+                write!(f, "Invalid type for '{param}': expected {expected}, but got {got} instead.")
             }
             FactsErrorKind::BadValue(expected) => write!(f, "Invalid value for '{param}': expected {expected}."),
             FactsErrorKind::Twin(name) => {
@@ -388,14 +359,7 @@ impl fmt::Display for FactsError {
 impl std::error::Error for FactsError {}
 
 fn wrong_type(param: &'static str, at: usize, expected: &'static str, got: Value<'_>) -> FactsError {
-    FactsError::about(
-        param,
-        at,
-        FactsErrorKind::WrongType {
-            expected,
-            got: got.name(),
-        },
-    )
+    FactsError::about(param, at, FactsErrorKind::WrongType { expected, got: got.name() })
 }
 
 fn bad_value(param: &'static str, at: usize, expected: &'static str) -> FactsError {

@@ -267,11 +267,7 @@ impl<'b> Walker<'b> {
         if self.open.len() >= self.depth_max {
             return self.fault(FaultKind::TooDeep);
         }
-        self.open.push(Frame {
-            object,
-            fresh: true,
-            keys_mark: self.keys.mark(),
-        });
+        self.open.push(Frame { object, fresh: true, keys_mark: self.keys.mark() });
         self.at += 1;
         Ok(self.at)
     }

@@ -28,9 +28,7 @@ impl Splices {
 
     /// The body's length after the changes, for `Content-Length`.
     pub fn len_after(&self, body_len: usize) -> usize {
-        self.in_order().fold(body_len, |len, splice| {
-            (len + splice.bytes.len()).saturating_sub(splice.range.len())
-        })
+        self.in_order().fold(body_len, |len, splice| (len + splice.bytes.len()).saturating_sub(splice.range.len()))
     }
 
     /// Appends the changed body.
@@ -72,36 +70,22 @@ pub fn include_usage(facts: &Facts<'_>, splices: &mut Splices) {
     }
     let (range, bytes): (Range<usize>, &'static [u8]) = match &facts.stream_options {
         // A member follows: the model.
-        StreamOptions::Absent => (
-            facts.members_at..facts.members_at,
-            br#""stream_options":{"include_usage":true},"#.as_slice(),
-        ),
+        StreamOptions::Absent => {
+            (facts.members_at..facts.members_at, br#""stream_options":{"include_usage":true},"#.as_slice())
+        }
         StreamOptions::Null(range) => (range.clone(), br#"{"include_usage":true}"#),
-        StreamOptions::Object {
-            include_usage: Some(range),
-            ..
-        } => (range.clone(), b"true"),
-        StreamOptions::Object {
-            members_at,
-            empty: true,
-            ..
-        } => (*members_at..*members_at, br#""include_usage":true"#),
+        StreamOptions::Object { include_usage: Some(range), .. } => (range.clone(), b"true"),
+        StreamOptions::Object { members_at, empty: true, .. } => (*members_at..*members_at, br#""include_usage":true"#),
         StreamOptions::Object { members_at, .. } => (*members_at..*members_at, br#""include_usage":true,"#),
     };
-    splices.usage = Some(Splice {
-        range,
-        bytes: Cow::Borrowed(bytes),
-    });
+    splices.usage = Some(Splice { range, bytes: Cow::Borrowed(bytes) });
 }
 
 /// Names another model.
 pub fn replace_model(facts: &Facts<'_>, model: &str, splices: &mut Splices) {
     let mut bytes = Vec::new();
     write_string(model, &mut bytes);
-    splices.model = Some(Splice {
-        range: facts.model_at.clone(),
-        bytes: Cow::Owned(bytes),
-    });
+    splices.model = Some(Splice { range: facts.model_at.clone(), bytes: Cow::Owned(bytes) });
 }
 
 #[cfg(test)]

@@ -33,24 +33,15 @@ pub struct Chunk {
 pub fn read_chunk(endpoint: Endpoint, event_name: Option<&[u8]>, data: &[u8]) -> Chunk {
     // The SDKs of OpenAI look at the start alone, too.
     if data.starts_with(b"[DONE]") {
-        return Chunk {
-            done: true,
-            ..Chunk::default()
-        };
+        return Chunk { done: true, ..Chunk::default() };
     }
-    let mut chunk = Chunk {
-        failed: event_name == Some(b"error".as_slice()),
-        ..Chunk::default()
-    };
+    let mut chunk = Chunk { failed: event_name == Some(b"error".as_slice()), ..Chunk::default() };
     let read = match endpoint {
         Endpoint::Responses => chunk.read_response_event(data),
         _ => chunk.read_completion(data),
     };
     if read.is_err() {
-        return Chunk {
-            failed: chunk.failed,
-            ..Chunk::default()
-        };
+        return Chunk { failed: chunk.failed, ..Chunk::default() };
     }
     chunk
 }
@@ -169,11 +160,4 @@ pub fn error_event(endpoint: Endpoint, error: &ErrorBody<'_>, sequence: u64, out
 
 /// Keys under `choices` whose strings a model wrote: chat, refusals, tool calls, completions, and what other
 /// providers call reasoning.
-const GENERATED: [&str; 6] = [
-    "content",
-    "arguments",
-    "text",
-    "refusal",
-    "reasoning_content",
-    "reasoning",
-];
+const GENERATED: [&str; 6] = ["content", "arguments", "text", "refusal", "reasoning_content", "reasoning"];

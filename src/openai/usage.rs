@@ -31,13 +31,7 @@ impl Usage {
     pub fn estimated(prompt_bytes: usize, completion_chars: usize) -> Usage {
         let tokens = |text: usize| (text as u64).div_ceil(4);
         let (prompt, completion) = (tokens(prompt_bytes), tokens(completion_chars));
-        Usage {
-            prompt,
-            completion,
-            total: prompt + completion,
-            flawed: true,
-            ..Usage::default()
-        }
+        Usage { prompt, completion, total: prompt + completion, flawed: true, ..Usage::default() }
     }
 
     /// Adds another request's tokens; the sum is flawed if a part is.
@@ -52,10 +46,7 @@ impl Usage {
 
     /// Reads the value of a `usage` member. `None` if it is null; anything that is no object is all zeros and flawed.
     pub fn of_value(json: &[u8]) -> Option<Usage> {
-        let flawed = Usage {
-            flawed: true,
-            ..Usage::default()
-        };
+        let flawed = Usage { flawed: true, ..Usage::default() };
         let Ok(mut walker) = Walker::lenient(json) else {
             return Some(flawed);
         };
@@ -151,14 +142,7 @@ impl Figures {
         flawed |= self.total.is_some_and(|stated| stated != sum);
         flawed |= self.cached.is_some_and(|stated| stated != cached);
         flawed |= self.reasoning.is_some_and(|stated| stated != reasoning);
-        Usage {
-            prompt,
-            completion,
-            total,
-            cached,
-            reasoning,
-            flawed,
-        }
+        Usage { prompt, completion, total, cached, reasoning, flawed }
     }
 }
 
@@ -313,10 +297,7 @@ impl UsageScan {
             return;
         }
         if self.taking == Taking::Usage {
-            self.usage = Some(Usage {
-                flawed: true,
-                ..Usage::default()
-            });
+            self.usage = Some(Usage { flawed: true, ..Usage::default() });
         }
         self.taking = Taking::Nothing;
         self.taken.clear();
@@ -337,14 +318,7 @@ impl UsageScan {
 /// What the value of this key, given as it stands between the quotes, is kept as.
 fn wanted(raw: &[u8]) -> Taking {
     let raw = std::str::from_utf8(raw).unwrap_or_default();
-    match (Text {
-        raw,
-        escaped: raw.contains('\\'),
-        at: 0,
-    })
-    .decode()
-    .as_ref()
-    {
+    match (Text { raw, escaped: raw.contains('\\'), at: 0 }).decode().as_ref() {
         "usage" => Taking::Usage,
         "model" => Taking::Model,
         _ => Taking::Nothing,

@@ -70,12 +70,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {
 /// Says that there is no room. Not counted as a connection; ends within [`TURN_AWAY`].
 async fn turn_away(mut wire: Wire, shard: Rc<Shard>) {
     let mut out = Vec::new();
-    respond::refusal(
-        &Refusal::Overloaded,
-        &respond::Frame::closing(),
-        &shard.date.borrow(),
-        &mut out,
-    );
+    respond::refusal(&Refusal::Overloaded, &respond::Frame::closing(), &shard.date.borrow(), &mut out);
     if wire.write(out, 0, TURN_AWAY).await.0.is_ok() {
         let _ = wire.finish().await;
     }

@@ -77,10 +77,7 @@ impl Record {
             cell.usage.add(&self.usage);
             if let Some(refusal) = refusal {
                 let row = refusal.row();
-                *tally
-                    .refusals
-                    .entry((row.fault.label(), row.code.unwrap_or("bad_request")))
-                    .or_default() += 1;
+                *tally.refusals.entry((row.fault.label(), row.code.unwrap_or("bad_request"))).or_default() += 1;
             }
         }
         self.log(status, took_ns, refusal);
@@ -91,21 +88,9 @@ impl Record {
         if well && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let id = self
-            .request_id
-            .as_ref()
-            .map_or("", |id| std::str::from_utf8(id.as_bytes()).unwrap_or_default());
+        let id = self.request_id.as_ref().map_or("", |id| std::str::from_utf8(id.as_bytes()).unwrap_or_default());
         let code = refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request"));
-        let Record {
-            user,
-            tenant,
-            agent,
-            model,
-            provider,
-            usage,
-            cut,
-            ..
-        } = self;
+        let Record { user, tenant, agent, model, provider, usage, cut, .. } = self;
         let (prompt, completion, ms) = (usage.prompt, usage.completion, took_ns as f64 / 1e6);
         if well {
             tracing::debug!(
@@ -143,12 +128,7 @@ impl Record {
 
 /// Counts one attempt at a provider.
 pub(super) fn attempt(shard: &Shard, provider: LabelId, outcome: AttemptOutcome) {
-    *shard
-        .tally
-        .borrow_mut()
-        .attempts
-        .entry((provider, outcome))
-        .or_default() += 1;
+    *shard.tally.borrow_mut().attempts.entry((provider, outcome)).or_default() += 1;
 }
 
 /// Counts a request as under way while it lives.

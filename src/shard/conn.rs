@@ -61,15 +61,7 @@ pub(super) struct Conn {
 pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     shard.connections.set(shard.connections.get() + 1);
     let (out, body, spare, input) = Default::default();
-    let mut conn = Conn {
-        shard: shard.clone(),
-        wire,
-        out,
-        body,
-        spare,
-        input,
-        peer,
-    };
+    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, peer };
     let mut turn = Turn::Next;
     while turn == Turn::Next {
         turn = conn.turn().await;
@@ -84,6 +76,8 @@ pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
 /// A request on its way in.
 struct Arrival {
     scan: HeadScan,
+    /// Set once the end of the head was found.
+    head_len: Option<usize>,
     /// Bytes of input that must be there before it is worth looking again.
     wanted: usize,
     chunks: Option<Chunks>,
@@ -105,10 +99,7 @@ struct Decided {
 }
 
 /// What a look at the input yields.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives for one match; a box would be an allocation a request"
-)]
+#[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
 enum Look {
     /// More bytes are needed.
     More,
@@ -147,12 +138,8 @@ impl Conn {
     /// Reads until a whole request is there and decided. `Err(None)` means that the caller left.
     async fn arrive(&mut self, plan: &Plan, record: &mut Record) -> Result<Decided, Option<Refusal>> {
         let until = self.shard.watch.deadline(plan.read_timeout);
-        let mut arrival = Arrival {
-            scan: HeadScan::default(),
-            wanted: 0,
-            chunks: None,
-            continued: false,
-        };
+        let mut arrival =
+            Arrival { scan: HeadScan::default(), head_len: None, wanted: 0, chunks: None, continued: false };
         loop {
             match self.look(&mut arrival, plan, record)? {
                 Look::Decided(decided) => return Ok(decided),
@@ -181,13 +168,10 @@ impl Conn {
         if self.input.len() < arrival.wanted {
             return Ok(Look::More);
         }
-        let Some(head_len) = arrival
-            .scan
-            .advance(&self.input, &plan.head_limits)
-            .map_err(Refusal::Head)?
-        else {
-            return Ok(Look::More);
-        };
+        if arrival.head_len.is_none() {
+            arrival.head_len = arrival.scan.advance(&self.input, &plan.head_limits).map_err(Refusal::Head)?;
+        }
+        let Some(head_len) = arrival.head_len else { return Ok(Look::More) };
         let (head_bytes, rest) = self.input.split_at(head_len);
         let head = head::request(head_bytes, &plan.head_limits).map_err(Refusal::Head)?;
         let waits = expectation(&head)? && !arrival.continued;
@@ -197,21 +181,14 @@ impl Conn {
                 let n = usize::try_from(n).map_err(|_| too_large(plan))?;
                 let Some(body) = rest.get(..n) else {
                     arrival.wanted = head_len + n;
-                    return Ok(if waits && rest.is_empty() {
-                        Look::Continue
-                    } else {
-                        Look::More
-                    });
+                    return Ok(if waits && rest.is_empty() { Look::Continue } else { Look::More });
                 };
                 (body, head_len + n)
             }
             Framing::Chunked => {
                 let chunks = arrival.chunks.get_or_insert_with(|| {
                     self.body.clear();
-                    Chunks {
-                        decoder: BodyDecoder::new(Framing::Chunked),
-                        at: head_len,
-                    }
+                    Chunks { decoder: BodyDecoder::new(Framing::Chunked), at: head_len }
                 });
                 let fresh = self.input.get(chunks.at..).unwrap_or_default();
                 chunks.at += chunks.decoder.feed(fresh, &mut self.body).map_err(Refusal::Body)?;
@@ -219,11 +196,7 @@ impl Conn {
                     return Err(too_large(plan));
                 }
                 if !chunks.decoder.is_done() {
-                    return Ok(if waits && rest.is_empty() {
-                        Look::Continue
-                    } else {
-                        Look::More
-                    });
+                    return Ok(if waits && rest.is_empty() { Look::Continue } else { Look::More });
                 }
                 (self.body.as_slice(), chunks.at)
             }
@@ -235,21 +208,11 @@ impl Conn {
         let date = self.shard.date.borrow();
         let buffers = (&mut self.out, &mut self.spare);
         let decision = flow::decide(plan, &head, body, &frame, &date, record, buffers);
-        Ok(Look::Decided(Decided {
-            decision,
-            frame,
-            used,
-            method: head.method,
-        }))
+        Ok(Look::Decided(Decided { decision, frame, used, method: head.method }))
     }
 
     async fn carry_out(&mut self, decided: Decided, record: Record, plan: &Plan) -> Turn {
-        let Decided {
-            decision,
-            frame,
-            method,
-            ..
-        } = decided;
+        let Decided { decision, frame, method, .. } = decided;
         match decision {
             Decision::Forward(forward) => upstream::forward(self, *forward, frame, record, plan).await,
             Decision::Answered { status } => {
@@ -272,10 +235,7 @@ impl Conn {
     /// Says no to what has no certain end: the connection closes.
     async fn refuse_unframed(&mut self, refusal: Refusal, record: Record, plan: &Plan) -> Turn {
         let request_id = record.request_id.or_else(|| Some(Token::made(self.shard.random())));
-        let frame = Frame {
-            request_id,
-            ..Frame::closing()
-        };
+        let frame = Frame { request_id, ..Frame::closing() };
         match self.refuse(&refusal, &frame, record, plan).await {
             Turn::Close => Turn::Close,
             Turn::Next | Turn::Linger => Turn::Linger,
@@ -292,33 +252,17 @@ impl Conn {
         plan: &Plan,
     ) -> Turn {
         let (reply, answer) = flume::bounded(1);
-        let call = ApiCall {
-            method,
-            path,
-            query,
-            peer: Some(self.peer),
-            reply,
-        };
+        let call = ApiCall { method, path, query, peer: Some(self.peer), reply };
         let sent = self.shard.events.try_send(Event::Call(call)).is_ok();
         let answer = match sent {
-            true => monoio::time::timeout(API_TIMEOUT, answer.recv_async())
-                .await
-                .ok()
-                .and_then(Result::ok),
+            true => monoio::time::timeout(API_TIMEOUT, answer.recv_async()).await.ok().and_then(Result::ok),
             false => None,
         };
         self.out.clear();
         match answer {
             Some(answer) => {
                 let date = self.shard.date.borrow();
-                respond::answer(
-                    answer.status,
-                    answer.content_type,
-                    &answer.body,
-                    &frame,
-                    &date,
-                    &mut self.out,
-                );
+                respond::answer(answer.status, answer.content_type, &answer.body, &frame, &date, &mut self.out);
             }
             None => respond::refusal(&Refusal::Unanswered, &frame, &self.shard.date.borrow(), &mut self.out),
         }
@@ -387,18 +331,14 @@ fn expectation(head: &RequestHead<'_>) -> Result<bool, Refusal> {
 }
 
 fn too_large(plan: &Plan) -> Refusal {
-    Refusal::BodyTooLarge {
-        max: plan.body_bytes_max,
-    }
+    Refusal::BodyTooLarge { max: plan.body_bytes_max }
 }
 
 impl Shard {
     /// What the head says about the form of the answer, with the request's ids.
     fn frame(&self, head: &RequestHead<'_>) -> Frame {
-        let request_id = head
-            .first(Known::XRequestId)
-            .and_then(Token::sane)
-            .unwrap_or_else(|| Token::made(self.random()));
+        let request_id =
+            head.first(Known::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
         let trace_id = head.first(Known::Traceparent).and_then(trace_id);
         Frame {
             keep_alive: head.keep_alive && !self.draining.get(),

@@ -45,10 +45,7 @@ pub(super) fn decide(
             Some(model) => Ok(answer(model, frame, date, out)),
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
-        Target::Api => Ok(Decision::Api {
-            path: head.path().into(),
-            query: head.query().map(Into::into),
-        }),
+        Target::Api => Ok(Decision::Api { path: head.path().into(), query: head.query().map(Into::into) }),
         Target::WrongMethod => Err(Refusal::Method),
         Target::Nothing => Err(Refusal::NotFound),
     };
@@ -92,21 +89,13 @@ impl<'b> Target<'b> {
         let path: &'b str = head.path();
         let reads = matches!(head.method, Method::Get | Method::Head);
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path) {
-            return if head.method == Method::Post {
-                Target::Model(endpoint)
-            } else {
-                Target::WrongMethod
-            };
+            return if head.method == Method::Post { Target::Model(endpoint) } else { Target::WrongMethod };
         }
         if path == "/v1/models" {
             return if reads { Target::ModelList } else { Target::WrongMethod };
         }
         if let Some(id) = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
-            return if reads {
-                Target::OneModel(id)
-            } else {
-                Target::WrongMethod
-            };
+            return if reads { Target::OneModel(id) } else { Target::WrongMethod };
         }
         if path == "/metrics" || path.starts_with("/api/") {
             return Target::Api;

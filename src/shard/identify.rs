@@ -3,6 +3,7 @@
 
 use super::refusal::Refusal;
 use crate::http::head::{Known as KnownHeader, RequestHead};
+use crate::names;
 use crate::openai::facts::{self, Endpoint, FactLimits, Facts};
 
 /// Longest identity, in bytes. CONTRACT.
@@ -35,39 +36,15 @@ pub(super) fn identify<'b>(
     if !content_type_is_json(head) {
         return Err(Refusal::MediaType { header: "content-type" });
     }
-    if head
-        .first(KnownHeader::ContentEncoding)
-        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Refusal::MediaType {
-            header: "content-encoding",
-        });
+    if head.first(KnownHeader::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::MediaType { header: "content-encoding" });
     }
-    let user = identity(
-        head,
-        [
-            (KnownHeader::LunerUser, "x-luner-user"),
-            (KnownHeader::UserId, "x-user-id"),
-        ],
-    )?;
-    let tenant = identity(
-        head,
-        [
-            (KnownHeader::LunerTenant, "x-luner-tenant"),
-            (KnownHeader::TenantId, "x-tenant-id"),
-        ],
-    )?;
-    let agent = identity(head, [(KnownHeader::LunerAgent, "x-luner-agent")])?;
+    let user = identity(head, [(KnownHeader::LunerUser, names::LUNER_USER), (KnownHeader::UserId, names::USER_ID)])?;
+    let tenant =
+        identity(head, [(KnownHeader::LunerTenant, names::LUNER_TENANT), (KnownHeader::TenantId, names::TENANT_ID)])?;
+    let agent = identity(head, [(KnownHeader::LunerAgent, names::LUNER_AGENT)])?;
     let facts = facts::read(body, endpoint, limits).map_err(Refusal::Facts)?;
-    Ok(Known {
-        user,
-        tenant,
-        agent,
-        endpoint,
-        facts,
-        body,
-        _evidence: (),
-    })
+    Ok(Known { user, tenant, agent, endpoint, facts, body, _evidence: () })
 }
 
 /// The first header named wins; one that is there must be sane even if it is empty.

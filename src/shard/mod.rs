@@ -102,10 +102,7 @@ pub fn run(parts: Parts) {
     let (id, events, driver) = (parts.id, parts.events.clone(), parts.driver);
     if let Err(error) = ring::block_on(driver, |driver| serve(parts, driver)) {
         // The coordinator ends the process with this; if it is gone, so is the process.
-        let _ = events.send(Event::Failed {
-            shard: id,
-            error: error.to_string(),
-        });
+        let _ = events.send(Event::Failed { shard: id, error: error.to_string() });
     }
 }
 
@@ -140,17 +137,11 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
     let accepting = match accept::start(parts.listener, driver, shard.clone()) {
         Ok(accepting) => accepting,
         Err(error) => {
-            let _ = shard.events.send(Event::Failed {
-                shard: shard.id,
-                error: error.to_string(),
-            });
+            let _ = shard.events.send(Event::Failed { shard: shard.id, error: error.to_string() });
             return;
         }
     };
-    let _ = shard.events.send(Event::Listening {
-        shard: shard.id,
-        driver,
-    });
+    let _ = shard.events.send(Event::Listening { shard: shard.id, driver });
     orders::follow(shard, parts.orders, accepting).await;
 }
 

@@ -55,21 +55,8 @@ async fn drain(shard: Rc<Shard>, epoch: u64) {
     }
     // Nothing else will be reported, so that waiting for room is right here.
     let tally = Box::new(shard.tally.take());
-    let _ = shard
-        .events
-        .send_async(Event::Report {
-            shard: shard.id,
-            epoch,
-            tally,
-        })
-        .await;
-    let _ = shard
-        .events
-        .send_async(Event::Drained {
-            shard: shard.id,
-            cut: shard.connections.get(),
-        })
-        .await;
+    let _ = shard.events.send_async(Event::Report { shard: shard.id, epoch, tally }).await;
+    let _ = shard.events.send_async(Event::Drained { shard: shard.id, cut: shard.connections.get() }).await;
 }
 
 impl Shard {
@@ -77,11 +64,7 @@ impl Shard {
     fn report(&self, epoch: u64) {
         let mut tally = self.tally.take();
         tally.in_flight = self.in_flight.get();
-        let report = Event::Report {
-            shard: self.id,
-            epoch,
-            tally: Box::new(tally),
-        };
+        let report = Event::Report { shard: self.id, epoch, tally: Box::new(tally) };
         if let Err(error) = self.events.try_send(report)
             && let Event::Report { tally, .. } = error.into_inner()
         {

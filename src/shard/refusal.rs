@@ -34,21 +34,11 @@ pub enum Refusal {
     /// No provider for this model.
     ModelNotFound { model: Box<str> },
     /// No connection to the provider.
-    Unreachable {
-        provider: Box<str>,
-        reason: Cow<'static, str>,
-    },
+    Unreachable { provider: Box<str>, reason: Cow<'static, str> },
     /// The provider's answer is no valid answer.
-    Broken {
-        provider: Box<str>,
-        reason: Cow<'static, str>,
-    },
+    Broken { provider: Box<str>, reason: Cow<'static, str> },
     /// The provider answered with an error of its own.
-    ProviderStatus {
-        provider: Box<str>,
-        status: u16,
-        retry_after_s: Option<u32>,
-    },
+    ProviderStatus { provider: Box<str>, status: u16, retry_after_s: Option<u32> },
     /// The provider did not answer in time.
     UpstreamTimeout { provider: Box<str> },
     /// The gateway has no room for another connection.
@@ -93,12 +83,7 @@ pub struct Row {
 }
 
 const fn row(status: u16, kind: &'static str, code: Option<&'static str>, fault: Fault) -> Row {
-    Row {
-        status,
-        kind,
-        code,
-        fault,
-    }
+    Row { status, kind, code, fault }
 }
 
 impl Refusal {
@@ -152,11 +137,9 @@ impl Refusal {
             }
             Refusal::Facts(error) => error.to_string().into(),
             Refusal::NotFound => "There is no such path. The API is served under /v1.".into(),
-            Refusal::ModelNotFound { model } => format!(
-                "The model `{}` does not exist or no provider is configured for it.",
-                printable(model)
-            )
-            .into(),
+            Refusal::ModelNotFound { model } => {
+                format!("The model `{}` does not exist or no provider is configured for it.", printable(model)).into()
+            }
             Refusal::Unreachable { provider, reason } => {
                 format!("The provider `{provider}` could not be reached: {reason}.").into()
             }
@@ -186,13 +169,7 @@ impl Refusal {
     /// Appends the body.
     pub fn write_body(&self, out: &mut Vec<u8>) {
         let row = self.row();
-        ErrorBody {
-            message: &self.message(),
-            kind: row.kind,
-            param: self.param(),
-            code: row.code,
-        }
-        .write(out);
+        ErrorBody { message: &self.message(), kind: row.kind, param: self.param(), code: row.code }.write(out);
     }
 
     /// Seconds after which another try makes sense, when the provider said so.
@@ -206,8 +183,5 @@ impl Refusal {
 
 /// A caller's text for a message: control characters replaced, long ones cut.
 fn printable(text: &str) -> String {
-    text.chars()
-        .take(100)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().take(100).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -49,14 +49,8 @@ impl Token {
     /// An id of our own.
     pub(super) fn made(random: u128) -> Token {
         let mut text = *b"req_00000000000000000000000000000000";
-        text.iter_mut()
-            .skip(4)
-            .zip(hex(random))
-            .for_each(|(to, from)| *to = from);
-        Token::sane(&text).unwrap_or(Token {
-            len: 0,
-            bytes: [0; Token::BYTES_MAX],
-        })
+        text.iter_mut().skip(4).zip(hex(random)).for_each(|(to, from)| *to = from);
+        Token::sane(&text).unwrap_or(Token { len: 0, bytes: [0; Token::BYTES_MAX] })
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -92,13 +86,7 @@ pub(super) struct Frame {
 impl Frame {
     /// For answers to what was no request, after which the connection closes.
     pub(super) fn closing() -> Frame {
-        Frame {
-            keep_alive: false,
-            version: Version::Http11,
-            head_only: false,
-            request_id: None,
-            trace_id: None,
-        }
+        Frame { keep_alive: false, version: Version::Http11, head_only: false, request_id: None, trace_id: None }
     }
 }
 
@@ -245,15 +233,9 @@ mod tests {
     #[test]
     fn the_date_changes_with_the_second() {
         let mut date = Date::default();
-        date.refresh(Now {
-            mono_ns: 0,
-            wall_ms: 784_887_151_000,
-        });
+        date.refresh(Now { mono_ns: 0, wall_ms: 784_887_151_000 });
         assert_eq!(date.text, "Tue, 15 Nov 1994 08:12:31 GMT");
-        date.refresh(Now {
-            mono_ns: 0,
-            wall_ms: 784_887_152_500,
-        });
+        date.refresh(Now { mono_ns: 0, wall_ms: 784_887_152_500 });
         assert_eq!(date.text, "Tue, 15 Nov 1994 08:12:32 GMT");
     }
 }

@@ -48,10 +48,8 @@ pub(super) fn block_on<F: Future<Output = ()>>(choice: Choice, main: impl FnOnce
         for entries in ENTRIES {
             let mut ring = io_uring::IoUring::builder();
             ring.setup_coop_taskrun().setup_single_issuer();
-            let builder = RuntimeBuilder::<IoUringDriver>::new()
-                .uring_builder(ring)
-                .with_entries(entries)
-                .enable_timer();
+            let builder =
+                RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(entries).enable_timer();
             match builder.build() {
                 Ok(mut runtime) => {
                     runtime.block_on(main(Driver::IoUring { entries }));

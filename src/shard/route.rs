@@ -19,18 +19,10 @@ pub(super) struct Routed<'b> {
 
 /// Finds the provider of the model that the request names.
 pub(super) fn route<'b>(known: Known<'b>, plan: &Plan) -> Result<Routed<'b>, Refusal> {
-    let found = plan
-        .route(&known.facts.model)
-        .and_then(|route| Some((plan.providers.get(route.provider)?, route.model)));
+    let found =
+        plan.route(&known.facts.model).and_then(|route| Some((plan.providers.get(route.provider)?, route.model)));
     match found {
-        Some((provider, model)) => Ok(Routed {
-            provider: provider.clone(),
-            known,
-            model,
-            _evidence: (),
-        }),
-        None => Err(Refusal::ModelNotFound {
-            model: known.facts.model.into(),
-        }),
+        Some((provider, model)) => Ok(Routed { provider: provider.clone(), known, model, _evidence: () }),
+        None => Err(Refusal::ModelNotFound { model: known.facts.model.into() }),
     }
 }

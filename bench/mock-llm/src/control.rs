@@ -33,9 +33,7 @@ pub(crate) fn answer(shared: &Shared, method: &str, target: &str, body: &[u8]) -
             Answer::json(200, "{}")
         }
         ("GET", "/mock/faults") => {
-            let all = CATALOGUE
-                .iter()
-                .map(|(name, arg, effect)| json!({"name": name, "arg": arg, "effect": effect}));
+            let all = CATALOGUE.iter().map(|(name, arg, effect)| json!({"name": name, "arg": arg, "effect": effect}));
             Answer::json(200, &json!(all.collect::<Vec<_>>()).to_string())
         }
         _ => ApiError::not_found(method, path).into_answer(),

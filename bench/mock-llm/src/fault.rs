@@ -83,9 +83,7 @@ impl FromStr for Fault {
 
     /// `name` or `name=argument`.
     fn from_str(text: &str) -> Result<Self, BadFault> {
-        let (name, arg) = text
-            .split_once('=')
-            .map_or((text, None), |(name, arg)| (name, Some(arg)));
+        let (name, arg) = text.split_once('=').map_or((text, None), |(name, arg)| (name, Some(arg)));
         let fault = match named(name) {
             Some(fault) if arg.is_none() => fault,
             Some(_) => return Err(BadFault(format!("fault {name:?} takes no argument"))),
@@ -142,9 +140,7 @@ fn named(name: &str) -> Option<Fault> {
 
 fn with_argument(name: &str, arg: Option<&str>) -> Result<Fault, BadFault> {
     let number = |default: Option<usize>| match (arg, default) {
-        (Some(arg), _) => arg
-            .parse()
-            .map_err(|_| BadFault(format!("fault {name:?} wants a number, got {arg:?}"))),
+        (Some(arg), _) => arg.parse().map_err(|_| BadFault(format!("fault {name:?} wants a number, got {arg:?}"))),
         (None, Some(default)) => Ok(default),
         (None, None) => Err(BadFault(format!("fault {name:?} wants a number"))),
     };
@@ -192,17 +188,9 @@ pub const CATALOGUE: &[(&str, &str, &str)] = &[
     ("reset-mid-stream", "[=N]", "N events, then RST"),
     ("close-mid-stream", "[=N]", "N events, then FIN, no last chunk"),
     ("status", "=CODE", "that status, with an error body in OpenAI's shape"),
-    (
-        "rate-limit",
-        "[=RETRY_AFTER]",
-        "429, with Retry-After when given (any text)",
-    ),
+    ("rate-limit", "[=RETRY_AFTER]", "429, with Retry-After when given (any text)"),
     ("redirect", "=URL", "307 to URL"),
-    (
-        "early-response",
-        "",
-        "413 after the head, before the body is read (not by model name)",
-    ),
+    ("early-response", "", "413 after the head, before the body is read (not by model name)"),
     ("no-content", "", "204 with a Content-Length and no body"),
     ("garbage-status", "", "a status line that is none"),
     ("http09", "", "the body without a head"),
@@ -212,48 +200,24 @@ pub const CATALOGUE: &[(&str, &str, &str)] = &[
     ("many-headers", "", "10,000 headers"),
     ("long-header-name", "", "a header name of 65,536 bytes"),
     ("long-length", "", "Content-Length beyond the body, then FIN"),
-    (
-        "short-length",
-        "",
-        "a second, poisoned answer follows the announced bytes",
-    ),
+    ("short-length", "", "a second, poisoned answer follows the announced bytes"),
     ("two-lengths", "", "two Content-Lengths that differ"),
     ("length-and-chunked", "", "Content-Length and Transfer-Encoding"),
     ("bad-chunk", "", "a chunk size that is not hexadecimal"),
     ("empty-chunk-size", "", "an empty line where a chunk size belongs"),
     ("huge-chunk-size", "", "a chunk size of 2^64-1"),
     ("interim", "", "100 and 103 before the answer"),
-    (
-        "close-delimited",
-        "",
-        "no length; the end of the connection ends the body",
-    ),
+    ("close-delimited", "", "no length; the end of the connection ends the body"),
     ("trailers", "", "chunked, with trailer fields"),
     ("chunk-extensions", "", "chunked, with extensions"),
     ("gzip", "", "body in gzip"),
     ("gzip-bomb", "", "10 MiB of zeros in 64 KiB of gzip"),
-    (
-        "idle-close",
-        "=MS",
-        "close the connection after MS ms without a request",
-    ),
+    ("idle-close", "=MS", "close the connection after MS ms without a request"),
     ("drip", "[=MS]", "a byte each MS ms"),
-    (
-        "split",
-        "[=N]",
-        "body in writes of N bytes; in a stream each is its own chunk",
-    ),
-    (
-        "split-wire",
-        "[=N]",
-        "everything, head and framing too, in writes of N bytes",
-    ),
+    ("split", "[=N]", "body in writes of N bytes; in a stream each is its own chunk"),
+    ("split-wire", "[=N]", "everything, head and framing too, in writes of N bytes"),
     ("no-done", "", "whole stream, clean end, no [DONE]"),
-    (
-        "error-event",
-        "",
-        "an error object in mid-stream, then a clean end without [DONE]",
-    ),
+    ("error-event", "", "an error object in mid-stream, then a clean end without [DONE]"),
     ("crlf-events", "", "events in CRLF lines"),
     ("cr-events", "", "events in CR lines"),
     ("bom-events", "", "a byte order mark before the first event"),

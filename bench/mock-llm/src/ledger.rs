@@ -73,10 +73,7 @@ pub struct Entry {
 impl Entry {
     /// The first header of that name, which has to be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -174,9 +171,7 @@ impl Books {
             prompt_tokens: begun.prompt_tokens,
             completion_tokens: begun.completion_tokens,
             head: begun.head.into(),
-            body: self
-                .bodies_on
-                .then(|| begun.body.get(..BODY_BYTES_KEPT).unwrap_or(begun.body).into()),
+            body: self.bodies_on.then(|| begun.body.get(..BODY_BYTES_KEPT).unwrap_or(begun.body).into()),
             body_hash: begun.body_hash,
             ended: None,
         };
@@ -235,10 +230,7 @@ impl Books {
             Some(after) => records.partition_point(|record| record.id <= after),
             None => records.len().saturating_sub(most),
         };
-        Ledger {
-            totals: self.totals(),
-            entries: records.iter().skip(skip).take(most).map(Record::entry).collect(),
-        }
+        Ledger { totals: self.totals(), entries: records.iter().skip(skip).take(most).map(Record::entry).collect() }
     }
 
     /// Forgets all; requests in flight stay in flight, ids go on.
@@ -246,12 +238,7 @@ impl Books {
         let mut records = crate::lock(&self.records);
         records.retain(|record| record.ended.is_none());
         let in_flight = self.totals().in_flight;
-        for total in [
-            &self.complete,
-            &self.peer_closed,
-            &self.prompt_tokens,
-            &self.completion_tokens,
-        ] {
+        for total in [&self.complete, &self.peer_closed, &self.prompt_tokens, &self.completion_tokens] {
             total.store(0, Ordering::Relaxed);
         }
         self.connections.store(0, Ordering::Relaxed);
@@ -293,10 +280,7 @@ impl Record {
             duration_ms: ended.duration.as_millis() as u64,
             body_hash: format!("{:016x}", self.body_hash),
             headers: headers_of(&self.head),
-            body: self
-                .body
-                .as_ref()
-                .map(|body| String::from_utf8_lossy(body).into_owned()),
+            body: self.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned()),
         }
     }
 }

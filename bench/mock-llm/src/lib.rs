@@ -89,12 +89,7 @@ impl Mock {
         let shared = Arc::new(Shared::new(options));
         let reception = Reception::new(Arc::clone(&shared), listener.try_clone()?)?;
         let receiving = Builder::new().name("mock".to_owned()).spawn(move || reception.run())?;
-        Ok(Self {
-            addr,
-            shared,
-            listener,
-            receiving: Some(receiving),
-        })
+        Ok(Self { addr, shared, listener, receiving: Some(receiving) })
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -29,13 +29,7 @@ impl Reception {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        Ok(Self {
-            shared,
-            listener,
-            epoll,
-            here: HashMap::new(),
-            accepted: 0,
-        })
+        Ok(Self { shared, listener, epoll, here: HashMap::new(), accepted: 0 })
     }
 
     /// Serves until the mock stops. Connections on threads of their own outlive it.
@@ -110,9 +104,7 @@ impl Reception {
 fn detach(shared: &Arc<Shared>, mut conn: Conn) {
     let number = conn.number();
     let serving = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
-        .name(format!("mock-{number}"))
-        .stack_size(STACK_BYTES);
+    let thread = std::thread::Builder::new().name(format!("mock-{number}")).stack_size(STACK_BYTES);
     let spawned = thread.spawn(move || {
         conn.patient();
         close(&serving, conn);

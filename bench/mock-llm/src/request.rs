@@ -58,10 +58,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new() -> Self {
-        Self {
-            buf: vec![0; BUFFER_BYTES],
-            end: 0,
-        }
+        Self { buf: vec![0; BUFFER_BYTES], end: 0 }
     }
 
     /// Nothing of a next request has been read yet.
@@ -241,9 +238,7 @@ fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> 
     // The first byte decides before any name is compared: this runs for every header of every request.
     match header.name.as_bytes().first().map(u8::to_ascii_lowercase) {
         Some(b'c') if is("content-length") => {
-            let len = value()
-                .parse()
-                .map_err(|_| ReadError::Bad("bad content-length".to_owned()))?;
+            let len = value().parse().map_err(|_| ReadError::Bad("bad content-length".to_owned()))?;
             if !matches!(head.body, Framing::Chunked) {
                 head.body = Framing::Length(len);
             }
@@ -263,11 +258,7 @@ fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> 
         Some(b'x') => {
             let prefix = header.name.get(..MOCK_PREFIX.len()).unwrap_or_default();
             if prefix.eq_ignore_ascii_case(MOCK_PREFIX) {
-                let name = header
-                    .name
-                    .get(MOCK_PREFIX.len()..)
-                    .unwrap_or_default()
-                    .to_ascii_lowercase();
+                let name = header.name.get(MOCK_PREFIX.len()..).unwrap_or_default().to_ascii_lowercase();
                 head.script.set(&name, value())?;
             }
         }
@@ -288,11 +279,7 @@ pub fn headers_of(head: &[u8]) -> Vec<(String, String)> {
     let mut request = httparse::Request::new(&mut headers);
     let _ = request.parse(head); // It parsed when it arrived.
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    request
-        .headers
-        .iter()
-        .map(|h| (h.name.to_ascii_lowercase(), text(h.value)))
-        .collect()
+    request.headers.iter().map(|h| (h.name.to_ascii_lowercase(), text(h.value))).collect()
 }
 
 const MOCK_PREFIX: &str = "x-mock-";

@@ -61,9 +61,7 @@ impl Script {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, BadFault> {
-    value
-        .parse()
-        .map_err(|_| BadFault(format!("{name} wants a number, got {value:?}")))
+    value.parse().map_err(|_| BadFault(format!("{name} wants a number, got {value:?}")))
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration, BadFault> {
@@ -114,10 +112,7 @@ mod tests {
     fn settings_stand_behind_the_model_name() {
         let script = Script::from_model("gpt-4o+fault=reset-mid-stream=5+words=9+latency=20").unwrap();
         assert_eq!(script.fault, Some(Fault::ResetMidStream(5)));
-        assert_eq!(
-            (script.words, script.latency),
-            (Some(9), Some(Duration::from_millis(20)))
-        );
+        assert_eq!((script.words, script.latency), (Some(9), Some(Duration::from_millis(20))));
         assert!(Script::from_model("gpt-4o").unwrap().is_empty());
         assert!(Script::from_model("gpt-4o+fault=nope").is_err());
     }
@@ -126,9 +121,6 @@ mod tests {
     fn an_armed_fault_runs_out() {
         let armed = Armed::default();
         armed.arm(Fault::Hang, 2);
-        assert_eq!(
-            [armed.take(), armed.take(), armed.take()],
-            [Some(Fault::Hang), Some(Fault::Hang), None]
-        );
+        assert_eq!([armed.take(), armed.take(), armed.take()], [Some(Fault::Hang), Some(Fault::Hang), None]);
     }
 }

@@ -40,12 +40,7 @@ impl Speech {
         let mut text = format!("[{hash:016x}] You said: {echo}");
         let mut ends = word_ends(&text);
         if let Some(wanted) = words.map(|n| n as usize) {
-            for filler in FILLER
-                .iter()
-                .cycle()
-                .skip(ends.len())
-                .take(wanted.saturating_sub(ends.len()))
-            {
+            for filler in FILLER.iter().cycle().skip(ends.len()).take(wanted.saturating_sub(ends.len())) {
                 text.push(' ');
                 text.push_str(filler);
                 ends.push(text.len());
@@ -61,17 +56,11 @@ impl Speech {
 
     /// A text that is given, not made up: JSON for `response_format`, arguments of a tool call.
     pub fn given(text: String) -> Self {
-        Self {
-            ends: word_ends(&text),
-            text,
-            cut: false,
-        }
+        Self { ends: word_ends(&text), text, cut: false }
     }
 
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
-        self.ends
-            .iter()
-            .scan(0, |from, to| Some(&self.text[std::mem::replace(from, *to)..*to]))
+        self.ends.iter().scan(0, |from, to| Some(&self.text[std::mem::replace(from, *to)..*to]))
     }
 
     pub fn tokens(&self) -> u64 {
@@ -107,17 +96,10 @@ pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .enumerate()
-            .fold(0_u32, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
+        let word = group.iter().enumerate().fold(0_u32, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
         for at in 0..4 {
             let six = (word >> (18 - 6 * at)) & 63;
-            out.push(if at <= group.len() {
-                char::from(ALPHABET[six as usize])
-            } else {
-                '='
-            });
+            out.push(if at <= group.len() { char::from(ALPHABET[six as usize]) } else { '=' });
         }
     }
     out
@@ -154,21 +136,12 @@ mod tests {
 
     #[test]
     fn a_token_is_four_characters() {
-        assert_eq!(
-            [tokens(""), tokens("abcd"), tokens("abcde"), tokens("éééé")],
-            [1, 1, 2, 1]
-        );
+        assert_eq!([tokens(""), tokens("abcd"), tokens("abcde"), tokens("éééé")], [1, 1, 2, 1]);
     }
 
     #[test]
     fn base64_is_the_standard_one() {
-        let known = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ];
+        let known = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
         for (plain, coded) in known {
             assert_eq!(base64(plain.as_bytes()), coded);
         }

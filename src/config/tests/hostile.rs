@@ -10,29 +10,17 @@ fn an_alias_bomb_is_refused_without_being_expanded() {
         text.push_str(&format!("x{level}: &l{level} [{before}]\n"));
     }
     let found = problems(&text);
-    assert!(
-        found
-            .iter()
-            .any(|p| p.line == 2 && p.message.contains("anchors and aliases"))
-    );
+    assert!(found.iter().any(|p| p.line == 2 && p.message.contains("anchors and aliases")));
     assert!(found.len() <= PROBLEMS_MAX + 1);
 }
 
 #[test]
 fn depth_is_bounded_in_every_style() {
     let block: String = (0..200).map(|level| format!("{}k:\n", " ".repeat(level))).collect();
-    for text in [
-        "[".repeat(10_000),
-        "{a: ".repeat(10_000),
-        "- ".repeat(10_000),
-        "? ".repeat(10_000),
-        block,
-    ] {
+    for text in ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), "? ".repeat(10_000), block] {
         let found = problems(&text);
         assert!(
-            found
-                .iter()
-                .any(|p| p.message.contains("32 levels") || p.message.contains("not valid YAML")),
+            found.iter().any(|p| p.message.contains("32 levels") || p.message.contains("not valid YAML")),
             "{found:?}"
         );
     }
@@ -60,18 +48,9 @@ fn the_file_itself_may_be_wrong() {
     assert!(said(&file).contains("config.yaml: cannot be read: No such file"));
     assert!(said(&folder).contains("cannot be read"));
     for (bytes, part) in [
-        (
-            b"version: v1\n  \xff\xfe".to_vec(),
-            "config.yaml:2:3: this is not UTF-8 text",
-        ),
-        (
-            b"\x7fELF\x02\x01\x00\x00".to_vec(),
-            "config.yaml:1:1: this is not a text file",
-        ),
-        (
-            b"version: v1\na\x00".to_vec(),
-            "config.yaml:2:2: this is not a text file",
-        ),
+        (b"version: v1\n  \xff\xfe".to_vec(), "config.yaml:2:3: this is not UTF-8 text"),
+        (b"\x7fELF\x02\x01\x00\x00".to_vec(), "config.yaml:1:1: this is not a text file"),
+        (b"version: v1\na\x00".to_vec(), "config.yaml:2:2: this is not a text file"),
         (vec![b'#'; (1 << 20) + 1], "config.yaml: the file is larger than 1 MiB"),
         (vec![0xff; (1 << 20) + 1], "config.yaml: the file is larger than 1 MiB"),
     ] {
@@ -132,10 +111,7 @@ const TOKENS: [&str; 32] = [
 
 /// FUZZ_ROUNDS sets how long the random tests run.
 fn rounds() -> usize {
-    std::env::var("FUZZ_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(2_000)
+    std::env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2_000)
 }
 
 /// xorshift: the same numbers in every run.

@@ -154,33 +154,13 @@ fn every_rule_names_line_key_and_reason() {
         let text = format!("version: v1\nproviders:\n  - {yaml}\n    {}\n", rest.join("\n    "));
         expect(&text, *line, key, part);
     }
-    expect(
-        "version: v2\nproviders: [{ name: a, base_url: http://h, models: [m] }]",
-        1,
-        "version",
-        "is not one of: v1",
-    );
-    expect(
-        "version: 1\nproviders: [{ name: a, base_url: http://h, models: [m] }]",
-        1,
-        "version",
-        "put it in quotes",
-    );
+    expect("version: v2\nproviders: [{ name: a, base_url: http://h, models: [m] }]", 1, "version", "is not one of: v1");
+    expect("version: 1\nproviders: [{ name: a, base_url: http://h, models: [m] }]", 1, "version", "put it in quotes");
     expect(&GOOD.replace("version: v1", ""), 2, "version", "this key is missing");
     expect("version: v1", 1, "providers", "this key is missing");
     expect("version: v1\nproviders: []", 2, "providers", "at least one entry");
-    expect(
-        "version: v1\nproviders: {}",
-        2,
-        "providers",
-        "must be a list, not a mapping",
-    );
-    expect(
-        "version: v1\nproviders:\n",
-        2,
-        "providers",
-        "must be a list, not nothing",
-    );
+    expect("version: v1\nproviders: {}", 2, "providers", "must be a list, not a mapping");
+    expect("version: v1\nproviders:\n", 2, "providers", "must be a list, not nothing");
     let twice = format!("{GOOD}  - name: a\n    base_url: http://h\n    models: [m]\n");
     expect(&twice, 6, "providers[1].name", "already on line 3");
 }
@@ -188,10 +168,7 @@ fn every_rule_names_line_key_and_reason() {
 fn expect(text: &str, line: u32, key: &str, part: &str) {
     let found = problems(text);
     let fits = |p: &Problem| (p.line, p.key.as_str()) == (line, key) && p.message.contains(part);
-    assert!(
-        found.len() == 1 && fits(&found[0]),
-        "{text}\nwanted {line} {key} {part}\nfound {found:#?}"
-    );
+    assert!(found.len() == 1 && fits(&found[0]), "{text}\nwanted {line} {key} {part}\nfound {found:#?}");
 }
 
 #[test]
@@ -210,43 +187,15 @@ rate_limit: {{ providers: [ {{ name: openai, qps: 1 }} ] }}\n"
 #[test]
 fn base_urls_lose_their_v1_and_nothing_else() {
     for (text, tls, host, port, prefix, shown) in [
-        (
-            "https://api.openai.com/v1",
-            true,
-            "api.openai.com",
-            443,
-            "",
-            "https://api.openai.com",
-        ),
-        (
-            "https://api.openai.com",
-            true,
-            "api.openai.com",
-            443,
-            "",
-            "https://api.openai.com",
-        ),
-        (
-            "HTTPS://API.OpenAI.com/v1/",
-            true,
-            "api.openai.com",
-            443,
-            "",
-            "https://api.openai.com",
-        ),
+        ("https://api.openai.com/v1", true, "api.openai.com", 443, "", "https://api.openai.com"),
+        ("https://api.openai.com", true, "api.openai.com", 443, "", "https://api.openai.com"),
+        ("HTTPS://API.OpenAI.com/v1/", true, "api.openai.com", 443, "", "https://api.openai.com"),
         ("http://[::1]:8000/v1//", false, "::1", 8000, "", "http://[::1]:8000"),
         ("https://h:443/a/b/v1", true, "h", 443, "/a/b", "https://h/a/b"),
         ("https://h/v1/v1", true, "h", 443, "/v1", "https://h/v1"),
         ("https://h/xv1", true, "h", 443, "/xv1", "https://h/xv1"),
         ("http://h:443/", false, "h", 443, "", "http://h:443"),
-        (
-            "http://my_service:80/api%20x",
-            false,
-            "my_service",
-            80,
-            "/api%20x",
-            "http://my_service/api%20x",
-        ),
+        ("http://my_service:80/api%20x", false, "my_service", 80, "/api%20x", "http://my_service/api%20x"),
     ] {
         let url: BaseUrl = text.parse().unwrap_or_else(|error| panic!("{text} {error}"));
         let parts = (url.tls, url.host.as_str(), url.port, url.prefix.as_str());
@@ -258,13 +207,7 @@ fn base_urls_lose_their_v1_and_nothing_else() {
 #[test]
 fn public_hosts_are_told_from_private_ones() {
     let public = |host: &str| format!("http://{host}").parse::<BaseUrl>().map(|url| url.is_public());
-    for host in [
-        "api.openai.com",
-        "8.8.8.8",
-        "[2001:4860::1]",
-        "172.32.0.1",
-        "100.128.0.1",
-    ] {
+    for host in ["api.openai.com", "8.8.8.8", "[2001:4860::1]", "172.32.0.1", "100.128.0.1"] {
         assert_eq!(public(host), Ok(true), "{host}");
     }
     for host in [
@@ -299,11 +242,7 @@ fn listen_addresses_are_read_and_printed_alike() {
         ("localhost:8080", "127.0.0.1:8080", true),
     ] {
         let listen: Listen = text.parse().unwrap_or_else(|error| panic!("{text} {error}"));
-        assert_eq!(
-            (listen.to_string().as_str(), listen.is_loopback()),
-            (shown, loopback),
-            "{text}"
-        );
+        assert_eq!((listen.to_string().as_str(), listen.is_loopback()), (shown, loopback), "{text}");
     }
 }
 
@@ -320,13 +259,8 @@ fn what_loads_but_looks_wrong_is_a_warning() {
         (format!("{GOOD}storage: {{ backend: none, capture: all }}\n"), 6, "storage.capture", "no effect"),
     ];
     for (text, line, key, part) in table {
-        let warnings = parse_plain(&text)
-            .unwrap_or_else(|problems| panic!("{text}\n{problems}"))
-            .warnings;
+        let warnings = parse_plain(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}")).warnings;
         let fits = |w: &Problem| (w.line, w.key.as_str()) == (line, key) && w.message.contains(part);
-        assert!(
-            warnings.iter().any(fits),
-            "{text}\nwanted {line} {key} {part}\nfound {warnings:#?}"
-        );
+        assert!(warnings.iter().any(fits), "{text}\nwanted {line} {key} {part}\nfound {warnings:#?}");
     }
 }

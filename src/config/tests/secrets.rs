@@ -19,11 +19,8 @@ fn no_value_of_a_variable_is_ever_in_a_message() {
     let mut complaints = 0;
     for line in 0..text.lines().count() {
         for variable in ["X", "SPACED", "BROKEN", "URL", "X} ${SPACED", "X:-1}${X"] {
-            for value in [
-                format!("${{{variable}}}"),
-                format!("\"${{{variable}}}\""),
-                format!("[\"${{{variable}}}\"]"),
-            ] {
+            for value in [format!("${{{variable}}}"), format!("\"${{{variable}}}\""), format!("[\"${{{variable}}}\"]")]
+            {
                 let changed: Vec<String> = text
                     .lines()
                     .enumerate()
@@ -63,19 +60,9 @@ fn a_key_written_into_the_file_is_not_repeated_either() {
         }
     }
     let url = GOOD.replace("http://", "http://me:sk-canary@");
-    assert!(
-        !parse_plain(&url)
-            .expect_err("credentials in a URL")
-            .to_string()
-            .contains("canary")
-    );
+    assert!(!parse_plain(&url).expect_err("credentials in a URL").to_string().contains("canary"));
     let token = format!("{GOOD}server: {{ admin: {{ token: sk-canary }} }}\n");
-    assert!(
-        !parse_plain(&token)
-            .expect_err("a short token")
-            .to_string()
-            .contains("canary")
-    );
+    assert!(!parse_plain(&token).expect_err("a short token").to_string().contains("canary"));
 }
 
 #[test]
@@ -87,12 +74,7 @@ fn the_configuration_shows_stars_for_keys() {
     assert_eq!(config.server.admin.token.expose(), CANARY);
     assert!(!config.warnings.is_empty());
     let shown = serde_json::to_string(&config).expect("a configuration serialises");
-    for said in [
-        format!("{config:?}"),
-        format!("{config:#?}"),
-        shown,
-        format!("{:?}", config.warnings),
-    ] {
+    for said in [format!("{config:?}"), format!("{config:#?}"), shown, format!("{:?}", config.warnings)] {
         assert!(!said.contains("canary"), "{said}");
     }
 }

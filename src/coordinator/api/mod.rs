@@ -26,18 +26,8 @@ pub(super) fn answer(coordinator: &Coordinator, call: &ApiCall) -> ApiAnswer {
 
 fn error(status: u16, message: &str, code: &'static str) -> ApiAnswer {
     let mut body = Vec::new();
-    ErrorBody {
-        message,
-        kind: "invalid_request_error",
-        param: None,
-        code: Some(code),
-    }
-    .write(&mut body);
-    ApiAnswer {
-        status,
-        content_type: JSON,
-        body,
-    }
+    ErrorBody { message, kind: "invalid_request_error", param: None, code: Some(code) }.write(&mut body);
+    ApiAnswer { status, content_type: JSON, body }
 }
 
 /// The media type of the API.

@@ -89,10 +89,7 @@ fn payload_is_taken_out_of_its_chunks() {
     assert_eq!(whole(Framing::Chunked, LEGAL[2]).1, b"0123456789");
     assert_eq!(whole(Framing::Chunked, LEGAL[3]).1, b"\n\r");
     let (used, payload) = whole(Framing::Chunked, LEGAL[4]);
-    assert_eq!(
-        (used, payload.as_slice()),
-        (Ok(LEGAL[4].len() - 4), b"a\r\n".as_slice())
-    );
+    assert_eq!((used, payload.as_slice()), (Ok(LEGAL[4].len() - 4), b"a\r\n".as_slice()));
     assert_eq!(whole(Framing::Chunked, LEGAL[6]), (Ok(LEGAL[6].len() - 5), Vec::new()));
 }
 
@@ -235,12 +232,7 @@ fn random_bodies_never_panic_and_read_alike_in_random_pieces() {
         done += usize::from(matches!(expected.0, Ok(used) if used < bytes.len()));
         let cut = seeded.below(bytes.len() + 1);
         let pieces = [&bytes[..cut], &bytes[cut..]];
-        assert_eq!(
-            in_pieces(framing, pieces.into_iter()),
-            expected,
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(in_pieces(framing, pieces.into_iter()), expected, "{}", bytes.escape_ascii());
     }
     assert!(done > 100, "the soup is too thin: {done}");
 }

@@ -1,9 +1,6 @@
 use super::super::head::{Framing, HeadError, HeadLimits, HeadScan, RequestHead, request};
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 4096,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 100 };
 
 fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     HeadScan::default().advance(bytes, &LIMITS)
@@ -56,17 +53,8 @@ fn a_doubtful_host_is_refused() {
     ] {
         assert_refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), HostInvalid);
     }
-    for host in [
-        "a",
-        "a:",
-        "a:80",
-        "127.0.0.1:8080",
-        "[::1]:8080",
-        "[::]",
-        "my_service.x-y~z",
-        "a%2Fb",
-        "0.0.0.0=5000",
-    ] {
+    for host in ["a", "a:", "a:80", "127.0.0.1:8080", "[::1]:8080", "[::]", "my_service.x-y~z", "a%2Fb", "0.0.0.0=5000"]
+    {
         let message = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert!(read(message.as_bytes()).is_ok(), "{host}");
     }
@@ -77,14 +65,8 @@ fn a_doubtful_host_is_refused() {
 fn doubtful_framing_is_refused() {
     use HeadError::*;
     for (headers, fault) in [
-        (
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            LengthAndTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-            LengthAndTransferEncoding,
-        ),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", LengthAndTransferEncoding),
         ("Content-Length: 5\r\nContent-Length: 6\r\n", LengthsDiffer),
         ("Content-Length: 5\r\ncontent-length: 5\r\n", LengthTwice),
         ("Content-Length: 5, 5\r\n", LengthList),
@@ -98,10 +80,7 @@ fn doubtful_framing_is_refused() {
         ("Content-Length: \"5\"\r\n", LengthNotDigits),
         ("Content-Length: 18446744073709551616\r\n", LengthOverflow),
         ("Content-Length: 99999999999999999999999999\r\n", LengthOverflow),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            TransferEncodingTwice,
-        ),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", TransferEncodingTwice),
         ("Transfer-Encoding: chunked, chunked\r\n", TransferEncodingTwice),
         ("Transfer-Encoding: xchunked\r\n", TransferEncodingUnknown),
         ("Transfer-Encoding: chunkedx\r\n", TransferEncodingUnknown),
@@ -112,10 +91,7 @@ fn doubtful_framing_is_refused() {
         ("Transfer-Encoding: \"chunked\"\r\n", TransferEncodingUnknown),
         ("Transfer-Encoding: identity\r\n", TransferEncodingUnknown),
         ("Transfer-Encoding:\r\n", TransferEncodingUnknown),
-        (
-            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
-            TransferEncodingUnknown,
-        ),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", TransferEncodingUnknown),
         ("Transfer-Encoding: chunk\x0bed\r\n", HeaderValue),
         ("Transfer-Encoding : chunked\r\n", SpaceBeforeColon),
     ] {
@@ -126,10 +102,7 @@ fn doubtful_framing_is_refused() {
     let framing = |headers| read(&get(headers)).unwrap().framing;
     assert_eq!(framing(""), Framing::Empty);
     assert_eq!(framing("Content-Length: 00\r\n"), Framing::Length(0));
-    assert_eq!(
-        framing("Content-Length: 18446744073709551615\r\n"),
-        Framing::Length(u64::MAX)
-    );
+    assert_eq!(framing("Content-Length: 18446744073709551615\r\n"), Framing::Length(u64::MAX));
     assert_eq!(framing("Transfer-Encoding: \tChUnKeD \r\n"), Framing::Chunked);
 }
 
@@ -154,13 +127,7 @@ fn the_connection_lives_as_its_version_and_tokens_say() {
 fn headers_named_in_connection_are_known_as_such() {
     let bytes = get("Connection: x-a, Authorization\r\nConnection: ,x-b\r\n");
     let request = read(&bytes).unwrap();
-    for (name, listed) in [
-        ("X-A", true),
-        ("authorization", true),
-        ("x-b", true),
-        ("x", false),
-        ("x-c", false),
-    ] {
+    for (name, listed) in [("X-A", true), ("authorization", true), ("x-b", true), ("x", false), ("x-c", false)] {
         assert_eq!(request.headers.connection_lists(name), listed, "{name}");
     }
 }

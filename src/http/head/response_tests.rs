@@ -1,15 +1,10 @@
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 4096,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 100 };
 
 /// As a connection does it: measured first, parsed after.
 fn read_response(bytes: &[u8], asked: Method) -> Result<ResponseHead<'_>, HeadError> {
-    let length = HeadScan::default()
-        .advance(bytes, &LIMITS)?
-        .ok_or(HeadError::Incomplete)?;
+    let length = HeadScan::default().advance(bytes, &LIMITS)?.ok_or(HeadError::Incomplete)?;
     response(&bytes[..length], &LIMITS, asked)
 }
 
@@ -27,16 +22,8 @@ fn response_framing_follows_the_headers() {
         ("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n", Chunked, true),
         ("HTTP/1.1 200 \r\n", UntilClose, false),
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n", Length(5), false),
-        (
-            "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n",
-            Length(5),
-            true,
-        ),
-        (
-            "HTTP/1.1 599 ä\r\nContent-Length: 0\r\nConnection: close\r\n",
-            Length(0),
-            false,
-        ),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n", Length(5), true),
+        ("HTTP/1.1 599 ä\r\nContent-Length: 0\r\nConnection: close\r\n", Length(0), false),
     ] {
         assert_framed(head, Method::Post, framing, lives);
     }
@@ -49,18 +36,10 @@ fn some_responses_have_no_body_whatever_their_headers_say() {
         ("HTTP/1.1 200 OK\r\n", Method::Head, true),
         ("HTTP/1.1 100 Continue\r\n", Method::Post, true),
         ("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n", Method::Post, true),
-        (
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n",
-            Method::Get,
-            true,
-        ),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n", Method::Get, true),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n", Method::Post, true),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", Method::Post, false),
-        (
-            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n",
-            Method::Post,
-            false,
-        ),
+        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n", Method::Post, false),
     ] {
         assert_framed(head, asked, Framing::Empty, lives);
     }
@@ -72,32 +51,14 @@ fn some_responses_have_no_body_whatever_their_headers_say() {
 fn doubtful_responses_are_refused() {
     use HeadError::*;
     for (head, fault) in [
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
-            LengthAndTransferEncoding,
-        ),
-        (
-            "HTTP/1.1 304 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
-            LengthAndTransferEncoding,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", LengthAndTransferEncoding),
+        ("HTTP/1.1 304 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", LengthAndTransferEncoding),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5", LengthTwice),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7",
-            LengthsDiffer,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7", LengthsDiffer),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5", LengthList),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
-            TransferEncodingUnknown,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked",
-            TransferEncodingTwice,
-        ),
-        (
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
-            TransferEncodingOnHttp10,
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", TransferEncodingUnknown),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked", TransferEncodingTwice),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", TransferEncodingOnHttp10),
         ("HTTP/1.1 099 OK", StatusRange),
         ("HTTP/1.1 600 OK", StatusRange),
         ("HTTP/1.1 20 OK", StatusLine),
@@ -119,10 +80,6 @@ fn doubtful_responses_are_refused() {
         ("HTTP/1.1 200 OK\r\nA: b\0", NulByte),
     ] {
         let message = format!("{head}\r\n\r\n");
-        assert_eq!(
-            read_response(message.as_bytes(), Method::Get).map(|_| ()),
-            Err(fault),
-            "{head}"
-        );
+        assert_eq!(read_response(message.as_bytes(), Method::Get).map(|_| ()), Err(fault), "{head}");
     }
 }

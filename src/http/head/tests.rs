@@ -1,10 +1,7 @@
 use super::super::seeded::Seeded;
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 4096,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 100 };
 
 fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     HeadScan::default().advance(bytes, &LIMITS)
@@ -139,11 +136,7 @@ fn expectations_and_upgrades_are_reported() {
     assert_eq!(expect("Expect: 100-continue, x\r\n"), Expect::Other);
     let old = read(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").unwrap();
     assert_eq!(old.expect, Expect::None);
-    assert!(
-        read(&get("Connection: upgrade\r\nUpgrade: websocket\r\n"))
-            .unwrap()
-            .upgrade
-    );
+    assert!(read(&get("Connection: upgrade\r\nUpgrade: websocket\r\n")).unwrap().upgrade);
 }
 
 #[test]
@@ -153,14 +146,7 @@ fn unknown_methods_are_other_and_case_matters() {
         let head = read(message.as_bytes()).unwrap();
         assert_eq!((head.method, head.method_name), (Method::Other, method));
     }
-    for method in [
-        Method::Get,
-        Method::Head,
-        Method::Delete,
-        Method::Options,
-        Method::Trace,
-        Method::Connect,
-    ] {
+    for method in [Method::Get, Method::Head, Method::Delete, Method::Options, Method::Trace, Method::Connect] {
         assert_eq!(Method::of(method.as_str()), method);
     }
 }

@@ -1,9 +1,6 @@
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 4096,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 100 };
 
 fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     HeadScan::default().advance(bytes, &LIMITS)
@@ -48,10 +45,7 @@ fn a_head_is_measured_alike_however_it_arrives() {
 
 #[test]
 fn heads_over_a_limit_are_refused_as_soon_as_that_is_seen() {
-    let limits = HeadLimits {
-        head_bytes: 64,
-        headers: 3,
-    };
+    let limits = HeadLimits { head_bytes: 64, headers: 3 };
     let refused = |bytes: &[u8]| HeadScan::default().advance(bytes, &limits).unwrap_err();
     assert_eq!(refused(&[b'a'; 64]), HeadError::HeadTooLarge);
     assert!(HeadScan::default().advance(&[b'a'; 63], &limits).is_ok());
@@ -61,23 +55,14 @@ fn heads_over_a_limit_are_refused_as_soon_as_that_is_seen() {
     assert!(HeadError::HeadTooLarge.too_large() && HeadError::TooManyHeaders.too_large());
     assert!(!HeadError::NulByte.too_large());
     let exact = get(&format!("A: {}\r\n", "x".repeat(30)));
-    let limits = |head_bytes| HeadLimits {
-        head_bytes,
-        headers: 100,
-    };
-    assert_eq!(
-        HeadScan::default().advance(&exact, &limits(exact.len())),
-        Ok(Some(exact.len()))
-    );
+    let limits = |head_bytes| HeadLimits { head_bytes, headers: 100 };
+    assert_eq!(HeadScan::default().advance(&exact, &limits(exact.len())), Ok(Some(exact.len())));
     assert!(HeadScan::default().advance(&exact, &limits(exact.len() - 1)).is_err());
 }
 
 #[test]
 fn a_head_of_a_mebibyte_that_comes_bytewise_costs_linear_time() {
-    let limits = HeadLimits {
-        head_bytes: 2 << 20,
-        headers: HEADERS_MAX,
-    };
+    let limits = HeadLimits { head_bytes: 2 << 20, headers: HEADERS_MAX };
     let message = get(&format!("A: {}\r\n", "x".repeat(1 << 20)));
     let mut bytewise = HeadScan::default();
     let found = (0..=message.len()).find_map(|end| bytewise.advance(&message[..end], &limits).unwrap());
@@ -96,14 +81,7 @@ fn one_scan_serves_one_message_after_another_once_it_is_reset() {
 
 #[test]
 fn what_is_no_response_is_known_by_its_first_bytes() {
-    for start in [
-        "",
-        "H",
-        "HTTP/1.",
-        "HTTP/1.1 200",
-        "HTTP/1.0 404 Not Found\r\n",
-        "HTTP/1.1 200\r\n",
-    ] {
+    for start in ["", "H", "HTTP/1.", "HTTP/1.1 200", "HTTP/1.0 404 Not Found\r\n", "HTTP/1.1 200\r\n"] {
         assert!(plausible_response_start(start.as_bytes()), "{start}");
     }
     for start in [

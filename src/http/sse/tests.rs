@@ -76,10 +76,7 @@ fn a_byte_order_mark_belongs_to_no_field() {
 fn fields_are_read_as_the_standard_says() {
     assert_eq!(data_of(STREAMS[7]), [None, None, some("a")]);
     let event = whole(STREAMS[8]).0.remove(0);
-    assert_eq!(
-        (event.name, event.data),
-        (some("message_start"), some("one\ntwo\nthree"))
-    );
+    assert_eq!((event.name, event.data), (some("message_start"), some("one\ntwo\nthree")));
     assert_eq!(data_of(b"data\n\ndata:\n\ndata: \n\n"), [some(""), some(""), some("")]);
     assert_eq!(data_of(b"data\ndata\n\n"), [some("\n")]);
     let (events, left) = whole(STREAMS[11]);
@@ -101,12 +98,8 @@ fn one_data_line_is_borrowed() {
 
 #[test]
 fn a_stream_reads_alike_and_stays_whole_at_every_split() {
-    let meaning = |events: &[Seen]| -> Vec<_> {
-        events
-            .iter()
-            .map(|event| (event.name.clone(), event.data.clone()))
-            .collect()
-    };
+    let meaning =
+        |events: &[Seen]| -> Vec<_> { events.iter().map(|event| (event.name.clone(), event.data.clone())).collect() };
     for stream in STREAMS {
         let (expected, _) = whole(stream);
         let expected = meaning(&expected);
@@ -157,9 +150,7 @@ fn an_event_over_the_cap_is_refused_and_stays_refused() {
     let event = b"data: 1234\n\n";
     let fits = |cap, cut: usize| {
         let mut splitter = EventSplitter::new(cap);
-        splitter
-            .push(&event[..cut], |_| ())
-            .and_then(|()| splitter.push(&event[cut..], |_| ()))
+        splitter.push(&event[..cut], |_| ()).and_then(|()| splitter.push(&event[cut..], |_| ()))
     };
     for cut in 0..=event.len() {
         assert_eq!(fits(12, cut), Ok(()));
@@ -217,20 +208,8 @@ fn by_the_book(stream: &[u8]) -> Vec<Option<Vec<u8>>> {
 
 #[test]
 fn random_streams_read_as_the_standard_reads_them() {
-    let alphabet: [&[u8]; 12] = [
-        b"data: a",
-        b"data",
-        b"data:",
-        b"event: e",
-        b":",
-        b"\n",
-        b"\n\n",
-        b"\r\n",
-        b"\r\n\r\n",
-        b"\r",
-        b"x",
-        BOM,
-    ];
+    let alphabet: [&[u8]; 12] =
+        [b"data: a", b"data", b"data:", b"event: e", b":", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b"x", BOM];
     let mut seeded = Seeded(9);
     for _ in 0..60_000 {
         let stream = seeded.soup(&alphabet, 12);

@@ -20,14 +20,8 @@ fn a_usual_request_is_read() {
     let facts = facts(body);
     assert!(matches!(facts.model, Cow::Borrowed("gpt-4o")));
     assert_eq!(body.get(facts.model_at.clone()), Some("\"gpt-4o\""));
-    assert_eq!(
-        (facts.stream, facts.temperature, facts.max_tokens, facts.n),
-        (true, Some(0.5), Some(7), Some(2))
-    );
-    assert_eq!(
-        (facts.include_usage, facts.body_len, facts.members_at),
-        (Some(true), body.len(), 1)
-    );
+    assert_eq!((facts.stream, facts.temperature, facts.max_tokens, facts.n), (true, Some(0.5), Some(7), Some(2)));
+    assert_eq!((facts.include_usage, facts.body_len, facts.members_at), (Some(true), body.len(), 1));
 }
 
 #[test]
@@ -38,15 +32,9 @@ fn absent_and_null_are_alike() {
     ] {
         let facts = facts(body);
         assert!(!facts.stream);
-        assert_eq!(
-            (facts.temperature, facts.max_tokens, facts.n, facts.include_usage),
-            (None, None, None, None)
-        );
+        assert_eq!((facts.temperature, facts.max_tokens, facts.n, facts.include_usage), (None, None, None, None));
     }
-    assert_eq!(
-        facts(r#"{"model":"m","stream_options":{"include_usage":null}}"#).include_usage,
-        None
-    );
+    assert_eq!(facts(r#"{"model":"m","stream_options":{"include_usage":null}}"#).include_usage, None);
 }
 
 #[test]
@@ -68,31 +56,15 @@ fn a_model_must_be_a_name() {
         &format!("\"{}\"", "x".repeat(257)),
     ] {
         let error = refusal(&format!("{{\"model\":{value}}}"));
-        assert_eq!(
-            (error.code(), error.param.as_deref()),
-            (Some("invalid_value"), Some("model")),
-            "{value}"
-        );
+        assert_eq!((error.code(), error.param.as_deref()), (Some("invalid_value"), Some("model")), "{value}");
     }
     for value in ["null", "1", "true", "[]", "{}", "[\"m\"]"] {
         let error = refusal(&format!("{{\"model\":{value}}}"));
-        assert_eq!(
-            (error.code(), error.param.as_deref()),
-            (Some("invalid_type"), Some("model")),
-            "{value}"
-        );
+        assert_eq!((error.code(), error.param.as_deref()), (Some("invalid_type"), Some("model")), "{value}");
     }
-    assert_eq!(
-        facts(&format!("{{\"model\":\"{}\"}}", "\\u0061".repeat(256)))
-            .model
-            .len(),
-        256
-    );
+    assert_eq!(facts(&format!("{{\"model\":\"{}\"}}", "\\u0061".repeat(256))).model.len(), 256);
     assert_eq!(refusal("{}").to_string(), "Missing required parameter: 'model'.");
-    assert_eq!(
-        refusal(r#"{"messages":[{"model":"m"}]}"#).code(),
-        Some("missing_required_parameter")
-    );
+    assert_eq!(refusal(r#"{"messages":[{"model":"m"}]}"#).code(), Some("missing_required_parameter"));
     // Names are not normalised: they match exactly or not at all (row 41).
     for name in ["gpt-4 ", "openai/../x", "gрt-4", "gpt\u{200b}-4", "e\u{301}"] {
         assert_eq!(facts(&format!("{{\"model\":\"{name}\"}}")).model, name);
@@ -102,48 +74,24 @@ fn a_model_must_be_a_name() {
 #[test]
 fn zero_is_zero_however_it_is_written() {
     for zero in ["0", "0.0", "-0", "-0.0", "0e5", "0.000E-9"] {
-        assert_eq!(
-            facts(&format!("{{\"model\":\"m\",\"temperature\":{zero}}}")).temperature,
-            Some(0.0),
-            "{zero}"
-        );
+        assert_eq!(facts(&format!("{{\"model\":\"m\",\"temperature\":{zero}}}")).temperature, Some(0.0), "{zero}");
     }
     assert_eq!(facts(r#"{"model":"m","temperature":1e-3}"#).temperature, Some(0.001));
-    assert_eq!(
-        refusal(r#"{"model":"m","temperature":1e999}"#).code(),
-        Some("invalid_value")
-    );
+    assert_eq!(refusal(r#"{"model":"m","temperature":1e999}"#).code(), Some("invalid_value"));
     let error = refusal(r#"{"model":"m","temperature":"0"}"#);
-    assert_eq!(
-        error.to_string(),
-        "Invalid type for 'temperature': expected a number, but got a string instead."
-    );
+    assert_eq!(error.to_string(), "Invalid type for 'temperature': expected a number, but got a string instead.");
 }
 
 #[test]
 fn whole_numbers_are_taken_and_others_are_not() {
     let max =
         |value: &str| read_chat(&format!("{{\"model\":\"m\",\"max_tokens\":{value}}}")).map(|facts| facts.max_tokens);
-    for (value, expected) in [
-        ("0", 0),
-        ("7", 7),
-        ("7.0", 7),
-        ("70e-1", 7),
-        ("1e3", 1_000),
-        ("-0", 0),
-        ("9007199254740992", 1 << 53),
-    ] {
+    for (value, expected) in
+        [("0", 0), ("7", 7), ("7.0", 7), ("70e-1", 7), ("1e3", 1_000), ("-0", 0), ("9007199254740992", 1 << 53)]
+    {
         assert_eq!(max(value), Ok(Some(expected)), "{value}");
     }
-    for value in [
-        "-1",
-        "0.5",
-        "9007199254740993",
-        "1e300",
-        "1e999",
-        "-1e-9",
-        "99999999999999999999999",
-    ] {
+    for value in ["-1", "0.5", "9007199254740993", "1e300", "1e999", "-1e-9", "99999999999999999999999"] {
         assert_eq!(max(value).expect_err(value).code(), Some("invalid_value"), "{value}");
     }
     for value in ["\"7\"", "true", "[7]", "{}"] {
@@ -154,14 +102,8 @@ fn whole_numbers_are_taken_and_others_are_not() {
 #[test]
 fn the_newer_name_of_max_tokens_counts_first() {
     let max = |members: &str| facts(&format!("{{{members},\"model\":\"m\"}}")).max_tokens;
-    assert_eq!(
-        max(r#""max_tokens":1,"max_output_tokens":2,"max_completion_tokens":3"#),
-        Some(3)
-    );
-    assert_eq!(
-        max(r#""max_completion_tokens":null,"max_tokens":1,"max_output_tokens":2"#),
-        Some(2)
-    );
+    assert_eq!(max(r#""max_tokens":1,"max_output_tokens":2,"max_completion_tokens":3"#), Some(3));
+    assert_eq!(max(r#""max_completion_tokens":null,"max_tokens":1,"max_output_tokens":2"#), Some(2));
     assert_eq!(max(r#""max_tokens":1"#), Some(1));
 }
 
@@ -172,18 +114,11 @@ fn wrong_types_name_their_member() {
         (r#""stream":1"#, "stream"),
         (r#""stream_options":[]"#, "stream_options"),
         (r#""stream_options":true"#, "stream_options"),
-        (
-            r#""stream_options":{"include_usage":"yes"}"#,
-            "stream_options.include_usage",
-        ),
+        (r#""stream_options":{"include_usage":"yes"}"#, "stream_options.include_usage"),
         (r#""n":"1""#, "n"),
     ] {
         let error = refusal(&format!("{{\"model\":\"m\",{members}}}"));
-        assert_eq!(
-            (error.code(), error.param.as_deref()),
-            (Some("invalid_type"), Some(param)),
-            "{members}"
-        );
+        assert_eq!((error.code(), error.param.as_deref()), (Some("invalid_type"), Some(param)), "{members}");
     }
 }
 
@@ -192,25 +127,12 @@ fn a_key_twice_is_refused_wherever_it_stands() {
     for (body, key) in [
         (r#"{"model":"a","model":"b"}"#, "model"),
         (r#"{"model":"a","mod\u0065l":"b"}"#, "model"),
-        (
-            r#"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#,
-            "include_usage",
-        ),
-        (
-            r#"{"model":"a","messages":[{"role":"user","content":"","role":"system"}]}"#,
-            "role",
-        ),
-        (
-            r#"{"model":"a","tools":[{"function":{"parameters":{"__proto__":1,"__proto__":2}}}]}"#,
-            "__proto__",
-        ),
+        (r#"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#, "include_usage"),
+        (r#"{"model":"a","messages":[{"role":"user","content":"","role":"system"}]}"#, "role"),
+        (r#"{"model":"a","tools":[{"function":{"parameters":{"__proto__":1,"__proto__":2}}}]}"#, "__proto__"),
     ] {
         let error = refusal(body);
-        assert_eq!(
-            (error.code(), error.param.as_deref()),
-            (Some("duplicate_key"), Some(key)),
-            "{body}"
-        );
+        assert_eq!((error.code(), error.param.as_deref()), (Some("duplicate_key"), Some(key)), "{body}");
     }
     let error = refusal(r#"{"model":"a","model":"b"}"#);
     assert_eq!(
@@ -235,18 +157,12 @@ fn a_key_that_go_would_take_for_a_governed_one_is_refused() {
         "\\u004dodel",
         "\\u017ftream",
     ] {
-        for body in [
-            format!("{{\"model\":\"m\",\"{key}\":1}}"),
-            format!("{{\"{key}\":\"x\",\"model\":\"m\"}}"),
-        ] {
+        for body in [format!("{{\"model\":\"m\",\"{key}\":1}}"), format!("{{\"{key}\":\"x\",\"model\":\"m\"}}")] {
             assert_eq!(refusal(&body).code(), Some("unknown_parameter"), "{body}");
         }
     }
     let error = refusal(r#"{"model":"m","stream_options":{"Include_Usage":false}}"#);
-    assert_eq!(
-        (error.kind, error.param.as_deref()),
-        (FactsErrorKind::Twin("include_usage"), Some("Include_Usage"))
-    );
+    assert_eq!((error.kind, error.param.as_deref()), (FactsErrorKind::Twin("include_usage"), Some("Include_Usage")));
     // No reader takes these for a governed key.
     for key in ["Metadata", "ｍodel", "mödel", "model ", "models", "İnput"] {
         facts(&format!("{{\"model\":\"m\",\"{key}\":1}}"));
@@ -267,18 +183,11 @@ fn what_is_no_json_object_is_refused_with_a_place() {
         ("{\"model\":\"m\",\"temperature\":NaN}", "expected a value at byte 27"),
         ("{\"model\":\"m\"/*c*/}", "expected ',' or '}' at byte 12"),
         ("\u{feff}{\"model\":\"m\"}", "a byte order mark at byte 0"),
-        (
-            "{\"model\":\"m\",\"a\":\"\\ud800\"}",
-            "half of a surrogate pair in a string at byte 18",
-        ),
+        ("{\"model\":\"m\",\"a\":\"\\ud800\"}", "half of a surrogate pair in a string at byte 18"),
     ] {
         let error = refusal(body);
         assert_eq!(error.code(), Some("invalid_json"), "{body}");
-        assert_eq!(
-            error.to_string(),
-            format!("We could not parse the JSON body of your request: {message}"),
-            "{body}"
-        );
+        assert_eq!(error.to_string(), format!("We could not parse the JSON body of your request: {message}"), "{body}");
     }
     let error = read(b"{\"model\":\"\xff\"}", Endpoint::Embeddings, &FactLimits::default()).expect_err("no UTF-8");
     assert_eq!((error.code(), error.at), (Some("invalid_json"), 10));
@@ -289,19 +198,13 @@ fn depth_and_size_are_bounded() {
     let deep = |levels: usize| format!("{{\"model\":\"m\",\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
     assert!(read_chat(&deep(127)).is_ok());
     assert_eq!(refusal(&deep(128)).code(), Some("json_too_deep"));
-    assert_eq!(
-        refusal(&format!("{{\"a\":{}", "[".repeat(100_000))).code(),
-        Some("json_too_deep")
-    );
+    assert_eq!(refusal(&format!("{{\"a\":{}", "[".repeat(100_000))).code(), Some("json_too_deep"));
     let error = read(deep(3).as_bytes(), Endpoint::Responses, &FactLimits { depth: 3 }).expect_err("too deep");
     assert_eq!(error.code(), Some("json_too_deep"));
     let many = format!("{{\"model\":\"m\",\"input\":[{}0]}}", "0,".repeat(1 << 20));
     assert_eq!(refusal(&many).code(), Some("json_too_complex"));
     facts(&format!("{{\"model\":\"m\",\"input\":\"{}\"}}", "x".repeat(10 << 20)));
-    assert_eq!(
-        refusal(&format!("{{\"model\":\"m\",\"seed\":{}}}", "9".repeat(10 << 20))).code(),
-        Some("invalid_json")
-    );
+    assert_eq!(refusal(&format!("{{\"model\":\"m\",\"seed\":{}}}", "9".repeat(10 << 20))).code(), Some("invalid_json"));
 }
 
 #[test]
@@ -323,23 +226,10 @@ fn agrees_with_serde_json_on_random_requests() {
         ("temperature", ["0", "0.7", "null", "\"1\""]),
         ("max_tokens", ["12", "12.0", "null", "-3"]),
         ("max_completion_tokens", ["13", "130e-1", "null", "1.5"]),
-        (
-            "stream_options",
-            [
-                "{}",
-                "{ \"include_usage\" : true }",
-                "null",
-                "{\"x\":[{}],\"include_usage\":false}",
-            ],
-        ),
+        ("stream_options", ["{}", "{ \"include_usage\" : true }", "null", "{\"x\":[{}],\"include_usage\":false}"]),
         (
             "messages",
-            [
-                "[]",
-                "[{\"role\":\"user\",\"content\":\"\\\"model\\\": {\"}]",
-                "[ 1 , {\"model\":\"x\"} ]",
-                "\"\"",
-            ],
+            ["[]", "[{\"role\":\"user\",\"content\":\"\\\"model\\\": {\"}]", "[ 1 , {\"model\":\"x\"} ]", "\"\""],
         ),
     ];
     let mut accepted = 0;
@@ -360,10 +250,7 @@ fn agrees_with_serde_json_on_random_requests() {
         let max = value["max_completion_tokens"].as_f64().or(value["max_tokens"].as_f64());
         assert_eq!(max, facts.max_tokens.map(|max| max as f64));
         assert_eq!(value["stream_options"]["include_usage"].as_bool(), facts.include_usage);
-        assert_eq!(
-            serde_json::from_str::<String>(&body[facts.model_at.clone()]).expect("a string"),
-            facts.model
-        );
+        assert_eq!(serde_json::from_str::<String>(&body[facts.model_at.clone()]).expect("a string"), facts.model);
     }
     assert!(accepted > 300, "{accepted}");
 }

@@ -59,8 +59,5 @@ impl std::error::Error for Fault {}
 
 /// At most 64 bytes (arbitrary) of a text from outside, for a message.
 pub(in crate::openai) fn excerpt(text: &str) -> &str {
-    (0..=64)
-        .rev()
-        .find_map(|len| text.get(..len.min(text.len())))
-        .unwrap_or_default()
+    (0..=64).rev().find_map(|len| text.get(..len.min(text.len()))).unwrap_or_default()
 }

@@ -103,11 +103,7 @@ mod tests {
 
     fn agrees<S: Stops>(bytes: &[u8]) {
         for from in 0..=bytes.len() {
-            assert_eq!(
-                find::<S>(bytes, from),
-                bytewise::<S>(bytes, from),
-                "from {from} in {bytes:?}"
-            );
+            assert_eq!(find::<S>(bytes, from), bytewise::<S>(bytes, from), "from {from} in {bytes:?}");
         }
     }
 
@@ -132,9 +128,7 @@ mod tests {
         let mut seed = crate::openai::seeded::Seeded::new(7);
         for _ in 0..200 {
             let len = seed.below(200);
-            let bytes: Vec<u8> = (0..len)
-                .map(|_| b"\x1f\x20\"\\[]{}az\x7f\x80\xff"[seed.below(13)])
-                .collect();
+            let bytes: Vec<u8> = (0..len).map(|_| b"\x1f\x20\"\\[]{}az\x7f\x80\xff"[seed.below(13)]).collect();
             agrees::<InString>(&bytes);
             agrees::<InStructure>(&bytes);
         }

@@ -33,10 +33,7 @@ fn the_json_corpus_is_judged_as_it_says() {
         match name.get(..2) {
             // The corpus allows a key twice, luner does not.
             Some("y_") if name.contains("duplicated_key") => {
-                assert!(
-                    matches!(result.expect_err(&name).kind, FaultKind::DuplicateKey(_)),
-                    "{name}"
-                );
+                assert!(matches!(result.expect_err(&name).kind, FaultKind::DuplicateKey(_)), "{name}");
             }
             Some("y_") => assert_eq!(result, Ok(()), "{name}"),
             Some("n_") => assert!(result.is_err(), "{name}"),
@@ -68,10 +65,7 @@ fn a_ten_megabyte_string_is_fine_and_a_ten_megabyte_number_is_not() {
     let string = format!("\"{}\"", "x".repeat(10 << 20));
     assert_eq!(walk(string.as_bytes()), Ok(()));
     assert_eq!(kind(&b"1".repeat(10 << 20)), FaultKind::LongNumber);
-    assert_eq!(
-        kind(format!("[0.{}e1]", "0".repeat(10 << 20)).as_bytes()),
-        FaultKind::LongNumber
-    );
+    assert_eq!(kind(format!("[0.{}e1]", "0".repeat(10 << 20)).as_bytes()), FaultKind::LongNumber);
     assert_eq!(walk("9".repeat(NUMBER_BYTES_MAX).as_bytes()), Ok(()));
 }
 
@@ -99,16 +93,8 @@ fn lone_surrogates_are_refused_and_pairs_are_not() {
         "\\ud83d\\\\ude00",
     ];
     for inner in refused {
-        assert_eq!(
-            kind(format!("\"{inner}\"").as_bytes()),
-            FaultKind::LoneSurrogate,
-            "{inner}"
-        );
-        assert_eq!(
-            kind(format!("{{\"{inner}\":1}}").as_bytes()),
-            FaultKind::LoneSurrogate,
-            "{inner}"
-        );
+        assert_eq!(kind(format!("\"{inner}\"").as_bytes()), FaultKind::LoneSurrogate, "{inner}");
+        assert_eq!(kind(format!("{{\"{inner}\":1}}").as_bytes()), FaultKind::LoneSurrogate, "{inner}");
     }
     assert_eq!(walk(b"\"\\ud83d\\ude00 \\uDBFF\\uDFFF\""), Ok(()));
     for inner in ["\\u12", "\\u12g4", "\\ud83d\\ude0", "\\a", "\\u+123", "\\"] {
@@ -118,21 +104,9 @@ fn lone_surrogates_are_refused_and_pairs_are_not() {
 
 #[test]
 fn bytes_that_are_no_utf8_are_refused_with_their_place() {
-    for bytes in [
-        &b"\xff"[..],
-        b"\xc0\x80",
-        b"\xed\xa0\x80",
-        b"\xf4\x90\x80\x80",
-        b"\xe2\x82",
-    ] {
+    for bytes in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
         let text = [b"[\"ab", bytes, b"\"]"].concat();
-        assert_eq!(
-            walk(&text),
-            Err(Fault {
-                at: 4,
-                kind: FaultKind::NotUtf8
-            })
-        );
+        assert_eq!(walk(&text), Err(Fault { at: 4, kind: FaultKind::NotUtf8 }));
     }
     assert_eq!(kind(b"\xef\xbb\xbf{}"), FaultKind::ByteOrderMark);
     assert!(walk(b"\xff\xfe{\0}\0").is_err());
@@ -147,13 +121,7 @@ fn control_characters_in_strings_are_refused_wherever_they_stand() {
             text.push(control);
             text.extend(std::iter::repeat_n(b'b', 100));
             text.push(b'"');
-            assert_eq!(
-                walk(&text),
-                Err(Fault {
-                    at: before + 1,
-                    kind: FaultKind::ControlCharacter
-                })
-            );
+            assert_eq!(walk(&text), Err(Fault { at: before + 1, kind: FaultKind::ControlCharacter }));
         }
     }
 }
@@ -173,10 +141,7 @@ fn a_key_that_comes_twice_is_refused_at_every_level() {
         assert!(matches!(kind(text.as_bytes()), FaultKind::DuplicateKey(_)), "{text}");
     }
     // é composed and decomposed are two keys, and so is the same key in two objects.
-    assert_eq!(
-        walk("{\"a\":{\"a\":{\"a\":1},\"b\":{\"a\":1}},\"é\":1,\"e\u{301}\":1}".as_bytes()),
-        Ok(())
-    );
+    assert_eq!(walk("{\"a\":{\"a\":{\"a\":1},\"b\":{\"a\":1}},\"é\":1,\"e\u{301}\":1}".as_bytes()), Ok(()));
     assert_eq!(walk(br#"{"A":1,"a":2}"#), Ok(()));
 }
 
@@ -190,11 +155,7 @@ fn a_key_that_comes_twice_is_found_in_objects_of_any_size() {
             let kept = std::mem::replace(&mut members[second], format!("\"\\u006bey{first}\":0"));
             let text = format!("{{{}}}", members.join(","));
             let fault = walk(text.as_bytes()).expect_err("twice");
-            assert_eq!(
-                fault.kind,
-                FaultKind::DuplicateKey(format!("key{first}").into()),
-                "{count}"
-            );
+            assert_eq!(fault.kind, FaultKind::DuplicateKey(format!("key{first}").into()), "{count}");
             assert_eq!(text.get(fault.at..fault.at + 8), Some("\"\\u006be"), "{count}");
             members[second] = kept;
         }
@@ -227,9 +188,7 @@ fn a_message_never_has_more_than_64_bytes_of_a_key() {
 fn strings(text: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let mut walker = Walker::lenient(text).expect("UTF-8");
-    walker
-        .value_with(|_, text| found.push(text.decode().into_owned()))
-        .expect("valid");
+    walker.value_with(|_, text| found.push(text.decode().into_owned())).expect("valid");
     found
 }
 
@@ -248,17 +207,9 @@ fn document(seeded: &mut Seeded, depth: usize, out: &mut String) {
     out.push_str(space[seeded.below(5)]);
     match seeded.below(if depth == 0 { 5 } else { 7 }) {
         0 => out.push_str(["null", "true", "false"][seeded.below(3)]),
-        1 | 2 => out.push_str(
-            [
-                "0",
-                "-0",
-                "1.5",
-                "-12e3",
-                "1E-2",
-                "0.0",
-                "123456789012345678901234567890",
-            ][seeded.below(7)],
-        ),
+        1 | 2 => {
+            out.push_str(["0", "-0", "1.5", "-12e3", "1E-2", "0.0", "123456789012345678901234567890"][seeded.below(7)])
+        }
         3 | 4 => string(seeded, out),
         5 => {
             out.push('[');
@@ -290,22 +241,8 @@ fn string(seeded: &mut Seeded, out: &mut String) {
     let len_max = if seeded.one_in(4) { 60 } else { 5 };
     for _ in 0..seeded.below(len_max) {
         out.push_str(
-            [
-                "a",
-                "hello ",
-                "\\n",
-                "\\\"",
-                "\\\\",
-                "é",
-                "語",
-                "😀",
-                "\\u00e9",
-                "\\ud83d\\ude00",
-                "{",
-                "]",
-                ",",
-                ":",
-            ][seeded.below(14)],
+            ["a", "hello ", "\\n", "\\\"", "\\\\", "é", "語", "😀", "\\u00e9", "\\ud83d\\ude00", "{", "]", ",", ":"]
+                [seeded.below(14)],
         );
     }
     out.push('"');
@@ -332,13 +269,7 @@ fn agrees_with_serde_json_on_random_documents_whole_and_broken() {
             match (serde_json::from_slice::<serde_json::Value>(&bytes), walk(&bytes)) {
                 (Ok(_), Ok(())) => valid += 1,
                 (Err(_), Err(_)) => broken += 1,
-                (
-                    Ok(_),
-                    Err(Fault {
-                        kind: FaultKind::DuplicateKey(_),
-                        ..
-                    }),
-                ) => {}
+                (Ok(_), Err(Fault { kind: FaultKind::DuplicateKey(_), .. })) => {}
                 (Err(error), Ok(())) if error.to_string().contains("number out of range") => {}
                 (serde, ours) => panic!("{serde:?} but {ours:?}: {}", String::from_utf8_lossy(&bytes)),
             }

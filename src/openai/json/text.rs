@@ -17,11 +17,7 @@ pub struct Text<'b> {
 impl<'b> Text<'b> {
     /// What it means; borrowed where nothing is escaped.
     pub fn decode(&self) -> Cow<'b, str> {
-        if self.escaped {
-            Cow::Owned(unescape(self.raw))
-        } else {
-            Cow::Borrowed(self.raw)
-        }
+        if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 
     /// Characters (Unicode scalar values) that it means.
@@ -81,11 +77,7 @@ fn undo_unicode(text: &str) -> (Option<char>, &str) {
     if let Some(char) = char::from_u32(u32::from(first)) {
         return (Some(char), after);
     }
-    let second = if after.starts_with("\\u") {
-        hex_at(after.as_bytes(), 2)
-    } else {
-        None
-    };
+    let second = if after.starts_with("\\u") { hex_at(after.as_bytes(), 2) } else { None };
     let pair = second.and_then(|second| char::decode_utf16([first, second]).next());
     (pair.and_then(Result::ok), after.get(6..).unwrap_or_default())
 }
@@ -151,39 +143,22 @@ mod tests {
 
     #[test]
     fn every_character_survives_writing_and_serde_json_reads_it_alike() {
-        let all: String = (0..=0xffffu32)
-            .chain([0x1f600, 0x10ffff])
-            .filter_map(char::from_u32)
-            .collect();
+        let all: String = (0..=0xffffu32).chain([0x1f600, 0x10ffff]).filter_map(char::from_u32).collect();
         let mut out = Vec::new();
         write_string(&all, &mut out);
         assert_eq!(serde_json::from_slice::<String>(&out).expect("valid"), all);
         assert!(!out.iter().any(|&byte| byte < 0x20 || byte == 0x7f));
         let raw = std::str::from_utf8(&out[1..out.len() - 1]).expect("UTF-8");
-        let text = Text {
-            raw,
-            escaped: true,
-            at: 0,
-        };
+        let text = Text { raw, escaped: true, at: 0 };
         assert_eq!(text.decode(), all);
         assert_eq!(text.chars(), all.chars().count());
     }
 
     #[test]
     fn every_escape_means_what_serde_json_says() {
-        for raw in [
-            "\\b\\f\\n\\r\\t\\\"\\\\\\/",
-            "a\\u00e9b",
-            "\\ud83d\\ude00",
-            "\\uD83D\\uDE00x",
-            "\\u0000",
-            "ß\\n語",
-        ] {
-            let text = Text {
-                raw,
-                escaped: true,
-                at: 0,
-            };
+        for raw in ["\\b\\f\\n\\r\\t\\\"\\\\\\/", "a\\u00e9b", "\\ud83d\\ude00", "\\uD83D\\uDE00x", "\\u0000", "ß\\n語"]
+        {
+            let text = Text { raw, escaped: true, at: 0 };
             let expected: String = serde_json::from_str(&format!("\"{raw}\"")).expect("valid");
             assert_eq!(text.decode(), expected, "{raw}");
             assert_eq!(text.chars(), expected.chars().count(), "{raw}");
@@ -192,23 +167,9 @@ mod tests {
 
     #[test]
     fn a_broken_escape_never_panics() {
-        for raw in [
-            "\\",
-            "\\u",
-            "\\u12",
-            "\\ud83d",
-            "\\ud83d\\u",
-            "\\ud83d\\u0041",
-            "\\udc00",
-            "\\é",
-            "\\u00é0",
-            "\\x",
-        ] {
-            let text = Text {
-                raw,
-                escaped: true,
-                at: 0,
-            };
+        for raw in ["\\", "\\u", "\\u12", "\\ud83d", "\\ud83d\\u", "\\ud83d\\u0041", "\\udc00", "\\é", "\\u00é0", "\\x"]
+        {
+            let text = Text { raw, escaped: true, at: 0 };
             let _ = (text.decode(), text.chars());
         }
     }

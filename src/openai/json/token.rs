@@ -120,7 +120,5 @@ impl<'b> Walker<'b> {
 #[inline(always)]
 fn digits(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    rest.iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(rest.len())
+    rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
 }

@@ -61,11 +61,7 @@ fn another_model_takes_the_place_of_the_first() {
             for usage in [false, true] {
                 let mut expected = parsed(&changed(body, Endpoint::Completions, usage, None));
                 expected["model"] = json!(model);
-                assert_eq!(
-                    parsed(&changed(body, Endpoint::Completions, usage, Some(model))),
-                    expected,
-                    "{body}"
-                );
+                assert_eq!(parsed(&changed(body, Endpoint::Completions, usage, Some(model))), expected, "{body}");
             }
         }
     }

@@ -13,60 +13,33 @@ fn a_content_delta_counts_its_characters() {
     let chunk = chat(
         r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9\n😀 \"usage\":{"},"logprobs":{"content":[{"token":"h","bytes":[1]}]},"finish_reason":null}],"usage":null,"obfuscation":"abc"}"#,
     );
-    assert_eq!(
-        chunk,
-        Chunk {
-            content_chars: 14,
-            ..Chunk::default()
-        }
-    );
+    assert_eq!(chunk, Chunk { content_chars: 14, ..Chunk::default() });
 }
 
 #[test]
 fn tool_calls_reasoning_and_text_count_too() {
     let tool = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"f","arguments":"{\"a\":"}}]}}]}"#;
     assert_eq!(chat(tool).content_chars, 5);
-    assert_eq!(
-        chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).content_chars,
-        3
-    );
-    let text = read_chunk(
-        Endpoint::Completions,
-        None,
-        br#"{"choices":[{"text":"abcd","index":0}]}"#,
-    );
+    assert_eq!(chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).content_chars, 3);
+    let text = read_chunk(Endpoint::Completions, None, br#"{"choices":[{"text":"abcd","index":0}]}"#);
     assert_eq!(text.content_chars, 4);
 }
 
 #[test]
 fn the_chunk_that_include_usage_adds_is_told_apart() {
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#;
-    for (choices, only) in [
-        ("[]", true),
-        ("[ \n]", true),
-        (r#"[{"delta":{}}]"#, false),
-        ("null", false),
-        ("[[]]", false),
-    ] {
-        for data in [
-            format!("{{\"choices\":{choices},{usage}}}"),
-            format!("{{{usage},\"choices\": {choices} }}"),
-        ] {
+    for (choices, only) in
+        [("[]", true), ("[ \n]", true), (r#"[{"delta":{}}]"#, false), ("null", false), ("[[]]", false)]
+    {
+        for data in [format!("{{\"choices\":{choices},{usage}}}"), format!("{{{usage},\"choices\": {choices} }}")] {
             let chunk = chat(&data);
-            assert_eq!(
-                (chunk.only_usage, chunk.usage.map(|usage| usage.total)),
-                (only, Some(3)),
-                "{data}"
-            );
+            assert_eq!((chunk.only_usage, chunk.usage.map(|usage| usage.total)), (only, Some(3)), "{data}");
         }
     }
     let without = chat(&format!("{{{usage}}}"));
     assert!(without.usage.is_some() && !without.only_usage);
     // Azure starts a stream with a chunk of filter results and no choices.
-    assert_eq!(
-        chat(r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#),
-        Chunk::default()
-    );
+    assert_eq!(chat(r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#), Chunk::default());
     assert_eq!(chat(r#"{"choices":[],"prompt_filter_results":[]}"#), Chunk::default());
 }
 
@@ -90,14 +63,9 @@ fn errors_are_failures_and_null_errors_are_not() {
 
 #[test]
 fn data_that_is_no_json_says_nothing() {
-    for data in [
-        "",
-        "x",
-        "{",
-        "{\"choices\":[{\"delta\":{\"content\":\"abc\"}}]",
-        "[]",
-        "{\"usage\":{\"prompt_tokens\":1}",
-    ] {
+    for data in
+        ["", "x", "{", "{\"choices\":[{\"delta\":{\"content\":\"abc\"}}]", "[]", "{\"usage\":{\"prompt_tokens\":1}"]
+    {
         assert_eq!(chat(data), Chunk::default(), "{data}");
         assert_eq!(responses("response.created", data), Chunk::default(), "{data}");
     }
@@ -109,34 +77,15 @@ fn the_events_of_responses_are_read() {
         "response.output_text.delta",
         r#"{"type":"response.output_text.delta","sequence_number":4,"delta":"Hé\n"}"#,
     );
-    assert_eq!(
-        delta,
-        Chunk {
-            content_chars: 3,
-            sequence: Some(4),
-            ..Chunk::default()
-        }
-    );
-    let call = responses(
-        "x",
-        r#"{"delta":"{\"a\"","type":"response.function_call_arguments.delta"}"#,
-    );
+    assert_eq!(delta, Chunk { content_chars: 3, sequence: Some(4), ..Chunk::default() });
+    let call = responses("x", r#"{"delta":"{\"a\"","type":"response.function_call_arguments.delta"}"#);
     assert_eq!(call.content_chars, 4);
-    assert_eq!(
-        responses("x", r#"{"delta":"AAAA","type":"response.audio.delta"}"#).content_chars,
-        0
-    );
+    assert_eq!(responses("x", r#"{"delta":"AAAA","type":"response.audio.delta"}"#).content_chars, 0);
     let created = responses(
         "response.created",
         r#"{"type":"response.created","sequence_number":0,"response":{"usage":null,"error":null}}"#,
     );
-    assert_eq!(
-        created,
-        Chunk {
-            sequence: Some(0),
-            ..Chunk::default()
-        }
-    );
+    assert_eq!(created, Chunk { sequence: Some(0), ..Chunk::default() });
     for (kind, failed) in [("completed", false), ("incomplete", false), ("failed", true)] {
         let chunk = responses(
             "x",
@@ -145,28 +94,16 @@ fn the_events_of_responses_are_read() {
                 "usage":{{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}}}}"#
             ),
         );
-        assert_eq!(
-            (chunk.done, chunk.failed, chunk.usage.map(|usage| usage.total)),
-            (true, failed, Some(7)),
-            "{kind}"
-        );
+        assert_eq!((chunk.done, chunk.failed, chunk.usage.map(|usage| usage.total)), (true, failed, Some(7)), "{kind}");
         assert_eq!((chunk.sequence, chunk.only_usage), (Some(9), false));
     }
-    let error = responses(
-        "error",
-        r#"{"type":"error","code":"x","message":"m","param":null,"sequence_number":3}"#,
-    );
+    let error = responses("error", r#"{"type":"error","code":"x","message":"m","param":null,"sequence_number":3}"#);
     assert_eq!((error.failed, error.done, error.sequence), (true, false, Some(3)));
 }
 
 #[test]
 fn an_error_event_has_the_shape_that_the_clients_raise_on() {
-    let error = ErrorBody {
-        message: "cut\n\noff",
-        kind: "server_error",
-        param: None,
-        code: Some("provider_error"),
-    };
+    let error = ErrorBody { message: "cut\n\noff", kind: "server_error", param: None, code: Some("provider_error") };
     let mut out = Vec::new();
     error_event(Endpoint::ChatCompletions, &error, 0, &mut out);
     assert_eq!(
@@ -176,10 +113,7 @@ fn an_error_event_has_the_shape_that_the_clients_raise_on() {
     out.clear();
     error_event(Endpoint::Responses, &error, 12, &mut out);
     let text = String::from_utf8(out).expect("UTF-8");
-    let data = text
-        .strip_prefix("event: error\ndata: ")
-        .and_then(|rest| rest.strip_suffix("\n\n"))
-        .expect("one event");
+    let data = text.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).expect("one event");
     assert!(!data.contains('\n'));
     let expected = serde_json::json!({
         "type": "error", "code": "provider_error", "message": "cut\n\noff", "param": null, "sequence_number": 12,

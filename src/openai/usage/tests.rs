@@ -1,12 +1,7 @@
 use super::*;
 
 fn plain(prompt: u64, completion: u64) -> Usage {
-    Usage {
-        prompt,
-        completion,
-        total: prompt + completion,
-        ..Usage::default()
-    }
+    Usage { prompt, completion, total: prompt + completion, ..Usage::default() }
 }
 
 fn of(usage: &str) -> Usage {
@@ -19,14 +14,7 @@ const CHAT: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,
 "prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":3,
 "audio_tokens":0,"accepted_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp"}"#;
 
-const CHAT_USAGE: Usage = Usage {
-    prompt: 19,
-    completion: 10,
-    total: 29,
-    cached: 4,
-    reasoning: 3,
-    flawed: false,
-};
+const CHAT_USAGE: Usage = Usage { prompt: 19, completion: 10, total: 29, cached: 4, reasoning: 3, flawed: false };
 
 #[test]
 fn a_chat_answers_usage_is_read() {
@@ -37,14 +25,7 @@ fn a_chat_answers_usage_is_read() {
 fn the_usage_of_responses_and_embeddings_is_read() {
     let responses = r#"{"output":[{"usage":{"input_tokens":9}}],"usage":{"input_tokens":75,"input_tokens_details":{"cached_tokens":5},
         "output_tokens":11,"output_tokens_details":{"reasoning_tokens":6},"total_tokens":86},"user":null}"#;
-    assert_eq!(
-        of_answer(responses.as_bytes()),
-        Some(Usage {
-            cached: 5,
-            reasoning: 6,
-            ..plain(75, 11)
-        })
-    );
+    assert_eq!(of_answer(responses.as_bytes()), Some(Usage { cached: 5, reasoning: 6, ..plain(75, 11) }));
     let embeddings = r#"{"object":"list","data":[{"embedding":[0.1,-2e-3]}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     assert_eq!(of_answer(embeddings.as_bytes()), Some(plain(8, 0)));
 }
@@ -54,13 +35,7 @@ fn every_split_point_gives_what_the_whole_gives() {
     let escaped = r#"{"m\u006fdel":"g\"p","\u0075sage" : {"prompt_tokens":1,"completion_tokens":2,"a":"}"} }"#;
     let twice =
         r#"{"usage":{"prompt_tokens":1},"usage":null,"model":"x","usage":{"prompt_tokens":3,"total_tokens":3}}"#;
-    for text in [
-        CHAT,
-        escaped,
-        twice,
-        r#"["usage",{"usage":{}}]"#,
-        r#"{"usage":"a,b","model":7}"#,
-    ] {
+    for text in [CHAT, escaped, twice, r#"["usage",{"usage":{}}]"#, r#"{"usage":"a,b","model":7}"#] {
         let mut whole = UsageScan::new();
         whole.feed(text.as_bytes());
         let (model, usage) = (whole.model().map(str::to_owned), whole.finish());
@@ -70,19 +45,11 @@ fn every_split_point_gives_what_the_whole_gives() {
             scan.feed(first);
             scan.feed(b"");
             scan.feed(second);
-            assert_eq!(
-                (scan.model(), scan.clone_usage()),
-                (model.as_deref(), usage),
-                "split at {at}: {text}"
-            );
+            assert_eq!((scan.model(), scan.clone_usage()), (model.as_deref(), usage), "split at {at}: {text}");
         }
         let mut scan = UsageScan::new();
         text.bytes().for_each(|byte| scan.feed(&[byte]));
-        assert_eq!(
-            (scan.model(), scan.clone_usage()),
-            (model.as_deref(), usage),
-            "bytewise: {text}"
-        );
+        assert_eq!((scan.model(), scan.clone_usage()), (model.as_deref(), usage), "bytewise: {text}");
     }
 }
 
@@ -152,21 +119,10 @@ fn figures_are_clamped_and_flagged() {
         ("{}", 0),
     ] {
         let usage = of(&format!("{{\"prompt_tokens\":{figure},\"completion_tokens\":2}}"));
-        assert_eq!(
-            usage,
-            Usage {
-                flawed: true,
-                ..plain(value, 2)
-            },
-            "{figure}"
-        );
+        assert_eq!(usage, Usage { flawed: true, ..plain(value, 2) }, "{figure}");
     }
     for (figure, value) in [("9007199254740992", max), ("7.0", 7), ("1e2", 100), ("-0", 0)] {
-        assert_eq!(
-            of(&format!("{{\"prompt_tokens\":{figure},\"completion_tokens\":2}}")),
-            plain(value, 2),
-            "{figure}"
-        );
+        assert_eq!(of(&format!("{{\"prompt_tokens\":{figure},\"completion_tokens\":2}}")), plain(value, 2), "{figure}");
     }
 }
 
@@ -179,10 +135,7 @@ fn missing_parts_are_filled_from_the_rest() {
         (r#"{"completion_tokens":4,"total_tokens":7}"#, flawed(plain(3, 4))),
         (r#"{"total_tokens":7}"#, flawed(plain(7, 0))),
         (r#"{"prompt_tokens":3}"#, flawed(plain(3, 0))),
-        (
-            r#"{"prompt_tokens":3,"completion_tokens":null,"total_tokens":null}"#,
-            flawed(plain(3, 0)),
-        ),
+        (r#"{"prompt_tokens":3,"completion_tokens":null,"total_tokens":null}"#, flawed(plain(3, 0))),
         (r#"{"prompt_tokens":9,"total_tokens":7}"#, flawed(plain(9, 0))),
         ("{}", flawed(plain(0, 0))),
         ("[]", flawed(plain(0, 0))),
@@ -200,35 +153,12 @@ fn missing_parts_are_filled_from_the_rest() {
 #[test]
 fn contradictions_are_flagged_and_parts_never_exceed_wholes() {
     let more = of(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":10}"#);
-    assert_eq!(
-        more,
-        Usage {
-            total: 10,
-            flawed: true,
-            ..plain(3, 4)
-        }
-    );
+    assert_eq!(more, Usage { total: 10, flawed: true, ..plain(3, 4) });
     let less = of(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":5}"#);
-    assert_eq!(
-        less,
-        Usage {
-            flawed: true,
-            ..plain(3, 4)
-        }
-    );
-    let parts = of(
-        r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":9},
-        "completion_tokens_details":{"reasoning_tokens":5}}"#,
-    );
-    assert_eq!(
-        parts,
-        Usage {
-            cached: 3,
-            reasoning: 4,
-            flawed: true,
-            ..plain(3, 4)
-        }
-    );
+    assert_eq!(less, Usage { flawed: true, ..plain(3, 4) });
+    let parts = of(r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":9},
+        "completion_tokens_details":{"reasoning_tokens":5}}"#);
+    assert_eq!(parts, Usage { cached: 3, reasoning: 4, flawed: true, ..plain(3, 4) });
     let null = of(r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null}"#);
     assert_eq!(null, plain(3, 4));
     assert!(of(r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":[]}"#).flawed);
@@ -236,10 +166,7 @@ fn contradictions_are_flagged_and_parts_never_exceed_wholes() {
 
 #[test]
 fn a_huge_usage_is_not_kept() {
-    let usage = format!(
-        "{{\"prompt_tokens\":1,\"completion_tokens\":1,\"x\":\"{}\"}}",
-        "x".repeat(CAPTURE_BYTES_MAX)
-    );
+    let usage = format!("{{\"prompt_tokens\":1,\"completion_tokens\":1,\"x\":\"{}\"}}", "x".repeat(CAPTURE_BYTES_MAX));
     let text = format!("{{\"usage\":{usage},\"model\":\"m\"}}");
     let mut scan = UsageScan::new();
     for piece in text.as_bytes().chunks(100) {
@@ -247,13 +174,7 @@ fn a_huge_usage_is_not_kept() {
         assert!(scan.taken.capacity() <= 2 * CAPTURE_BYTES_MAX);
     }
     assert_eq!(scan.model(), Some("m"));
-    assert_eq!(
-        scan.finish(),
-        Some(Usage {
-            flawed: true,
-            ..Usage::default()
-        })
-    );
+    assert_eq!(scan.finish(), Some(Usage { flawed: true, ..Usage::default() }));
 }
 
 #[test]

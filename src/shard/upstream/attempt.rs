@@ -54,20 +54,13 @@ pub(super) async fn attempt(
 ) -> Result<Opened, Failure> {
     let shard = conn.shard.clone();
     let provider = forward.provider.clone();
-    let pooled = if fresh {
-        None
-    } else {
-        shard.pools.take(provider.origin, shard.now())
-    };
+    let pooled = if fresh { None } else { shard.pools.take(provider.origin, shard.now()) };
     let mut line = match pooled {
         Some(line) => line,
         None => connect::connect(&shard, &provider, plan).await?,
     };
     let tether = Tether::new(&conn.wire, &line.wire);
-    let (sent, request) = line
-        .wire
-        .write(std::mem::take(&mut forward.request), 0, provider.timeout)
-        .await;
+    let (sent, request) = line.wire.write(std::mem::take(&mut forward.request), 0, provider.timeout).await;
     forward.request = request;
     // A provider that refuses early may have answered and closed before it took everything: its answer still counts, so
     // a failed write is reported only if nothing can be read.
@@ -88,12 +81,7 @@ pub(super) async fn attempt(
                 }
                 let frame = answer.frame(frame);
                 lay_out(&head, forward, &frame, conn);
-                return Ok(Opened {
-                    line,
-                    answer,
-                    frame,
-                    tether,
-                });
+                return Ok(Opened { line, answer, frame, tether });
             }
             interim += 1;
             if interim > INTERIM_MAX || head.status == 101 {
@@ -127,9 +115,8 @@ fn ended(line: &Line, began: bool, end: io::Result<usize>) -> Failure {
 impl Answer {
     fn of(head: &ResponseHead<'_>, head_len: usize) -> Answer {
         let media = head.first(Known::ContentType).unwrap_or_default();
-        let is_readable = head
-            .first(Known::ContentEncoding)
-            .is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let is_readable =
+            head.first(Known::ContentEncoding).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
         Answer {
             status: head.status,
             framing: head.framing,
@@ -143,17 +130,12 @@ impl Answer {
     /// An HTTP/1.0 caller learns the end of a body without a length from the end of the connection.
     fn frame(&self, asked: &Frame) -> Frame {
         let lengthless = !matches!(self.framing, Framing::Length(_) | Framing::Empty);
-        Frame {
-            keep_alive: asked.keep_alive && !(lengthless && asked.version == Version::Http10),
-            ..*asked
-        }
+        Frame { keep_alive: asked.keep_alive && !(lengthless && asked.version == Version::Http10), ..*asked }
     }
 }
 
 fn starts_with(value: &[u8], media: &[u8]) -> bool {
-    value
-        .get(..media.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(media))
+    value.get(..media.len()).is_some_and(|start| start.eq_ignore_ascii_case(media))
 }
 
 /// A provider's redirects are not followed, since a key must not travel to another host, and its 5xx are not passed on;
@@ -162,9 +144,8 @@ fn refused(head: &ResponseHead<'_>) -> Option<Failure> {
     if head.status < 300 || (400..500).contains(&head.status) {
         return None;
     }
-    let seconds = head
-        .first(Known::RetryAfter)
-        .and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
+    let seconds =
+        head.first(Known::RetryAfter).and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
     let retry_after_s = seconds.map(|s| u32::try_from(s).unwrap_or(u32::MAX).min(RETRY_AFTER_S_MAX));
     Some(match head.status {
         300..400 => Failure::Broken(format!("it answered with a redirect ({})", head.status)),
@@ -176,9 +157,7 @@ fn refused(head: &ResponseHead<'_>) -> Option<Failure> {
 fn recycle(shard: &Shard, provider: &Provider, line: Line, answer: &Answer) {
     let mut decoder = BodyDecoder::new(answer.framing);
     let rest = line.buf.get(answer.head_len..).unwrap_or_default();
-    let whole = decoder
-        .feed(rest, &mut Vec::new())
-        .is_ok_and(|used| used == rest.len() && decoder.is_done());
+    let whole = decoder.feed(rest, &mut Vec::new()).is_ok_and(|used| used == rest.len() && decoder.is_done());
     if whole && answer.keep_alive && line.wire.cut() == Cut::No {
         shard.pools.put(provider.origin, line, shard.now());
     }
@@ -200,22 +179,14 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward, frame: &Frame, conn: &mut
 /// Which of the provider's headers the caller sees: all but those of the connection, those that the gateway writes itself,
 /// and those that speak for the provider's site (cookies of one caller must not reach another).
 fn returns(known: Known, name: &str) -> bool {
-    const KEPT_BACK: [&str; 5] = [
-        "set-cookie",
-        "alt-svc",
-        "strict-transport-security",
-        "cf-ray",
-        "cf-cache-status",
-    ];
+    const KEPT_BACK: [&str; 5] = ["set-cookie", "alt-svc", "strict-transport-security", "cf-ray", "cf-cache-status"];
     match known {
         Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive | Known::Te => false,
         Known::Trailer | Known::Upgrade | Known::ProxyConnection | Known::Date | Known::Server => false,
         Known::XRequestId | Known::Traceparent | Known::Tracestate => false,
         _ => {
             !KEPT_BACK.iter().any(|kept| name.eq_ignore_ascii_case(kept))
-                && !name
-                    .get(..8)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("x-luner-"))
+                && !name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("x-luner-"))
         }
     }
 }

@@ -45,11 +45,7 @@ async fn addresses(
         return Ok(Arc::new([address]));
     }
     loop {
-        let known = shard
-            .addresses
-            .borrow()
-            .get(&(provider.host.clone(), provider.port))
-            .cloned();
+        let known = shard.addresses.borrow().get(&(provider.host.clone(), provider.port)).cloned();
         match known {
             Some(addresses) if addresses.is_empty() => {
                 return Err(Failure::Unreachable("its name could not be resolved".into()));
@@ -70,10 +66,7 @@ async fn open(shard: &Shard, provider: &Provider, plan: &Plan, address: SocketAd
     };
     let fd = stream.as_raw_fd();
     let connector = TlsConnector::from(tls.clone());
-    let stream = connector
-        .connect(name.clone(), stream)
-        .await
-        .map_err(|error| format!("TLS: {error}"))?;
+    let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
     Ok(Wire::tls(stream, fd, &shard.watch))
 }
 

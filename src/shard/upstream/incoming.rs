@@ -15,19 +15,13 @@ pub(super) struct Incoming {
 impl Incoming {
     /// The body of `answer`, whose first bytes may stand behind the head in the line's buffer.
     pub(super) fn new(answer: &Answer) -> Incoming {
-        Incoming {
-            decoder: BodyDecoder::new(answer.framing),
-            at: answer.head_len,
-        }
+        Incoming { decoder: BodyDecoder::new(answer.framing), at: answer.head_len }
     }
 
     /// Appends the payload of what was read. True when the body is over.
     pub(super) fn decode(&mut self, line: &Line, into: &mut Vec<u8>) -> Result<bool, Failure> {
         let fresh = line.buf.get(self.at..).unwrap_or_default();
-        self.at += self
-            .decoder
-            .feed(fresh, into)
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+        self.at += self.decoder.feed(fresh, into).map_err(|error| Failure::Broken(error.to_string()))?;
         Ok(self.decoder.is_done())
     }
 
@@ -40,11 +34,9 @@ impl Incoming {
             (Ok(n), _) if n > 0 => Ok(true),
             (_, Cut::Late) => Err(Failure::TimedOut),
             (_, Cut::Abandoned) => Err(Failure::Abandoned),
-            (Ok(_), Cut::No) => self
-                .decoder
-                .end_of_input()
-                .map(|()| false)
-                .map_err(|error| Failure::Broken(error.to_string())),
+            (Ok(_), Cut::No) => {
+                self.decoder.end_of_input().map(|()| false).map_err(|error| Failure::Broken(error.to_string()))
+            }
             (Err(error), Cut::No) => Err(Failure::Broken(connect::reason(&error))),
         }
     }

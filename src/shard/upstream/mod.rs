@@ -74,20 +74,12 @@ impl Forward {
 /// Which of the caller's headers the provider sees: those of the API and of tracing, by name. Everything else stays here:
 /// credentials and identities above all, but also whatever a network in between has added.
 fn travels(known: Known, name: &str) -> bool {
-    const NAMES: [&str; 5] = [
-        "openai-beta",
-        "anthropic-beta",
-        "idempotency-key",
-        "http-referer",
-        "x-title",
-    ];
+    const NAMES: [&str; 5] = ["openai-beta", "anthropic-beta", "idempotency-key", "http-referer", "x-title"];
     match known {
         Known::Accept | Known::UserAgent | Known::Traceparent | Known::Tracestate => true,
         Known::Other => {
             NAMES.iter().any(|travelling| name.eq_ignore_ascii_case(travelling))
-                || name
-                    .get(..12)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("x-stainless-"))
+                || name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("x-stainless-"))
         }
         _ => false,
     }
@@ -126,24 +118,15 @@ impl Failure {
     fn refusal(self, provider: &Provider) -> Option<Refusal> {
         let provider = provider.name.clone();
         match self {
-            Failure::Unreachable(reason) => Some(Refusal::Unreachable {
-                provider,
-                reason: reason.into(),
-            }),
+            Failure::Unreachable(reason) => Some(Refusal::Unreachable { provider, reason: reason.into() }),
             Failure::TimedOut => Some(Refusal::UpstreamTimeout { provider }),
-            Failure::Broken(reason) => Some(Refusal::Broken {
-                provider,
-                reason: reason.into(),
-            }),
-            Failure::Stale => Some(Refusal::Broken {
-                provider,
-                reason: "it closed the connection without an answer".into(),
-            }),
-            Failure::Status { status, retry_after_s } => Some(Refusal::ProviderStatus {
-                provider,
-                status,
-                retry_after_s,
-            }),
+            Failure::Broken(reason) => Some(Refusal::Broken { provider, reason: reason.into() }),
+            Failure::Stale => {
+                Some(Refusal::Broken { provider, reason: "it closed the connection without an answer".into() })
+            }
+            Failure::Status { status, retry_after_s } => {
+                Some(Refusal::ProviderStatus { provider, status, retry_after_s })
+            }
             Failure::Abandoned => None,
         }
     }
@@ -201,10 +184,8 @@ const SPARE_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 
 /// Longest head of a provider's answer, in bytes, and how many lines it may have. Arbitrary: twice what large clouds send.
-const ANSWER_HEAD: crate::http::head::HeadLimits = crate::http::head::HeadLimits {
-    head_bytes: 64 * 1024,
-    headers: 200,
-};
+const ANSWER_HEAD: crate::http::head::HeadLimits =
+    crate::http::head::HeadLimits { head_bytes: 64 * 1024, headers: 200 };
 
 /// How long the caller's side may stall while an answer is passed on.
 fn stall(plan: &Plan) -> Duration {

@@ -27,12 +27,7 @@ pub(in crate::shard) struct Line {
 impl Line {
     /// A new connection.
     pub(super) fn new(wire: Wire) -> Line {
-        Line {
-            wire,
-            buf: Vec::new(),
-            reused: false,
-            idle_since_ms: 0,
-        }
+        Line { wire, buf: Vec::new(), reused: false, idle_since_ms: 0 }
     }
 }
 

@@ -18,12 +18,7 @@ const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Passes the answer on.
 pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
-    let Opened {
-        mut line,
-        answer,
-        frame,
-        tether,
-    } = opened;
+    let Opened { mut line, answer, frame, tether } = opened;
     let mut incoming = Incoming::new(&answer);
     // With a known length the head is complete, and the body is decoded right behind it.
     let known = match answer.framing {
@@ -40,14 +35,7 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     };
     let body_at = if known.is_some() { body.len() } else { 0 };
     body.truncate(body_at);
-    let collected = collect(
-        &mut incoming,
-        &mut line,
-        &mut body,
-        body_at + COLLECTED_BYTES_MAX,
-        forward,
-    )
-    .await;
+    let collected = collect(&mut incoming, &mut line, &mut body, body_at + COLLECTED_BYTES_MAX, forward).await;
     let whole = match collected {
         Ok(whole) => whole,
         Err(failure) => {
@@ -60,20 +48,10 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
         }
     };
     if !whole {
-        let passing = Passing {
-            incoming,
-            line,
-            answer_status: answer.status,
-            readable: answer.is_readable,
-        };
+        let passing = Passing { incoming, line, answer_status: answer.status, readable: answer.is_readable };
         return pass(conn, passing, body, forward, &frame, record, plan).await;
     }
-    record.usage = usage_of(
-        body.get(body_at..).unwrap_or_default(),
-        answer.status,
-        answer.is_readable,
-        forward,
-    );
+    record.usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
     if known.is_some() {
         conn.out = body;
     } else {
@@ -144,21 +122,12 @@ async fn pass(
     mut record: Record,
     plan: &Plan,
 ) -> Turn {
-    let Passing {
-        mut incoming,
-        mut line,
-        answer_status,
-        readable,
-    } = passing;
+    let Passing { mut incoming, mut line, answer_status, readable } = passing;
     let mut scan = UsageScan::new();
     let length = incoming.decoder.remaining().map(|left| left + first.len() as u64);
     let chunked = length.is_none() && frame.version == Version::Http11;
     match length {
-        Some(n) => respond::header(
-            "Content-Length",
-            itoa::Buffer::new().format(n).as_bytes(),
-            &mut conn.out,
-        ),
+        Some(n) => respond::header("Content-Length", itoa::Buffer::new().format(n).as_bytes(), &mut conn.out),
         None if chunked => respond::header("Transfer-Encoding", b"chunked", &mut conn.out),
         None => {}
     }
@@ -191,9 +160,7 @@ async fn pass(
     }
     let usage = if readable { scan.finish() } else { None };
     record.usage = usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, 0));
-    let outcome = ended
-        .as_ref()
-        .map_or_else(Failure::outcome, |_| AttemptOutcome::Answered);
+    let outcome = ended.as_ref().map_or_else(Failure::outcome, |_| AttemptOutcome::Answered);
     account::attempt(&conn.shard, forward.provider.label, outcome);
     let whole = ended.is_ok();
     if whole && incoming.at_clean_end(&line) {
@@ -203,9 +170,5 @@ async fn pass(
     record.settle(&conn.shard, answer_status, None);
     // A torn answer must look torn: the connection ends without the length or the last chunk that was announced.
     let framed = chunked || length.is_some();
-    if whole && framed && frame.keep_alive {
-        Turn::Next
-    } else {
-        Turn::Close
-    }
+    if whole && framed && frame.keep_alive { Turn::Next } else { Turn::Close }
 }

@@ -27,11 +27,7 @@ pub(super) struct Tries {
 impl Tries {
     /// `retries` more attempts than one.
     pub(super) fn new(retries: u32) -> Tries {
-        Tries {
-            left: retries,
-            repeated: 0,
-            stale_seen: false,
-        }
+        Tries { left: retries, repeated: 0, stale_seen: false }
     }
 
     /// Whether the next attempt must be on a new connection.
@@ -63,10 +59,7 @@ mod tests {
     use super::*;
 
     fn status(status: u16) -> Failure {
-        Failure::Status {
-            status,
-            retry_after_s: None,
-        }
+        Failure::Status { status, retry_after_s: None }
     }
 
     #[test]

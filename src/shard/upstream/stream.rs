@@ -39,9 +39,7 @@ impl Reading {
         self.content_chars += chunk.content_chars;
         // A provider that says that it failed has ended the stream in a way that the caller sees.
         self.done |= chunk.done || chunk.failed;
-        self.next_sequence = chunk
-            .sequence
-            .map_or(self.next_sequence, |sequence| sequence.saturating_add(1));
+        self.next_sequence = chunk.sequence.map_or(self.next_sequence, |sequence| sequence.saturating_add(1));
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
@@ -53,12 +51,7 @@ impl Reading {
 
 /// Passes the stream on. The head stands in `Conn::out`, but for the framing.
 pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
-    let Opened {
-        mut line,
-        answer,
-        frame,
-        tether,
-    } = opened;
+    let Opened { mut line, answer, frame, tether } = opened;
     let chunked = frame.version == Version::Http11;
     if chunked {
         respond::header("Transfer-Encoding", b"chunked", &mut conn.out);
@@ -96,23 +89,14 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     };
     drop(tether);
     let end = pump.finish(ended, &reading);
-    let turn = end_stream(
-        conn,
-        &end,
-        chunked && frame.keep_alive,
-        (chunked, reading.next_sequence),
-        forward,
-        plan,
-    )
-    .await;
+    let turn =
+        end_stream(conn, &end, chunked && frame.keep_alive, (chunked, reading.next_sequence), forward, plan).await;
     let clean = end.is_none() && pump.incoming.at_clean_end(&line) && answer.keep_alive;
     conn.body = std::mem::take(&mut pump.payload);
     if clean {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
     }
-    record.usage = reading
-        .usage
-        .unwrap_or_else(|| Usage::estimated(forward.body_bytes, reading.content_chars));
+    record.usage = reading.usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, reading.content_chars));
     record.cut = end.as_ref().map(|failure| match failure {
         Failure::Abandoned => "the caller left in the middle of the stream",
         _ => "the provider's stream broke",
@@ -137,17 +121,9 @@ async fn end_stream(
         Some(Failure::Abandoned) => return Turn::Close,
         Some(failure) => {
             let (reason, kind, code) = failure.told();
-            let message = format!(
-                "The provider `{}` broke the stream off: {reason}.",
-                forward.provider.name
-            );
+            let message = format!("The provider `{}` broke the stream off: {reason}.", forward.provider.name);
             let mut event = Vec::new();
-            let error = ErrorBody {
-                message: &message,
-                kind,
-                param: None,
-                code: Some(code),
-            };
+            let error = ErrorBody { message: &message, kind, param: None, code: Some(code) };
             error_event(forward.endpoint, &error, sequence, &mut event);
             if chunked {
                 body::chunk_header(event.len(), &mut conn.out);

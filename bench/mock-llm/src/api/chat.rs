@@ -55,23 +55,14 @@ impl Ask for Request {
             let message = "Invalid 'messages': empty array. Expected an array with minimum length 1.";
             return Err(ApiError::invalid(message).param("messages"));
         }
-        let texts: Vec<String> = self
-            .messages
-            .iter()
-            .map(|m| m.content.as_ref().map(Content::text).unwrap_or_default())
-            .collect();
+        let texts: Vec<String> =
+            self.messages.iter().map(|m| m.content.as_ref().map(Content::text).unwrap_or_default()).collect();
         let prompt = self.prompt(&texts);
-        let said: Vec<Said> = (0..choices(self.n)?)
-            .map(|choice| self.say(prompt, choice, shape))
-            .collect();
+        let said: Vec<Said> = (0..choices(self.n)?).map(|choice| self.say(prompt, choice, shape)).collect();
         let prompt_tokens = tokens_of_chars(texts.iter().map(|text| text.chars().count()).sum());
         let usage = Usage::new(shape, &self.model, prompt_tokens, said.iter().map(Said::tokens).sum());
         let stream = self.stream.unwrap_or(false);
-        let template = if stream {
-            self.events(&said, &usage)
-        } else {
-            self.whole(&said, &usage)
-        };
+        let template = if stream { self.events(&said, &usage) } else { self.whole(&said, &usage) };
         Ok(usage.answer(template, stream))
     }
 }
@@ -80,35 +71,25 @@ impl Request {
     /// The last thing that a user said, else the last message.
     fn prompt<'a>(&self, texts: &'a [String]) -> &'a str {
         let of_user = self.messages.iter().rposition(|message| message.role == "user");
-        of_user
-            .and_then(|at| texts.get(at))
-            .or(texts.last())
-            .map_or("", String::as_str)
+        of_user.and_then(|at| texts.get(at)).or(texts.last()).map_or("", String::as_str)
     }
 
     fn say(&self, prompt: &str, choice: u64, shape: &Shape) -> Said {
         if let Some(function) = self.tool_to_call(prompt) {
             let arguments = schema::instance(&function.parameters, "Paris").to_string();
-            return Said::Call {
-                tool: function.name.clone(),
-                arguments: Speech::given(arguments),
-            };
+            return Said::Call { tool: function.name.clone(), arguments: Speech::given(arguments) };
         }
         let most = self.max_completion_tokens.or(self.max_tokens);
         let speech = Speech::reply(prompt, choice, shape.words, most);
         let format = self.response_format.as_ref();
-        Said::Words(
-            match format.and_then(|format| format.get("type")).and_then(Value::as_str) {
-                Some("json_object") => Speech::given(serde_json::json!({ "answer": speech.text }).to_string()),
-                Some("json_schema") => {
-                    let schema = format
-                        .and_then(|format| format.pointer("/json_schema/schema"))
-                        .unwrap_or(&Value::Null);
-                    Speech::given(schema::instance(schema, &speech.text).to_string())
-                }
-                _ => speech,
-            },
-        )
+        Said::Words(match format.and_then(|format| format.get("type")).and_then(Value::as_str) {
+            Some("json_object") => Speech::given(serde_json::json!({ "answer": speech.text }).to_string()),
+            Some("json_schema") => {
+                let schema = format.and_then(|format| format.pointer("/json_schema/schema")).unwrap_or(&Value::Null);
+                Speech::given(schema::instance(schema, &speech.text).to_string())
+            }
+            _ => speech,
+        })
     }
 
     /// A tool is called when `tool_choice` demands it, or when a user's last message asks about the weather.
@@ -146,10 +127,7 @@ impl Request {
     }
 
     fn events(&self, said: &[Said], usage: &Usage) -> Template {
-        let include_usage = self
-            .stream_options
-            .as_ref()
-            .is_some_and(|options| options.include_usage);
+        let include_usage = self.stream_options.as_ref().is_some_and(|options| options.include_usage);
         let model = quoted(&self.model);
         let mut template = Template::default();
         let mut chunk = |choices: &str, usage: &str| {
@@ -210,9 +188,7 @@ impl Said {
         match self {
             Self::Words(speech) => {
                 let role = r#"{"role":"assistant","content":"","refusal":null}"#.to_owned();
-                let pieces = speech
-                    .pieces()
-                    .map(|piece| format!(r#"{{"content":{}}}"#, quoted(piece)));
+                let pieces = speech.pieces().map(|piece| format!(r#"{{"content":{}}}"#, quoted(piece)));
                 std::iter::once(role).chain(pieces).collect()
             }
             Self::Call { tool, arguments } => {
@@ -221,10 +197,7 @@ impl Said {
                     quoted(tool),
                 );
                 let pieces = arguments.pieces().map(|piece| {
-                    format!(
-                        r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":{}}}}}]}}"#,
-                        quoted(piece)
-                    )
+                    format!(r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":{}}}}}]}}"#, quoted(piece))
                 });
                 std::iter::once(call).chain(pieces).collect()
             }

@@ -36,18 +36,12 @@ impl Ask for Request {
         };
         let n = choices(self.n)?;
         let reply = |prompt: &String, choice| Speech::reply(prompt, choice, shape.words, self.max_tokens);
-        let said: Vec<Speech> = prompts
-            .iter()
-            .flat_map(|prompt| (0..n).map(move |choice| reply(prompt, choice)))
-            .collect();
+        let said: Vec<Speech> =
+            prompts.iter().flat_map(|prompt| (0..n).map(move |choice| reply(prompt, choice))).collect();
         let prompt_tokens = prompts.iter().map(|prompt| tokens(prompt)).sum::<u64>().max(1);
         let usage = Usage::new(shape, &self.model, prompt_tokens, said.iter().map(Speech::tokens).sum());
         let stream = self.stream.unwrap_or(false);
-        let template = if stream {
-            self.events(&said, &usage)
-        } else {
-            self.whole(&said, &usage)
-        };
+        let template = if stream { self.events(&said, &usage) } else { self.whole(&said, &usage) };
         Ok(usage.answer(template, stream))
     }
 }
@@ -63,10 +57,7 @@ impl Request {
     }
 
     fn events(&self, said: &[Speech], usage: &Usage) -> Template {
-        let include_usage = self
-            .stream_options
-            .as_ref()
-            .is_some_and(|options| options.include_usage);
+        let include_usage = self.stream_options.as_ref().is_some_and(|options| options.include_usage);
         let no_usage = if include_usage { r#","usage":null"# } else { "" };
         let mut template = Template::default();
         for (index, speech) in said.iter().enumerate() {
@@ -93,10 +84,7 @@ impl Request {
 
 /// One choice; `reason` is JSON.
 fn choice(index: usize, text: &str, reason: &str) -> String {
-    format!(
-        r#"{{"text":{},"index":{index},"logprobs":null,"finish_reason":{reason}}}"#,
-        quoted(text)
-    )
+    format!(r#"{{"text":{},"index":{index},"logprobs":null,"finish_reason":{reason}}}"#, quoted(text))
 }
 
 fn finish_reason(speech: &Speech) -> &'static str {

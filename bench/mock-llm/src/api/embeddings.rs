@@ -28,9 +28,7 @@ impl Ask for Request {
                 return Err(ApiError::invalid(&message).param("dimensions"));
             }
         };
-        let inputs = self
-            .inputs()
-            .ok_or_else(|| ApiError::invalid("'input' is not valid.").param("input"))?;
+        let inputs = self.inputs().ok_or_else(|| ApiError::invalid("'input' is not valid.").param("input"))?;
         let in_base64 = self.encoding_format.as_deref() == Some("base64");
         let data: Vec<String> = inputs
             .iter()
@@ -44,9 +42,7 @@ impl Ask for Request {
         let usage = Usage::new(shape, "", inputs.iter().map(|(_, tokens)| tokens).sum(), 0);
         // Embeddings have no completion: the real object has these two counts only.
         let (prompt, total) = (usage.number(usage.prompt), usage.number(usage.prompt));
-        let counts = usage
-            .json()
-            .map(|_| format!(r#"{{"prompt_tokens":{prompt},"total_tokens":{total}}}"#));
+        let counts = usage.json().map(|_| format!(r#"{{"prompt_tokens":{prompt},"total_tokens":{total}}}"#));
         let body = format!(
             r#"{{"object":"list","data":[{}],"model":{}{}}}"#,
             data.join(","),
@@ -68,11 +64,9 @@ impl Request {
             _ => None,
         };
         match &self.input {
-            Value::Array(many) if !many.iter().any(Value::is_u64) => many
-                .iter()
-                .map(one)
-                .collect::<Option<Vec<_>>>()
-                .filter(|inputs| !inputs.is_empty()),
+            Value::Array(many) if !many.iter().any(Value::is_u64) => {
+                many.iter().map(one).collect::<Option<Vec<_>>>().filter(|inputs| !inputs.is_empty())
+            }
             single => one(single).map(|input| vec![input]),
         }
     }

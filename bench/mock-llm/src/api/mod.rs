@@ -85,13 +85,7 @@ fn answer_as<A: Ask>(body: &[u8], outer: Script, base: &Script) -> (Answer, Scri
         }
     };
     let answer = ask.answer(&Shape::of(&script)).unwrap_or_else(ApiError::into_answer);
-    (
-        Answer {
-            model: ask.model().into(),
-            ..answer
-        },
-        script,
-    )
+    (Answer { model: ask.model().into(), ..answer }, script)
 }
 
 /// What a script decides about the JSON of an answer.
@@ -120,11 +114,7 @@ impl Shape {
             Some(Fault::UsageString) => UsageStyle::Text,
             _ => UsageStyle::Honest,
         };
-        Self {
-            words: script.words,
-            cached_tokens: script.cached_tokens.unwrap_or(0),
-            usage,
-        }
+        Self { words: script.words, cached_tokens: script.cached_tokens.unwrap_or(0), usage }
     }
 }
 
@@ -143,13 +133,7 @@ impl Usage {
     fn new(shape: &Shape, model: &str, prompt: u64, said: u64) -> Self {
         let reasoning = if model.contains("reason") { said } else { 0 };
         let cached = shape.cached_tokens.min(prompt);
-        Self {
-            prompt,
-            completion: said + reasoning,
-            cached,
-            reasoning,
-            style: shape.usage,
-        }
+        Self { prompt, completion: said + reasoning, cached, reasoning, style: shape.usage }
     }
 
     fn number(&self, value: u64) -> String {
@@ -220,13 +204,7 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(status: u16, kind: &'static str, code: Option<&'static str>, message: &str) -> Self {
-        Self {
-            status,
-            message: message.to_owned(),
-            kind,
-            param: None,
-            code,
-        }
+        Self { status, message: message.to_owned(), kind, param: None, code }
     }
 
     pub fn invalid(message: &str) -> Self {
@@ -247,42 +225,19 @@ impl ApiError {
     pub fn of_status(status: u16) -> Self {
         let (kind, code, message) = match status {
             401 => return Self::bad_key(),
-            403 => (
-                "invalid_request_error",
-                Some("unsupported_country_region_territory"),
-                "Forbidden.",
-            ),
-            404 => (
-                "invalid_request_error",
-                Some("model_not_found"),
-                "The model does not exist.",
-            ),
+            403 => ("invalid_request_error", Some("unsupported_country_region_territory"), "Forbidden."),
+            404 => ("invalid_request_error", Some("model_not_found"), "The model does not exist."),
             413 => ("invalid_request_error", None, "The request is too large."),
-            429 => (
-                "requests",
-                Some("rate_limit_exceeded"),
-                "Rate limit reached for requests.",
-            ),
-            503 => (
-                "service_unavailable_error",
-                None,
-                "The engine is currently overloaded, please try again later.",
-            ),
-            500.. => (
-                "server_error",
-                None,
-                "The server had an error while processing your request.",
-            ),
+            429 => ("requests", Some("rate_limit_exceeded"), "Rate limit reached for requests."),
+            503 => ("service_unavailable_error", None, "The engine is currently overloaded, please try again later."),
+            500.. => ("server_error", None, "The server had an error while processing your request."),
             _ => ("invalid_request_error", None, "The request was not accepted."),
         };
         Self::new(status, kind, code, message)
     }
 
     fn param(self, param: &'static str) -> Self {
-        Self {
-            param: Some(param),
-            ..self
-        }
+        Self { param: Some(param), ..self }
     }
 
     pub fn json(&self) -> String {

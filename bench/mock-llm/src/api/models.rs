@@ -4,13 +4,7 @@ use super::{Answer, ApiError};
 use crate::text::quoted;
 
 /// What the mock says it serves. It answers to any other name too.
-pub const MODELS: &[&str] = &[
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "mock-reason-1",
-    "text-embedding-3-small",
-];
+pub const MODELS: &[&str] = &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "mock-reason-1", "text-embedding-3-small"];
 
 pub fn list() -> Answer {
     let all: Vec<String> = MODELS.iter().map(|id| object(id)).collect();
@@ -22,15 +16,10 @@ pub fn one(id: &str) -> Answer {
         return Answer::json(200, &object(id));
     }
     let message = format!("The model '{id}' does not exist");
-    ApiError::new(404, "invalid_request_error", Some("model_not_found"), &message)
-        .param("model")
-        .into_answer()
+    ApiError::new(404, "invalid_request_error", Some("model_not_found"), &message).param("model").into_answer()
 }
 
 fn object(id: &str) -> String {
     // The date on which the first of them appeared; fixed, so that answers compare equal.
-    format!(
-        r#"{{"id":{},"object":"model","created":1715367049,"owned_by":"mock-llm"}}"#,
-        quoted(id)
-    )
+    format!(r#"{{"id":{},"object":"model","created":1715367049,"owned_by":"mock-llm"}}"#, quoted(id))
 }

@@ -40,11 +40,8 @@ impl Ask for Request {
         let speech = Speech::reply(&prompt, 0, shape.words, self.max_output_tokens);
         let usage = Usage::new(shape, &self.model, tokens_of_chars(chars), speech.tokens());
         let stream = self.stream.unwrap_or(false);
-        let template = if stream {
-            self.events(&speech, &usage)
-        } else {
-            Template::plain(&self.finished(&speech, &usage))
-        };
+        let template =
+            if stream { self.events(&speech, &usage) } else { Template::plain(&self.finished(&speech, &usage)) };
         Ok(usage.answer(template, stream))
     }
 }
@@ -57,26 +54,14 @@ impl Request {
             Input::Items(items) => items,
         };
         let text = |item: &Item| item.content.as_ref().map(Content::text).unwrap_or_default();
-        let of_user = items
-            .iter()
-            .rfind(|item| item.role.as_deref() == Some("user"))
-            .or(items.last());
-        (
-            of_user.map(text).unwrap_or_default(),
-            items.iter().map(|item| text(item).chars().count()).sum(),
-        )
+        let of_user = items.iter().rfind(|item| item.role.as_deref() == Some("user")).or(items.last());
+        (of_user.map(text).unwrap_or_default(), items.iter().map(|item| text(item).chars().count()).sum())
     }
 
     /// The response object; `output` and `usage` are JSON.
     fn object(&self, status: &str, incomplete: bool, output: &str, usage: &str) -> String {
-        let details = if incomplete {
-            r#"{"reason":"max_output_tokens"}"#
-        } else {
-            "null"
-        };
-        let limit = self
-            .max_output_tokens
-            .map_or("null".to_owned(), |most| most.to_string());
+        let details = if incomplete { r#"{"reason":"max_output_tokens"}"# } else { "null" };
+        let limit = self.max_output_tokens.map_or("null".to_owned(), |most| most.to_string());
         let instructions = self.instructions.as_deref().map_or("null".to_owned(), quoted);
         format!(
             r#"{{"id":"resp_{ID}","object":"response","created_at":{CREATED},"status":"{status}","background":false,"error":null,"incomplete_details":{details},"instructions":{instructions},"max_output_tokens":{limit},"model":{},"output":[{output}],"parallel_tool_calls":true,"previous_response_id":null,"reasoning":{{"effort":null,"summary":null}},"service_tier":"default","store":false,"temperature":1.0,"text":{{"format":{{"type":"text"}}}},"tool_choice":"auto","tools":[],"top_p":1.0,"truncation":"disabled","usage":{usage},"user":null,"metadata":{{}}}}"#,
@@ -100,31 +85,16 @@ impl Request {
         events.push("response.created", &format!(r#""response":{begun}"#));
         events.push("response.in_progress", &format!(r#""response":{begun}"#));
         let empty = message("in_progress", "");
-        events.push(
-            "response.output_item.added",
-            &format!(r#""output_index":0,"item":{empty}"#),
-        );
-        events.push(
-            "response.content_part.added",
-            &format!(r#"{place},"part":{}"#, part("")),
-        );
+        events.push("response.output_item.added", &format!(r#""output_index":0,"item":{empty}"#));
+        events.push("response.content_part.added", &format!(r#"{place},"part":{}"#, part("")));
         for piece in speech.pieces() {
             let delta = quoted(piece);
-            events.push(
-                "response.output_text.delta",
-                &format!(r#"{place},"delta":{delta},"logprobs":[]"#),
-            );
+            events.push("response.output_text.delta", &format!(r#"{place},"delta":{delta},"logprobs":[]"#));
         }
-        events.push(
-            "response.output_text.done",
-            &format!(r#"{place},"text":{text},"logprobs":[]"#),
-        );
+        events.push("response.output_text.done", &format!(r#"{place},"text":{text},"logprobs":[]"#));
         events.push("response.content_part.done", &format!(r#"{place},"part":{whole}"#));
         let item = message(status, &whole);
-        events.push(
-            "response.output_item.done",
-            &format!(r#""output_index":0,"item":{item}"#),
-        );
+        events.push("response.output_item.done", &format!(r#""output_index":0,"item":{item}"#));
         let response = self.finished(speech, usage);
         events.push(&format!("response.{status}"), &format!(r#""response":{response}"#));
         events.template
@@ -141,10 +111,7 @@ struct Events {
 impl Events {
     fn push(&mut self, name: &str, members: &str) {
         let sequence = self.sequence;
-        self.template.named(
-            name,
-            &format!(r#"{{"type":"{name}","sequence_number":{sequence},{members}}}"#),
-        );
+        self.template.named(name, &format!(r#"{{"type":"{name}","sequence_number":{sequence},{members}}}"#));
         self.sequence += 1;
     }
 }
@@ -154,8 +121,5 @@ fn message(status: &str, content: &str) -> String {
 }
 
 fn part(text: &str) -> String {
-    format!(
-        r#"{{"type":"output_text","annotations":[],"logprobs":[],"text":{}}}"#,
-        quoted(text)
-    )
+    format!(r#"{{"type":"output_text","annotations":[],"logprobs":[],"text":{}}}"#, quoted(text))
 }

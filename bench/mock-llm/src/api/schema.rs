@@ -11,28 +11,16 @@ pub fn instance(schema: &Value, text: &str) -> Value {
     if let Some(first) = schema.get("anyOf").and_then(|all| all.get(0)) {
         return instance(first, text);
     }
-    let kind = schema
-        .get("type")
-        .map(|kind| kind.get(0).unwrap_or(kind))
-        .and_then(Value::as_str);
+    let kind = schema.get("type").map(|kind| kind.get(0).unwrap_or(kind)).and_then(Value::as_str);
     match kind {
         Some("string") => json!(text),
         Some("integer" | "number") => json!(1),
         Some("boolean") => json!(true),
         Some("null") => Value::Null,
-        Some("array") => Value::Array(
-            schema
-                .get("items")
-                .map(|item| instance(item, text))
-                .into_iter()
-                .collect(),
-        ),
+        Some("array") => Value::Array(schema.get("items").map(|item| instance(item, text)).into_iter().collect()),
         _ => {
             let fields = schema.get("properties").and_then(Value::as_object);
-            let filled = fields
-                .into_iter()
-                .flatten()
-                .map(|(name, field)| (name.clone(), instance(field, text)));
+            let filled = fields.into_iter().flatten().map(|(name, field)| (name.clone(), instance(field, text)));
             Value::Object(filled.collect::<Map<_, _>>())
         }
     }

@@ -104,11 +104,7 @@ impl Conn {
 
     /// Serves until one side has had enough. The caller closes.
     pub fn patient(&mut self) {
-        let mut turn = if self.running.is_some() {
-            self.perform(true)
-        } else {
-            Turn::Next
-        };
+        let mut turn = if self.running.is_some() { self.perform(true) } else { Turn::Next };
         while turn == Turn::Next {
             turn = self.patient_turn();
         }
@@ -221,8 +217,7 @@ impl Conn {
             chunk_delay: script.chunk_delay.unwrap_or_default(),
             events_per_write: self.shared.options.events_per_write,
         };
-        self.wire
-            .plan(&reply, pace, script.latency.unwrap_or_default(), script.fault.as_ref());
+        self.wire.plan(&reply, pace, script.latency.unwrap_or_default(), script.fault.as_ref());
         self.running = Some(Running {
             id: Some(id),
             status: answer.status,
@@ -247,17 +242,11 @@ impl Conn {
             ended.status = running.status;
         }
         if let Some(id) = running.id {
-            self.shared
-                .books
-                .end(id, running.prompt_tokens, running.completion_tokens, ended);
+            self.shared.books.end(id, running.prompt_tokens, running.completion_tokens, ended);
         }
         self.reader.consume(running.used);
         self.running = None;
-        if ended.complete && !self.wire.close {
-            Turn::Next
-        } else {
-            Turn::End
-        }
+        if ended.complete && !self.wire.close { Turn::Next } else { Turn::End }
     }
 
     /// Plans a plain answer that no fault bends.
@@ -274,10 +263,7 @@ impl Conn {
             http10: false,
             head_only: false,
         };
-        let pace = Pace {
-            chunk_delay: Duration::ZERO,
-            events_per_write: 1,
-        };
+        let pace = Pace { chunk_delay: Duration::ZERO, events_per_write: 1 };
         self.wire.plan(&reply, pace, Duration::ZERO, None);
         self.running = Some(Running {
             id,
@@ -329,7 +315,5 @@ fn idle_close(script: &Script) -> Option<Duration> {
 }
 
 fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -23,12 +23,7 @@ pub struct Performance {
 
 impl Performance {
     pub fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            act: 0,
-            byte: 0,
-            ended: Ended::default(),
-        }
+        Self { started: Instant::now(), act: 0, byte: 0, ended: Ended::default() }
     }
 
     /// Performs act by act, watching for the peer to leave wherever it waits. False if it stopped because it would
@@ -72,11 +67,7 @@ impl Performance {
     }
 
     fn write(&mut self, stream: &TcpStream, mut bytes: &[u8], patient: bool) -> Result<(), Errno> {
-        let flags = if patient {
-            SendFlags::NOSIGNAL
-        } else {
-            SendFlags::NOSIGNAL | SendFlags::DONTWAIT
-        };
+        let flags = if patient { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
         while !bytes.is_empty() {
             match send(stream, bytes, flags) {
                 Ok(sent) => {

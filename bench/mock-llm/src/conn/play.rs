@@ -90,17 +90,12 @@ fn scripted(answer: Answer, fault: Option<&Fault>) -> Answer {
                 None => refusal,
             }
         }
-        Some(Fault::Redirect(to)) => ApiError::of_status(307)
-            .into_answer()
-            .with_header("Location", to.clone()),
+        Some(Fault::Redirect(to)) => ApiError::of_status(307).into_answer().with_header("Location", to.clone()),
         // Asked for by the model's name: too late to be early.
         Some(Fault::EarlyResponse) => ApiError::of_status(413).into_answer(),
         _ => return answer,
     };
-    Answer {
-        model: answer.model,
-        ..swapped
-    }
+    Answer { model: answer.model, ..swapped }
 }
 
 /// Beyond this the comparison's copy is not worth its memory. Arbitrary.

@@ -8,14 +8,7 @@ pub fn bend(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
     if reply.stream
         && let Some((body, ends)) = events::dress(fault, reply.events())
     {
-        return wire.honest(
-            &Reply {
-                body: &body,
-                ends: &ends,
-                ..*reply
-            },
-            pace,
-        );
+        return wire.honest(&Reply { body: &body, ends: &ends, ..*reply }, pace);
     }
     match fault {
         Fault::Hang => wire.break_off(Act::Hang),
@@ -50,28 +43,14 @@ pub fn bend(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
             wire.flush();
         }
         Fault::Trailers => {
-            chunked(
-                wire,
-                reply,
-                "",
-                "Trailer: x-mock-checksum\r\n",
-                "x-mock-checksum: 0123\r\nx-mock-late: yes\r\n",
-            );
+            chunked(wire, reply, "", "Trailer: x-mock-checksum\r\n", "x-mock-checksum: 0123\r\nx-mock-late: yes\r\n");
         }
         Fault::ChunkExtensions => chunked(wire, reply, ";name=value;quoted=\"a;b\"", "", ""),
         Fault::Gzip => encoded(wire, reply, &gzip::stored(reply.body)),
         Fault::GzipBomb => encoded(wire, reply, &gzip::bomb(BOMB_BYTES)),
         Fault::Split(bytes) => split(wire, reply, pace, *bytes),
         Fault::SplitWire(bytes) => recut(wire, reply, pace, *bytes),
-        Fault::Drip(every) => recut(
-            wire,
-            reply,
-            Pace {
-                chunk_delay: *every,
-                ..pace
-            },
-            1,
-        ),
+        Fault::Drip(every) => recut(wire, reply, Pace { chunk_delay: *every, ..pace }, 1),
         _ => wire.honest(reply, pace),
     }
 }
@@ -82,8 +61,7 @@ fn in_part(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, events: usize, end: A
         wire.stream(reply, pace, events.min(reply.ends.len().saturating_sub(1)));
     } else {
         wire.with_length(reply, reply.body.len());
-        wire.bytes
-            .truncate(wire.bytes.len().saturating_sub(reply.body.len() / 2));
+        wire.bytes.truncate(wire.bytes.len().saturating_sub(reply.body.len() / 2));
         wire.acts.pop();
     }
     wire.break_off(end);
@@ -125,10 +103,7 @@ fn lengths(wire: &mut Wire, reply: &Reply<'_>, fault: &Fault) {
             wire.put(POISON);
         }
         Fault::TwoLengths => {
-            wire.head(
-                reply,
-                &format!("Content-Length: {len}\r\nContent-Length: {}\r\n", len + 1),
-            );
+            wire.head(reply, &format!("Content-Length: {len}\r\nContent-Length: {}\r\n", len + 1));
             wire.put(reply.body);
         }
         Fault::LengthAndChunked => {
@@ -184,21 +159,14 @@ fn chunked(wire: &mut Wire, reply: &Reply<'_>, extension: &str, header: &str, tr
 }
 
 fn encoded(wire: &mut Wire, reply: &Reply<'_>, body: &[u8]) {
-    wire.head(
-        reply,
-        &format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", body.len()),
-    );
+    wire.head(reply, &format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", body.len()));
     wire.put(body);
     wire.flush();
 }
 
 /// The body in writes of `bytes`; in a stream each write is a chunk, so that events are cut by the framing as well.
 fn split(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
-    let framing = if reply.stream {
-        CHUNKED.to_owned()
-    } else {
-        format!("Content-Length: {}\r\n", reply.body.len())
-    };
+    let framing = if reply.stream { CHUNKED.to_owned() } else { format!("Content-Length: {}\r\n", reply.body.len()) };
     wire.head(reply, &framing);
     wire.flush();
     for piece in reply.body.chunks(bytes) {
@@ -225,15 +193,8 @@ fn recut(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
     let len = wire.bytes.len();
     for from in (0..len).step_by(bytes) {
         let to = len.min(from + bytes);
-        wire.acts.push(Act::Write {
-            to,
-            events: if to == len && reply.stream { reply.ends.len() } else { 0 },
-        });
-        wire.pause(if to == len {
-            std::time::Duration::ZERO
-        } else {
-            pace.chunk_delay
-        });
+        wire.acts.push(Act::Write { to, events: if to == len && reply.stream { reply.ends.len() } else { 0 } });
+        wire.pause(if to == len { std::time::Duration::ZERO } else { pace.chunk_delay });
     }
 }
 

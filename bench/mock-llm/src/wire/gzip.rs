@@ -21,11 +21,7 @@ pub fn stored(data: &[u8]) -> Vec<u8> {
 /// At least `zeros` zeros in gzip, 158 to 1.
 pub fn bomb(zeros: usize) -> Vec<u8> {
     let runs = zeros.div_ceil(RUN);
-    let mut bits = Bits {
-        out: HEADER.to_vec(),
-        partial: 0,
-        filled: 0,
-    };
+    let mut bits = Bits { out: HEADER.to_vec(), partial: 0, filled: 0 };
     bits.put(0b1, 1); // The last block,
     bits.put(0b01, 2); // with fixed codes.
     bits.put_code(0b0011_0000, 8); // The literal 0.
@@ -80,13 +76,7 @@ impl Bits {
 
 fn crc32(bytes: impl Iterator<Item = u8>) -> u32 {
     let table: [u32; 256] = std::array::from_fn(|at| {
-        (0..8).fold(at as u32, |crc, _| {
-            if crc & 1 == 1 {
-                0xedb8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(at as u32, |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 })
     });
     !bytes.fold(!0, |crc, byte| (crc >> 8) ^ table[usize::from(crc as u8 ^ byte)])
 }

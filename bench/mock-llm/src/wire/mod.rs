@@ -64,13 +64,7 @@ pub struct Pace {
 
 impl Wire {
     pub fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            acts: Vec::new(),
-            close: false,
-            whole: true,
-            events: 0,
-        }
+        Self { bytes: Vec::new(), acts: Vec::new(), close: false, whole: true, events: 0 }
     }
 
     /// Plans `reply`, bent by `fault`.
@@ -131,11 +125,7 @@ impl Wire {
         self.put(&digits::<3>(u64::from(reply.status)));
         self.put(b" ");
         self.put(reason(reply.status).as_bytes());
-        let kind = if reply.stream {
-            "text/event-stream; charset=utf-8"
-        } else {
-            "application/json"
-        };
+        let kind = if reply.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
         self.lines(&["\r\nContent-Type: ", kind, "\r\nx-request-id: req_"]);
         self.put(&digits::<{ ID.len() }>(reply.id));
         self.put(b"\r\n");
@@ -170,21 +160,13 @@ impl Wire {
     fn flush(&mut self) {
         if self.bytes.len() > self.written() {
             let events = std::mem::take(&mut self.events);
-            self.acts.push(Act::Write {
-                to: self.bytes.len(),
-                events,
-            });
+            self.acts.push(Act::Write { to: self.bytes.len(), events });
         }
     }
 
     fn written(&self) -> usize {
-        let last = self.acts.iter().rev().find_map(|act| {
-            if let Act::Write { to, .. } = act {
-                Some(*to)
-            } else {
-                None
-            }
-        });
+        let last =
+            self.acts.iter().rev().find_map(|act| if let Act::Write { to, .. } = act { Some(*to) } else { None });
         last.unwrap_or(0)
     }
 
@@ -208,9 +190,7 @@ impl Wire {
 impl<'a> Reply<'a> {
     fn events(&self) -> impl Iterator<Item = &'a [u8]> {
         let body = self.body;
-        self.ends
-            .iter()
-            .scan(0, move |from, to| body.get(std::mem::replace(from, *to)..*to))
+        self.ends.iter().scan(0, move |from, to| body.get(std::mem::replace(from, *to)..*to))
     }
 }
 

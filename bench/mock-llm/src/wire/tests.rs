@@ -1,31 +1,13 @@
 use super::*;
 
 fn reply<'a>(body: &'a [u8], ends: &'a [usize], stream: bool) -> Reply<'a> {
-    Reply {
-        status: 200,
-        headers: &[],
-        id: 7,
-        body,
-        ends,
-        stream,
-        keep_alive: true,
-        http10: false,
-        head_only: false,
-    }
+    Reply { status: 200, headers: &[], id: 7, body, ends, stream, keep_alive: true, http10: false, head_only: false }
 }
 
 fn planned(reply: &Reply<'_>, fault: &str) -> Wire {
     let mut wire = Wire::new();
     let fault: Option<Fault> = (!fault.is_empty()).then(|| fault.parse().unwrap());
-    wire.plan(
-        reply,
-        Pace {
-            chunk_delay: Duration::ZERO,
-            events_per_write: 1,
-        },
-        Duration::ZERO,
-        fault.as_ref(),
-    );
+    wire.plan(reply, Pace { chunk_delay: Duration::ZERO, events_per_write: 1 }, Duration::ZERO, fault.as_ref());
     wire
 }
 
@@ -36,30 +18,15 @@ fn text(wire: &Wire) -> String {
 #[test]
 fn a_plain_answer_is_one_write() {
     let wire = planned(&reply(b"{}", &[2], false), "");
-    assert_eq!(
-        wire.acts,
-        [Act::Write {
-            to: wire.bytes.len(),
-            events: 0
-        }]
-    );
+    assert_eq!(wire.acts, [Act::Write { to: wire.bytes.len(), events: 0 }]);
     assert!(text(&wire).ends_with("Content-Length: 2\r\n\r\n{}"), "{}", text(&wire));
 }
 
 #[test]
 fn each_event_is_one_write() {
     let wire = planned(&reply(b"a\n\nb\n\nc\n\n", &[3, 6, 9], true), "");
-    let events: Vec<usize> = wire
-        .acts
-        .iter()
-        .map(|act| {
-            if let Act::Write { events, .. } = act {
-                *events
-            } else {
-                99
-            }
-        })
-        .collect();
+    let events: Vec<usize> =
+        wire.acts.iter().map(|act| if let Act::Write { events, .. } = act { *events } else { 99 }).collect();
     assert_eq!(events, [1, 1, 1]);
     assert!(text(&wire).ends_with("3\r\nc\n\n\r\n0\r\n\r\n"), "{}", text(&wire));
 }
@@ -75,21 +42,8 @@ fn a_stream_is_reset_after_the_events_asked_for() {
 #[test]
 fn half_a_body_is_half_a_body() {
     let wire = planned(&reply(b"0123456789", &[10], false), "close-mid-body");
-    assert!(
-        text(&wire).ends_with("Content-Length: 10\r\n\r\n01234"),
-        "{}",
-        text(&wire)
-    );
-    assert_eq!(
-        wire.acts,
-        [
-            Act::Write {
-                to: wire.bytes.len(),
-                events: 0
-            },
-            Act::Close
-        ]
-    );
+    assert!(text(&wire).ends_with("Content-Length: 10\r\n\r\n01234"), "{}", text(&wire));
+    assert_eq!(wire.acts, [Act::Write { to: wire.bytes.len(), events: 0 }, Act::Close]);
 }
 
 #[test]
@@ -102,10 +56,7 @@ fn every_fault_plans_something_for_every_kind_of_answer() {
             _ => (*name).to_owned(),
         };
         for stream in [false, true] {
-            let wire = planned(
-                &reply(b"data: {\"a\":1}\n\ndata: [DONE]\n\n", &[15, 29], stream),
-                &fault,
-            );
+            let wire = planned(&reply(b"data: {\"a\":1}\n\ndata: [DONE]\n\n", &[15, 29], stream), &fault);
             assert!(!wire.acts.is_empty(), "{fault}");
             let mut last = 0;
             for act in &wire.acts {

@@ -27,9 +27,7 @@ fn a_connection_serves_many_requests() {
     for _ in 0..3 {
         stream.write_all(request("POST", CHAT, "", &body).as_bytes()).unwrap();
     }
-    stream
-        .write_all(request("POST", CHAT, "Connection: close\r\n", &body).as_bytes())
-        .unwrap();
+    stream.write_all(request("POST", CHAT, "Connection: close\r\n", &body).as_bytes()).unwrap();
     let got = read_all(&stream);
     assert_eq!(got.text().matches("HTTP/1.1 200 OK").count(), 4);
     assert_eq!(got.text().matches("chatcmpl-000000000000000").count(), 4);
@@ -56,11 +54,7 @@ fn a_chunked_request_is_read_too() {
 #[test]
 fn a_stream_has_role_words_finish_and_done() {
     let mock = mock();
-    let got = post(
-        mock.addr(),
-        CHAT,
-        &chat("gpt-4o+words=5", "hi", json!({"stream": true})),
-    );
+    let got = post(mock.addr(), CHAT, &chat("gpt-4o+words=5", "hi", json!({"stream": true})));
     let (data, events) = (got.data(), got.events());
     assert_eq!(data.last().map(String::as_str), Some("[DONE]"));
     assert_eq!(events.len(), 1 + 5 + 1);
@@ -79,11 +73,7 @@ fn a_stream_has_usage_when_asked() {
     let usage = &last["usage"];
     let reasoning = usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap();
     assert_eq!(usage["completion_tokens"].as_u64().unwrap(), 2 * reasoning);
-    assert!(
-        before
-            .iter()
-            .all(|event| event["usage"].is_null() && event.get("usage").is_some())
-    );
+    assert!(before.iter().all(|event| event["usage"].is_null() && event.get("usage").is_some()));
     assert_eq!(before.last().unwrap()["choices"][0]["finish_reason"], "length");
 }
 
@@ -92,12 +82,7 @@ fn tools_are_called_when_the_weather_is_asked_for() {
     let mock = mock();
     let parameters = json!({"type": "object", "properties": {"location": {"type": "string"}}});
     let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]);
-    let whole = post(
-        mock.addr(),
-        CHAT,
-        &chat("gpt-4o", "Weather in Paris?", json!({"tools": tools})),
-    )
-    .json();
+    let whole = post(mock.addr(), CHAT, &chat("gpt-4o", "Weather in Paris?", json!({"tools": tools}))).json();
     assert_eq!(whole["choices"][0]["finish_reason"], "tool_calls");
     let call = &whole["choices"][0]["message"]["tool_calls"][0]["function"];
     assert_eq!(
@@ -105,16 +90,9 @@ fn tools_are_called_when_the_weather_is_asked_for() {
         (Some("get_weather"), Some(r#"{"location":"Paris"}"#))
     );
 
-    let streamed = chat(
-        "gpt-4o",
-        "hi",
-        json!({"tools": tools, "tool_choice": "required", "stream": true}),
-    );
+    let streamed = chat("gpt-4o", "hi", json!({"tools": tools, "tool_choice": "required", "stream": true}));
     let events = post(mock.addr(), CHAT, &streamed).events();
-    assert_eq!(
-        events[0]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"],
-        "get_weather"
-    );
+    assert_eq!(events[0]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"], "get_weather");
     assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
 
     let idle = post(mock.addr(), CHAT, &chat("gpt-4o", "hi", json!({"tools": tools}))).json();
@@ -126,12 +104,8 @@ fn n_and_json_formats_are_honoured() {
     let mock = mock();
     let more = json!({"n": 2, "response_format": {"type": "json_object"}});
     let answer = post(mock.addr(), CHAT, &chat("gpt-4o", "hi", more)).json();
-    let contents: Vec<&str> = answer["choices"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["message"]["content"].as_str().unwrap())
-        .collect();
+    let contents: Vec<&str> =
+        answer["choices"].as_array().unwrap().iter().map(|c| c["message"]["content"].as_str().unwrap()).collect();
     assert_eq!(contents.len(), 2);
     assert_ne!(contents[0], contents[1]);
     assert!(serde_json::from_str::<serde_json::Value>(contents[0]).unwrap()["answer"].is_string());
@@ -140,12 +114,7 @@ fn n_and_json_formats_are_honoured() {
 #[test]
 fn completions_answer_whole_and_streamed() {
     let mock = mock();
-    let whole = post(
-        mock.addr(),
-        "/v1/completions",
-        &json!({"model": "m", "prompt": ["a", "b"], "n": 2}),
-    )
-    .json();
+    let whole = post(mock.addr(), "/v1/completions", &json!({"model": "m", "prompt": ["a", "b"], "n": 2})).json();
     assert_eq!(whole["choices"].as_array().unwrap().len(), 4);
     let streamed = json!({"model": "m+words=3", "prompt": "a", "stream": true});
     assert_eq!(post(mock.addr(), "/v1/completions", &streamed).data().len(), 3 + 1 + 1);
@@ -166,11 +135,7 @@ fn embeddings_depend_on_the_text_alone() {
     assert_eq!(one["data"][0]["embedding"].as_array().unwrap().len(), 8);
     assert_eq!(many["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
     let packed = ask(json!({"input": "apple", "encoding_format": "base64"}));
-    assert_eq!(
-        packed["data"][0]["embedding"].as_str().unwrap().len(),
-        44,
-        "32 bytes in base64"
-    );
+    assert_eq!(packed["data"][0]["embedding"].as_str().unwrap().len(), 44, "32 bytes in base64");
     assert_eq!(ask(json!({"input": [1, 2, 3]}))["usage"]["prompt_tokens"], 3);
 }
 
@@ -193,12 +158,7 @@ fn responses_stream_the_real_sequence() {
         "response.completed",
     ];
     assert_eq!(names, expected);
-    assert!(
-        events
-            .iter()
-            .enumerate()
-            .all(|(at, event)| event["sequence_number"] == at)
-    );
+    assert!(events.iter().enumerate().all(|(at, event)| event["sequence_number"] == at));
     assert_eq!(events[9]["response"]["usage"]["input_tokens"], 1);
 
     let whole = post(mock.addr(), "/v1/responses", &json!({"model": "gpt-4o", "input": "hi"})).json();
@@ -208,24 +168,14 @@ fn responses_stream_the_real_sequence() {
 
 #[test]
 fn refusals_have_openais_shape() {
-    let mock = Mock::start(Options {
-        require_key: Some("sk-1".to_owned()),
-        ..Options::default()
-    })
-    .unwrap();
+    let mock = Mock::start(Options { require_key: Some("sk-1".to_owned()), ..Options::default() }).unwrap();
     let body = chat("gpt-4o", "hi", json!({})).to_string();
     let refused = ask(mock.addr(), "POST", CHAT, "Authorization: Bearer sk-2\r\n", &body);
-    assert_eq!(
-        (refused.status(), refused.json()["error"]["code"].as_str()),
-        (401, Some("invalid_api_key"))
-    );
+    assert_eq!((refused.status(), refused.json()["error"]["code"].as_str()), (401, Some("invalid_api_key")));
     let key = "Authorization: Bearer sk-1\r\n";
     assert_eq!(ask(mock.addr(), "POST", CHAT, key, &body).status(), 200);
     assert_eq!(ask(mock.addr(), "GET", "/v1/models", key, "").status(), 200);
     assert_eq!(ask(mock.addr(), "GET", "/v1/models/nope", key, "").status(), 404);
-    assert_eq!(
-        ask(mock.addr(), "GET", "/v1/nope", key, "").json()["error"]["param"],
-        json!(null)
-    );
+    assert_eq!(ask(mock.addr(), "GET", "/v1/nope", key, "").json()["error"]["param"], json!(null));
     assert_eq!(ask(mock.addr(), "POST", CHAT, key, "{").status(), 400);
 }

@@ -30,11 +30,7 @@ impl Got {
     }
 
     pub fn status(&self) -> u16 {
-        self.text()
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap_or(0)
+        self.text().split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 
     pub fn head(&self) -> String {
@@ -42,10 +38,7 @@ impl Got {
     }
 
     pub fn body(&self) -> String {
-        self.text()
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default()
+        self.text().split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
     }
 
     pub fn json(&self) -> Value {
@@ -55,17 +48,11 @@ impl Got {
     /// The payloads of a chunked stream's data fields, `[DONE]` included.
     pub fn data(&self) -> Vec<String> {
         let text = unchunked(&self.body());
-        text.lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .map(str::to_owned)
-            .collect()
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
     }
 
     pub fn events(&self) -> Vec<Value> {
-        self.data()
-            .iter()
-            .filter_map(|data| serde_json::from_str(data).ok())
-            .collect()
+        self.data().iter().filter_map(|data| serde_json::from_str(data).ok()).collect()
     }
 }
 
@@ -102,9 +89,7 @@ pub fn read_all(mut stream: &TcpStream) -> Got {
 pub fn ask(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Got {
     let mut stream = connect(addr);
     let headers = format!("{headers}Connection: close\r\n");
-    stream
-        .write_all(request(method, path, &headers, body).as_bytes())
-        .unwrap();
+    stream.write_all(request(method, path, &headers, body).as_bytes()).unwrap();
     read_all(&stream)
 }
 

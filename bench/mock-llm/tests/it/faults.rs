@@ -8,11 +8,7 @@ use crate::client::{CHAT, Got, ask, chat, connect, mock, post, read_all, request
 
 fn with(fault: &str, stream: bool) -> Got {
     let mock = mock();
-    post(
-        mock.addr(),
-        CHAT,
-        &chat(&format!("m+fault={fault}+words=6"), "hi", json!({ "stream": stream })),
-    )
+    post(mock.addr(), CHAT, &chat(&format!("m+fault={fault}+words=6"), "hi", json!({ "stream": stream })))
 }
 
 #[test]
@@ -37,16 +33,8 @@ fn reset_in_the_head() {
 fn a_body_breaks_in_the_middle() {
     for (fault, reset) in [("reset-mid-body", true), ("close-mid-body", false)] {
         let got = with(fault, false);
-        let announced: usize = got
-            .head()
-            .split("Content-Length: ")
-            .nth(1)
-            .unwrap()
-            .split('\r')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let announced: usize =
+            got.head().split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap().parse().unwrap();
         assert_eq!((got.reset, got.body().len()), (reset, announced.div_ceil(2)), "{fault}");
     }
 }
@@ -82,26 +70,15 @@ fn statuses_come_with_their_headers() {
 fn lengths_lie() {
     assert_eq!(with("two-lengths", false).head().matches("Content-Length").count(), 2);
     assert!(with("length-and-chunked", false).head().contains("Transfer-Encoding"));
-    assert!(
-        with("short-length", false)
-            .text()
-            .ends_with("{\"canary\":\"poisoned\"}")
-    );
+    assert!(with("short-length", false).text().ends_with("{\"canary\":\"poisoned\"}"));
     let long = with("long-length", false);
-    assert!(
-        long.head()
-            .contains(&format!("Content-Length: {}", long.body().len() + 100))
-    );
+    assert!(long.head().contains(&format!("Content-Length: {}", long.body().len() + 100)));
 }
 
 #[test]
 fn chunks_lie() {
     assert!(with("bad-chunk", false).text().contains("\r\nzz\r\n"));
-    assert!(
-        with("huge-chunk-size", true)
-            .text()
-            .contains("\r\nffffffffffffffff\r\n")
-    );
+    assert!(with("huge-chunk-size", true).text().contains("\r\nffffffffffffffff\r\n"));
     assert!(with("empty-chunk-size", true).text().contains("\n\n\r\n\r\ndata"));
 }
 
@@ -125,11 +102,7 @@ fn unusual_but_correct_answers_are_whole() {
     let delimited = with("close-delimited", false);
     assert!(delimited.json()["usage"].is_object() && !delimited.head().contains("Content-Length"));
     let trailers = with("trailers", false);
-    assert!(
-        trailers
-            .text()
-            .ends_with("0\r\nx-mock-checksum: 0123\r\nx-mock-late: yes\r\n\r\n")
-    );
+    assert!(trailers.text().ends_with("0\r\nx-mock-checksum: 0123\r\nx-mock-late: yes\r\n\r\n"));
     let extended = unchunked(&with("chunk-extensions", false).body());
     assert!(extended.starts_with('{') && extended.ends_with('}'));
 }
@@ -175,12 +148,7 @@ fn an_early_response_does_not_wait_for_the_body() {
     assert_eq!(read_all(&stream).status(), 413);
 
     let mut stream = connect(mock.addr());
-    stream
-        .write_all(
-            head.replace("\r\n\r\n", "\r\nx-mock-fault: early-response\r\n\r\n")
-                .as_bytes(),
-        )
-        .unwrap();
+    stream.write_all(head.replace("\r\n\r\n", "\r\nx-mock-fault: early-response\r\n\r\n").as_bytes()).unwrap();
     assert_eq!(read_all(&stream).status(), 413);
 }
 
@@ -210,15 +178,10 @@ fn a_request_that_comes_in_pieces_is_whole() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let options = Options {
-        fault: Some(Fault::IdleClose(Duration::from_millis(30))),
-        ..Options::default()
-    };
+    let options = Options { fault: Some(Fault::IdleClose(Duration::from_millis(30))), ..Options::default() };
     let mock = Mock::start(options).unwrap();
     let mut stream = connect(mock.addr());
-    stream
-        .write_all(request("GET", "/v1/models", "", "").as_bytes())
-        .unwrap();
+    stream.write_all(request("GET", "/v1/models", "", "").as_bytes()).unwrap();
     let got = read_all(&stream);
     assert!(got.status() == 200 && !got.reset);
 }
@@ -231,10 +194,7 @@ fn faults_are_armed_from_outside() {
     assert_eq!(armed.json()["left"], 2);
     let statuses: Vec<u16> = (0..3).map(|_| post(mock.addr(), CHAT, &body).status()).collect();
     assert_eq!(statuses, [500, 500, 200]);
-    assert_eq!(
-        post(mock.addr(), "/mock/fault", &json!({"fault": "nope"})).status(),
-        400
-    );
+    assert_eq!(post(mock.addr(), "/mock/fault", &json!({"fault": "nope"})).status(), 400);
     mock.arm(Fault::Hang, 1);
     assert_eq!(ask(mock.addr(), "DELETE", "/mock/fault", "", "").status(), 200);
     assert_eq!(post(mock.addr(), CHAT, &body).status(), 200);

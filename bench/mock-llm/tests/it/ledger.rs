@@ -18,24 +18,11 @@ fn only_entry(mock: &Mock) -> Entry {
 
 #[test]
 fn an_answer_is_entered_with_what_it_cost() {
-    let mock = Mock::start(Options {
-        bodies: true,
-        ..Options::default()
-    })
-    .unwrap();
+    let mock = Mock::start(Options { bodies: true, ..Options::default() }).unwrap();
     let body = chat("gpt-4o", "hello", json!({})).to_string();
-    let got = ask(
-        mock.addr(),
-        "POST",
-        CHAT,
-        "Authorization: Bearer sk-secret\r\nX-Odd: 1\r\n",
-        &body,
-    );
+    let got = ask(mock.addr(), "POST", CHAT, "Authorization: Bearer sk-secret\r\nX-Odd: 1\r\n", &body);
     let entry = only_entry(&mock);
-    assert_eq!(
-        (entry.path.as_str(), entry.model.as_str(), entry.status),
-        (CHAT, "gpt-4o", 200)
-    );
+    assert_eq!((entry.path.as_str(), entry.model.as_str(), entry.status), (CHAT, "gpt-4o", 200));
     assert!(entry.complete && entry.done && !entry.stream && entry.peer_closed_ms.is_none());
     assert_eq!(got.json()["usage"]["completion_tokens"], entry.completion_tokens);
     assert_eq!(entry.bytes_sent, got.bytes.len() as u64);
@@ -49,11 +36,7 @@ fn an_answer_is_entered_with_what_it_cost() {
 
 #[test]
 fn a_peer_that_leaves_a_stream_is_noticed() {
-    let mock = Mock::start(Options {
-        chunk_delay: Duration::from_millis(5),
-        ..Options::default()
-    })
-    .unwrap();
+    let mock = Mock::start(Options { chunk_delay: Duration::from_millis(5), ..Options::default() }).unwrap();
     let mut stream = connect(mock.addr());
     let body = chat("m+words=1000", "hi", json!({"stream": true})).to_string();
     stream.write_all(request("POST", CHAT, "", &body).as_bytes()).unwrap();
@@ -61,11 +44,7 @@ fn a_peer_that_leaves_a_stream_is_noticed() {
     drop(stream);
     let entry = only_entry(&mock);
     assert!(entry.peer_closed_ms.is_some() && !entry.complete);
-    assert!(
-        entry.events_sent >= 1 && entry.events_sent < 1000,
-        "{}",
-        entry.events_sent
-    );
+    assert!(entry.events_sent >= 1 && entry.events_sent < 1000, "{}", entry.events_sent);
     assert_eq!(mock.totals().completion_tokens, 0);
 }
 
@@ -89,11 +68,7 @@ fn a_peer_that_leaves_a_hang_or_a_latency_is_noticed() {
 #[test]
 fn a_broken_answer_is_not_complete() {
     let mock = mock();
-    post(
-        mock.addr(),
-        CHAT,
-        &chat("m+fault=reset-mid-stream=2", "hi", json!({"stream": true})),
-    );
+    post(mock.addr(), CHAT, &chat("m+fault=reset-mid-stream=2", "hi", json!({"stream": true})));
     let entry = only_entry(&mock);
     assert!(entry.done && !entry.complete && entry.peer_closed_ms.is_none());
     assert_eq!((entry.status, entry.events_sent), (200, 2));
