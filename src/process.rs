@@ -12,7 +12,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::clock::Clock;
-use crate::config::{Config, Listen, LogLevel};
+use crate::config::{Config, Listen, LogLevel, UnknownPrice};
 use crate::coordinator::{self, Coordinator, resolver};
 use crate::link::{Driver, EVENTS_MAX, ORDERS_MAX};
 use crate::plan::Plan;
@@ -79,6 +79,7 @@ pub struct Overrides {
 pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     let clock = Clock::start();
     harden();
+    warn_of_no_effect(config);
     let cpus = shard::cpus();
     let workers = match overrides.workers.unwrap_or(config.server.workers) {
         0 => cpus.len().max(1),
@@ -117,6 +118,17 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
         tracing::info!(%address, workers, io = first, ring_entries = entries, "listening");
         listening(address);
     })
+}
+
+/// What an operator wrote to restrict something, and what does not restrict anything yet.
+fn warn_of_no_effect(config: &Config) {
+    let unlimited = config.rate_limit.enabled && !config.rate_limit.providers.is_empty();
+    let unpriced = config.pricing.unknown == UnknownPrice::Block;
+    for (key, said) in [("rate_limit", unlimited), ("pricing.unknown", unpriced)] {
+        if said {
+            tracing::warn!(key, "configured, but without effect in this version");
+        }
+    }
 }
 
 /// Keys are in this process's memory: it leaves no core dumps. And it may open as many sockets as it is allowed to.
