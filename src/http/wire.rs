@@ -8,7 +8,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,8 +24,9 @@ use slab::Slab;
 /// the shortest timeout that makes sense, and 40 wake-ups a second are not measurable.
 pub const SWEEP_MS: u64 = 25;
 
-/// A caller is looked after only once its answer has taken this long, so that quick requests cost no system call.
-const DEPARTURE_AFTER_MS: u64 = 150;
+/// A caller's departure and a provider's early answer are looked for only once it takes this long, so that quick requests
+/// cost no system call. Arbitrary.
+const LOOK_AFTER_MS: u64 = 150;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -46,11 +46,6 @@ pub enum Cut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(u64);
 
-impl Deadline {
-    /// Never.
-    pub const NEVER: Deadline = Deadline(NEVER);
-}
-
 /// The sockets of one shard and what each of them waits for.
 #[derive(Default)]
 pub struct Watch {
@@ -65,11 +60,12 @@ struct Guard {
     open: Cell<bool>,
     deadline_ms: Cell<u64>,
     cut: Cell<Cut>,
-    departed: Cell<bool>,
     /// What to shut down when this socket's peer leaves, and since when.
     serves: RefCell<Option<Rc<Guard>>>,
     serves_since_ms: Cell<u64>,
-    idle: Cell<bool>,
+    /// Since when a request is being sent through this socket; [`NEVER`] while none is.
+    sends_since_ms: Cell<u64>,
+    idle: Cell<Idle>,
 }
 
 impl Watch {
@@ -79,64 +75,76 @@ impl Watch {
         Deadline(self.now_ms.get().saturating_add(after_ms).saturating_add(SWEEP_MS))
     }
 
-    /// Sockets that are registered.
-    pub fn len(&self) -> usize {
-        self.slots.borrow().len()
-    }
-
-    /// Whether no socket is registered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Shuts down what is late and what serves a caller who left. `now_ms` is monotonic.
+    /// Shuts down what is late and what serves a caller who left, and ends the sending to a peer that answers already.
+    /// `now_ms` is monotonic.
     pub fn sweep(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
         let slots = self.slots.borrow();
-        let mut looked_after = Vec::new();
+        let mut looked_at = Vec::new();
         for (_, guard) in slots.iter() {
             if guard.deadline_ms.get() <= now_ms {
                 guard.shut(Cut::Late);
             }
-            if guard.serves.borrow().is_some() && now_ms >= guard.serves_since_ms.get() + DEPARTURE_AFTER_MS {
-                looked_after.push(guard);
+            let lasts = |since_ms: u64| now_ms >= since_ms.saturating_add(LOOK_AFTER_MS);
+            if guard.serves.borrow().is_some() && lasts(guard.serves_since_ms.get()) {
+                looked_at.push((guard, PollFlags::RDHUP));
+            } else if lasts(guard.sends_since_ms.get()) {
+                looked_at.push((guard, PollFlags::IN));
             }
         }
         // In portions, so that one sweep over very many waiting callers stays one short system call each.
-        for portion in looked_after.chunks(POLL_PORTION) {
-            notice_departures(portion);
+        for portion in looked_at.chunks(POLL_PORTION) {
+            look_at(portion);
         }
     }
 
-    /// Shuts down every connection that waits for its caller's next request: nothing is lost by it.
-    pub fn shut_idle(&self) {
+    /// Shuts down every connection that waits for its caller's next request: nothing is lost by it. One that waits for its
+    /// first may have it on the way and gets `patience`.
+    pub fn shut_idle(&self, patience: Duration) {
+        let until = self.deadline(patience);
         for (_, guard) in self.slots.borrow().iter() {
-            if guard.idle.get() {
-                guard.shut(Cut::Late);
+            match guard.idle.get() {
+                Idle::No => {}
+                Idle::New => guard.deadline_ms.set(guard.deadline_ms.get().min(until.0)),
+                Idle::Between => guard.shut(Cut::Late),
             }
         }
     }
 }
 
+/// Whether a caller's connection waits for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It carries one, or is none of a caller's.
+    No,
+    /// For its first.
+    New,
+    /// For another one.
+    Between,
+}
+
 /// Descriptors asked about in one `poll`. Arbitrary.
 const POLL_PORTION: usize = 1024;
 
-fn notice_departures(guards: &[&Rc<Guard>]) {
+fn look_at(guards: &[(&Rc<Guard>, PollFlags)]) {
     let mut fds: Vec<PollFd<'_>> = guards
         .iter()
-        .filter_map(|guard| Some(PollFd::from_borrowed_fd(guard.borrow_fd()?, PollFlags::RDHUP)))
+        .filter_map(|(guard, wanted)| Some(PollFd::from_borrowed_fd(guard.borrow_fd()?, *wanted)))
         .collect();
     // Every registered guard is open, so that the two lists stay in step.
     debug_assert_eq!(fds.len(), guards.len());
     if rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) == 0 {
         return;
     }
-    for (fd, guard) in fds.iter().zip(guards) {
-        if fd.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
-            guard.departed.set(true);
-            if let Some(served) = guard.serves.borrow_mut().take() {
-                served.shut(Cut::Abandoned);
-            }
+    for (fd, (guard, wanted)) in fds.iter().zip(guards) {
+        let left = fd.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+        if wanted.contains(PollFlags::IN) && fd.revents().contains(PollFlags::IN) {
+            guard.shut_sending();
+        } else if wanted.contains(PollFlags::RDHUP)
+            && left
+            && let Some(served) = guard.serves.borrow_mut().take()
+        {
+            served.shut(Cut::Abandoned);
         }
     }
 }
@@ -150,6 +158,13 @@ impl Guard {
         if let Some(fd) = self.borrow_fd() {
             // An error means that the socket is not connected any more, which is what was wanted.
             let _ = rustix::net::shutdown(fd, Shutdown::Both);
+        }
+    }
+
+    /// Whatever is being sent fails; what the peer sent can still be read.
+    fn shut_sending(&self) {
+        if let Some(fd) = self.borrow_fd() {
+            let _ = rustix::net::shutdown(fd, Shutdown::Write);
         }
     }
 
@@ -193,10 +208,10 @@ impl Wire {
             open: Cell::new(true),
             deadline_ms: Cell::new(NEVER),
             cut: Cell::new(Cut::No),
-            departed: Cell::new(false),
             serves: RefCell::new(None),
             serves_since_ms: Cell::new(0),
-            idle: Cell::new(false),
+            sends_since_ms: Cell::new(NEVER),
+            idle: Cell::new(Idle::No),
         });
         let key = watch.slots.borrow_mut().insert(guard.clone());
         Wire { io, guard, key, watch: watch.clone() }
@@ -219,11 +234,17 @@ impl Wire {
         result
     }
 
-    /// The same, for a connection between two requests: [`Watch::shut_idle`] may end it.
-    pub async fn read_idle(&mut self, buf: &mut Vec<u8>, room: usize, until: Deadline) -> io::Result<usize> {
-        self.guard.idle.set(true);
+    /// The same, for a connection that waits for a request: [`Watch::shut_idle`] may end it.
+    pub async fn read_idle(
+        &mut self,
+        buf: &mut Vec<u8>,
+        room: usize,
+        until: Deadline,
+        idle: Idle,
+    ) -> io::Result<usize> {
+        self.guard.idle.set(idle);
         let result = self.read(buf, room, until).await;
-        self.guard.idle.set(false);
+        self.guard.idle.set(Idle::No);
         result
     }
 
@@ -249,6 +270,15 @@ impl Wire {
         (Ok(()), buf)
     }
 
+    /// The same for a request: a peer that answers before it has taken all of it (RFC 9112 section 9.5) ends the writing
+    /// with an error, and its answer can be read.
+    pub async fn write_request(&mut self, buf: Vec<u8>, stall: Duration) -> (io::Result<()>, Vec<u8>) {
+        self.guard.sends_since_ms.set(self.watch.now_ms.get());
+        let result = self.write(buf, 0, stall).await;
+        self.guard.sends_since_ms.set(NEVER);
+        result
+    }
+
     /// Ends our half of the connection in order; the peer may still send.
     pub async fn finish(&mut self) -> io::Result<()> {
         match &mut self.io {
@@ -267,25 +297,12 @@ impl Wire {
         self.guard.cut.get()
     }
 
-    /// Whether the peer was seen leaving while a [`Tether`] watched it.
-    pub fn departed(&self) -> bool {
-        self.guard.departed.get()
-    }
-
     /// Whether an idle connection still is as we left it: open, with nothing to read. One `recv` that takes nothing.
     pub fn is_quiet(&self) -> bool {
         let mut byte = [0u8; 1];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         let peeked = self.guard.borrow_fd().map(|fd| rustix::net::recv(fd, &mut byte, flags));
         matches!(peeked, Some(Err(rustix::io::Errno::AGAIN)))
-    }
-
-    /// The peer's address.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        match &self.io {
-            Io::Tcp(stream) => stream.peer_addr(),
-            Io::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
     }
 }
 

@@ -16,21 +16,35 @@ use crate::link::Driver;
 /// Pause after a failed accept (out of descriptors, say), so that a shard does not spin. Arbitrary.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Ends the accepting when dropped or used.
+/// The listener that is being accepted on.
 pub(super) struct Accepting {
     stop: monoio::io::Canceller,
+    /// The same socket once more, to empty its queue at the end.
+    queue: std::net::TcpListener,
+    driver: Driver,
 }
 
 impl Accepting {
-    /// Closes the listener; connections that were accepted go on.
-    pub(super) fn stop(self) {
+    /// Closes the listener. Connections that the kernel had already taken are welcomed first, since closing would reset
+    /// them.
+    pub(super) fn stop(self, shard: &Rc<Shard>) {
         let _ = self.stop.cancel();
+        if self.queue.set_nonblocking(true).is_err() {
+            return;
+        }
+        while let Ok((stream, peer)) = self.queue.accept() {
+            let ready = stream.set_nonblocking(self.driver == Driver::Epoll);
+            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                welcome(stream, peer, shard);
+            }
+        }
     }
 }
 
 /// Starts to accept on `listener`.
 pub(super) fn start(listener: std::net::TcpListener, driver: Driver, shard: Rc<Shard>) -> io::Result<Accepting> {
     listener.set_nonblocking(driver == Driver::Epoll)?;
+    let queue = listener.try_clone()?;
     let listener = TcpListener::from_std(listener)?;
     let stop = monoio::io::Canceller::new();
     let handle = stop.handle();
@@ -53,7 +67,7 @@ pub(super) fn start(listener: std::net::TcpListener, driver: Driver, shard: Rc<S
             }
         }
     });
-    Ok(Accepting { stop })
+    Ok(Accepting { stop, queue, driver })
 }
 
 fn welcome(stream: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {

@@ -12,7 +12,7 @@ use super::respond::{self, Frame, Token};
 use super::{Shard, upstream};
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
-use crate::http::wire::{Cut, Wire};
+use crate::http::wire::{Cut, Idle, Wire};
 use crate::link::{ApiCall, Event};
 use crate::plan::Plan;
 
@@ -20,15 +20,16 @@ use crate::plan::Plan;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Room for one read: a typical request with its head fits.
 const READ_BYTES: usize = 4 * 1024;
-/// Room for one read of a long body.
-const READ_BODY_BYTES: usize = 64 * 1024;
+/// How many times as much as has come there is room for in the next read of a long body. Arbitrary, well below the hundred
+/// times that a caller may make the gateway hold.
+const READ_GROWTH: usize = 16;
 /// A connection between requests keeps no more than this. Arbitrary.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// After a refusal that left bytes unread, so much more is read and thrown away, so that the refusal is not lost to a
 /// reset (RFC 9112 section 9.6).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// And for so long.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// The coordinator answers management requests within this time or the caller is told that it did not.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -55,13 +56,15 @@ pub(super) struct Conn {
     pub(super) spare: Vec<u8>,
     input: Vec<u8>,
     peer: SocketAddr,
+    /// Whether it has carried a request.
+    served: bool,
 }
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     shard.connections.set(shard.connections.get() + 1);
     let (out, body, spare, input) = Default::default();
-    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, peer };
+    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, peer, served: false };
     let mut turn = Turn::Next;
     while turn == Turn::Next {
         turn = conn.turn().await;
@@ -113,14 +116,19 @@ impl Conn {
     /// One request and its answer.
     async fn turn(&mut self) -> Turn {
         if self.input.is_empty() {
-            if self.shard.draining.get() {
-                return Turn::Close;
-            }
-            let until = self.shard.watch.deadline(KEEP_ALIVE);
-            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until).await, Ok(n) if n > 0) {
+            // A connection that was accepted as the draining began still gets its first request answered.
+            let patience = match (self.shard.draining.get(), self.served) {
+                (true, true) => return Turn::Close,
+                (true, false) => LINGER,
+                (false, _) => KEEP_ALIVE,
+            };
+            let until = self.shard.watch.deadline(patience);
+            let idle = if self.served { Idle::Between } else { Idle::New };
+            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until, idle).await, Ok(n) if n > 0) {
                 return Turn::Close;
             }
         }
+        self.served = true;
         let shard = self.shard.clone();
         let _in_flight = InFlight::new(&shard);
         let plan = shard.plan();
@@ -150,9 +158,9 @@ impl Conn {
                     self.flush(plan.write_timeout).await.map_err(|()| None)?;
                 }
                 Look::More => {
-                    // Doubling, so that a long body costs few reads and its announcement alone costs nothing.
+                    // In proportion to what came, so that a long body costs few reads and announcing one costs nothing.
                     let missing = arrival.wanted.saturating_sub(self.input.len());
-                    let room = missing.clamp(READ_BYTES, self.input.len().max(READ_BODY_BYTES));
+                    let room = missing.min(self.input.len() * READ_GROWTH).max(READ_BYTES);
                     match self.wire.read(&mut self.input, room, until).await {
                         Ok(n) if n > 0 => {}
                         _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),
@@ -174,6 +182,7 @@ impl Conn {
         let Some(head_len) = arrival.head_len else { return Ok(Look::More) };
         let (head_bytes, rest) = self.input.split_at(head_len);
         let head = head::request(head_bytes, &plan.head_limits).map_err(Refusal::Head)?;
+        refuse_upgrade(&head)?;
         let waits = expectation(&head)? && !arrival.continued;
         let (body, used) = match head.framing {
             Framing::Length(n) if n > plan.body_bytes_max => return Err(too_large(plan)),
@@ -319,6 +328,13 @@ impl Conn {
             }
         }
     }
+}
+
+/// Another protocol is never spoken here. An offer of HTTP/2 may be passed over (RFC 9110 section 7.8), and some clients
+/// make it with every request; whoever asks for anything else could not go on without it.
+fn refuse_upgrade(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    let offer = head.first(Known::Upgrade).filter(|_| head.upgrade).unwrap_or(b"h2c");
+    if offer.eq_ignore_ascii_case(b"h2c") { Ok(()) } else { Err(Refusal::Upgrade) }
 }
 
 /// Whether the caller waits for `100 Continue`.

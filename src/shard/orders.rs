@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Shard;
 use super::accept::Accepting;
+use super::conn::LINGER;
 use crate::link::{Event, Order, REPORT_MS};
 
 /// How often a draining shard looks whether its connections are gone.
@@ -28,7 +29,7 @@ pub(super) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, acc
             Order::Drain => {
                 if let Some(accepting) = accepting.take() {
                     shard.draining.set(true);
-                    accepting.stop();
+                    accepting.stop(&shard);
                     monoio::spawn(drain(shard.clone(), epoch_followed));
                 }
             }
@@ -49,7 +50,7 @@ async fn report_regularly(shard: Rc<Shard>) {
 async fn drain(shard: Rc<Shard>, epoch: u64) {
     let started = shard.now();
     let patience = shard.plan().drain_timeout;
-    shard.watch.shut_idle();
+    shard.watch.shut_idle(LINGER);
     while shard.connections.get() > 0 && shard.now().since(started) < patience {
         monoio::time::sleep(LOOK_AGAIN).await;
     }

@@ -21,6 +21,8 @@ pub enum Refusal {
     RequestTimeout,
     /// `Expect` asks for something other than `100-continue`.
     Expectation,
+    /// `Upgrade` asks for another protocol.
+    Upgrade,
     /// The body is not plain JSON.
     MediaType { header: &'static str },
     /// The path exists, not for this method.
@@ -94,6 +96,7 @@ impl Refusal {
         match self {
             Refusal::Head(error) if error.too_large() => row(431, INVALID, Some("request_too_large"), Caller),
             Refusal::Head(_) | Refusal::Body(_) => row(400, INVALID, None, Caller),
+            Refusal::Upgrade => row(400, INVALID, Some("upgrade_not_supported"), Caller),
             Refusal::Identity { .. } => row(400, INVALID, Some("invalid_identity"), Caller),
             Refusal::Facts(error) => row(400, INVALID, error.code(), Caller),
             Refusal::NotFound => row(404, INVALID, Some("not_found"), Caller),
@@ -128,6 +131,7 @@ impl Refusal {
             }
             Refusal::RequestTimeout => "The request did not arrive in time.".into(),
             Refusal::Expectation => "Only `Expect: 100-continue` is supported.".into(),
+            Refusal::Upgrade => "Only HTTP/1.1 is spoken here; the header `upgrade` asks for another protocol.".into(),
             Refusal::MediaType { header } => {
                 format!("The body must be plain JSON in UTF-8; see the header `{header}`.").into()
             }

@@ -60,7 +60,7 @@ pub(super) async fn attempt(
         None => connect::connect(&shard, &provider, plan).await?,
     };
     let tether = Tether::new(&conn.wire, &line.wire);
-    let (sent, request) = line.wire.write(std::mem::take(&mut forward.request), 0, provider.timeout).await;
+    let (sent, request) = line.wire.write_request(std::mem::take(&mut forward.request), provider.timeout).await;
     forward.request = request;
     // A provider that refuses early may have answered and closed before it took everything: its answer still counts, so
     // a failed write is reported only if nothing can be read.
