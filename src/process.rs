@@ -95,7 +95,9 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
     for (id, listener) in listeners.into_iter().enumerate() {
         let (order, followed) = flume::bounded(ORDERS_MAX);
         orders.push(order);
+        let (built, standing) = flume::bounded(0);
         let parts = shard::Parts {
+            built,
             id,
             cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },
             listener,
@@ -108,6 +110,9 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
         };
         let thread = thread::Builder::new().name(format!("shard-{id}"));
         thread.spawn(move || shard::run(parts)).with_context(|| format!("starting shard {id}"))?;
+        // One after the other: rings that are built at once compete for the same locked memory. An error is the end that is
+        // waited for.
+        let _ = standing.recv();
     }
     drop(events);
     Coordinator::new(clock, plan, incoming, orders).run(|drivers| {

@@ -12,7 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::BufResult;
+use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 use monoio_rustls::ClientTlsStream;
@@ -59,6 +60,8 @@ struct Guard {
     /// Cleared when the wire goes, before its descriptor does.
     open: Cell<bool>,
     deadline_ms: Cell<u64>,
+    /// What is shut down at the deadline: after a late read an answer can still be written.
+    late_ends: Cell<Shutdown>,
     cut: Cell<Cut>,
     /// What to shut down when this socket's peer leaves, and since when.
     serves: RefCell<Option<Rc<Guard>>>,
@@ -83,7 +86,7 @@ impl Watch {
         let mut looked_at = Vec::new();
         for (_, guard) in slots.iter() {
             if guard.deadline_ms.get() <= now_ms {
-                guard.shut(Cut::Late);
+                guard.shut(Cut::Late, guard.late_ends.get());
             }
             let lasts = |since_ms: u64| now_ms >= since_ms.saturating_add(LOOK_AFTER_MS);
             if guard.serves.borrow().is_some() && lasts(guard.serves_since_ms.get()) {
@@ -106,7 +109,7 @@ impl Watch {
             match guard.idle.get() {
                 Idle::No => {}
                 Idle::New => guard.deadline_ms.set(guard.deadline_ms.get().min(until.0)),
-                Idle::Between => guard.shut(Cut::Late),
+                Idle::Between => guard.shut(Cut::Late, Shutdown::Both),
             }
         }
     }
@@ -144,20 +147,20 @@ fn look_at(guards: &[(&Rc<Guard>, PollFlags)]) {
             && left
             && let Some(served) = guard.serves.borrow_mut().take()
         {
-            served.shut(Cut::Abandoned);
+            served.shut(Cut::Abandoned, Shutdown::Both);
         }
     }
 }
 
 impl Guard {
-    fn shut(&self, cut: Cut) {
+    fn shut(&self, cut: Cut, how: Shutdown) {
         self.deadline_ms.set(NEVER);
         if self.cut.get() == Cut::No {
             self.cut.set(cut);
         }
         if let Some(fd) = self.borrow_fd() {
             // An error means that the socket is not connected any more, which is what was wanted.
-            let _ = rustix::net::shutdown(fd, Shutdown::Both);
+            let _ = rustix::net::shutdown(fd, how);
         }
     }
 
@@ -177,15 +180,78 @@ impl Guard {
     }
 }
 
+/// A socket below TLS that hands over little at a time. monoio-rustls reads ahead into a buffer that nobody can look into,
+/// while rustls takes [`PACE_BYTES`] at a time: with no more than that in one read, nothing stays in between, and what
+/// follows an answer is seen by a look at the socket.
+pub struct Paced {
+    stream: TcpStream,
+    buf: Vec<u8>,
+}
+
+/// What rustls takes from its transport in one call: `READ_SIZE` in its deframer.
+const PACE_BYTES: usize = 4096;
+
+impl Paced {
+    /// Reads `stream` at that pace.
+    pub fn new(stream: TcpStream) -> Paced {
+        Paced { stream, buf: Vec::with_capacity(PACE_BYTES) }
+    }
+}
+
+impl AsyncReadRent for Paced {
+    #[allow(unsafe_code)]
+    async fn read<T: IoBufMut>(&mut self, mut into: T) -> BufResult<usize, T> {
+        let room = into.bytes_total().min(PACE_BYTES);
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.clear();
+        buf.reserve(PACE_BYTES);
+        let (result, slice) = self.stream.read(buf.slice_mut(..room)).await;
+        self.buf = slice.into_inner();
+        let taken = self.buf.len().min(room);
+        // SAFETY: `into` has room for `bytes_total` bytes from `write_ptr` on, `taken` is no more, and a buffer that was
+        // handed over by value cannot overlap with our own.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.buf.as_ptr(), into.write_ptr(), taken);
+            into.set_init(taken);
+        }
+        (result.map(|_| taken), into)
+    }
+
+    async fn readv<T: IoVecBufMut>(&mut self, into: T) -> BufResult<usize, T> {
+        // monoio-rustls does not use it; a read of nothing would look like the end.
+        (Err(io::ErrorKind::Unsupported.into()), into)
+    }
+}
+
+impl AsyncWriteRent for Paced {
+    fn write<T: IoBuf>(&mut self, buf: T) -> impl Future<Output = BufResult<usize, T>> {
+        self.stream.write(buf)
+    }
+
+    fn writev<T: IoVecBuf>(&mut self, bufs: T) -> impl Future<Output = BufResult<usize, T>> {
+        self.stream.writev(bufs)
+    }
+
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.stream.flush()
+    }
+
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.stream.shutdown()
+    }
+}
+
 enum Io {
     Tcp(TcpStream),
-    Tls(Box<ClientTlsStream<TcpStream>>),
+    Tls(Box<ClientTlsStream<Paced>>),
 }
 
 /// One connection, plain or TLS, registered in its shard's watch.
 pub struct Wire {
     io: Io,
     guard: Rc<Guard>,
+    /// Whether the last read took everything that had arrived and was decrypted.
+    took_all: bool,
     key: usize,
     watch: Rc<Watch>,
 }
@@ -198,7 +264,7 @@ impl Wire {
     }
 
     /// Takes an encrypted connection over, whose handshake is done. `fd` is the socket's below it.
-    pub fn tls(stream: ClientTlsStream<TcpStream>, fd: RawFd, watch: &Rc<Watch>) -> Wire {
+    pub fn tls(stream: ClientTlsStream<Paced>, fd: RawFd, watch: &Rc<Watch>) -> Wire {
         Wire::register(Io::Tls(Box::new(stream)), fd, watch)
     }
 
@@ -207,6 +273,7 @@ impl Wire {
             fd,
             open: Cell::new(true),
             deadline_ms: Cell::new(NEVER),
+            late_ends: Cell::new(Shutdown::Both),
             cut: Cell::new(Cut::No),
             serves: RefCell::new(None),
             serves_since_ms: Cell::new(0),
@@ -214,7 +281,7 @@ impl Wire {
             idle: Cell::new(Idle::No),
         });
         let key = watch.slots.borrow_mut().insert(guard.clone());
-        Wire { io, guard, key, watch: watch.clone() }
+        Wire { io, guard, took_all: true, key, watch: watch.clone() }
     }
 
     /// Appends what arrives to `buf`, at most as much as fits behind `room` more bytes of capacity; 0 is the end of the
@@ -224,6 +291,7 @@ impl Wire {
         buf.reserve(room);
         let start = buf.len();
         let slice = std::mem::take(buf).slice_mut(start..);
+        self.guard.late_ends.set(Shutdown::Read);
         self.guard.deadline_ms.set(until.0);
         let (result, slice) = match &mut self.io {
             Io::Tcp(stream) => stream.read(slice).await,
@@ -231,6 +299,7 @@ impl Wire {
         };
         self.guard.deadline_ms.set(NEVER);
         *buf = slice.into_inner();
+        self.took_all = buf.len() < buf.capacity();
         result
     }
 
@@ -253,6 +322,7 @@ impl Wire {
     pub async fn write(&mut self, mut buf: Vec<u8>, from: usize, stall: Duration) -> (io::Result<()>, Vec<u8>) {
         let mut at = from;
         while at < buf.len() {
+            self.guard.late_ends.set(Shutdown::Both);
             self.guard.deadline_ms.set(self.watch.deadline(stall).0);
             let slice = buf.slice(at..);
             let (result, slice) = match &mut self.io {
@@ -297,8 +367,12 @@ impl Wire {
         self.guard.cut.get()
     }
 
-    /// Whether an idle connection still is as we left it: open, with nothing to read. One `recv` that takes nothing.
+    /// Whether an idle connection still is as we left it: open, with nothing to read that nobody asked for. One `recv` that
+    /// takes nothing.
     pub fn is_quiet(&self) -> bool {
+        if !self.took_all {
+            return false;
+        }
         let mut byte = [0u8; 1];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         let peeked = self.guard.borrow_fd().map(|fd| rustix::net::recv(fd, &mut byte, flags));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use monoio::net::{TcpListener, TcpStream};
 
+use super::account::Record;
 use super::refusal::Refusal;
 use super::{Shard, conn, respond};
 use crate::http::wire::Wire;
@@ -83,8 +84,11 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {
 
 /// Says that there is no room. Not counted as a connection; ends within [`TURN_AWAY`].
 async fn turn_away(mut wire: Wire, shard: Rc<Shard>) {
+    let frame = respond::Frame { request_id: Some(respond::Token::made(shard.random())), ..respond::Frame::closing() };
     let mut out = Vec::new();
-    respond::refusal(&Refusal::Overloaded, &respond::Frame::closing(), &shard.date.borrow(), &mut out);
+    respond::refusal(&Refusal::Overloaded, &frame, &shard.date.borrow(), &mut out);
+    let record = Record::new(shard.now(), frame.request_id);
+    record.settle(&shard, Refusal::Overloaded.row().status, Some(&Refusal::Overloaded));
     if wire.write(out, 0, TURN_AWAY).await.0.is_ok() {
         let _ = wire.finish().await;
     }

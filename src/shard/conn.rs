@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::account::{InFlight, Record};
+use super::account::Record;
 use super::flow::{self, Decision};
 use super::refusal::Refusal;
 use super::respond::{self, Frame, Token};
@@ -130,7 +130,6 @@ impl Conn {
         }
         self.served = true;
         let shard = self.shard.clone();
-        let _in_flight = InFlight::new(&shard);
         let plan = shard.plan();
         let mut record = Record::new(shard.now(), None);
         match self.arrive(&plan, &mut record).await {

@@ -5,6 +5,8 @@
 //! head and body → identify → route → (policies → cache → rate limit) → upstream → account
 //! ```
 
+use std::borrow::Cow;
+
 use super::account::Record;
 use super::identify::identify;
 use super::refusal::Refusal;
@@ -41,12 +43,12 @@ pub(super) fn decide(
     let decided = match Target::of(head) {
         Target::Model(endpoint) => govern(plan, head, endpoint, body, record, spare).map(Decision::Forward),
         Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
-        Target::OneModel(id) => match plan.model(id) {
+        Target::OneModel(id) => match plan.model(&id) {
             Some(model) => Ok(answer(model, frame, date, out)),
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
         Target::Api => Ok(Decision::Api { path: head.path().into(), query: head.query().map(Into::into) }),
-        Target::WrongMethod => Err(Refusal::Method),
+        Target::WrongMethod { allowed } => Err(Refusal::Method { allowed }),
         Target::Nothing => Err(Refusal::NotFound),
     };
     decided.unwrap_or_else(Decision::Refuse)
@@ -74,13 +76,13 @@ fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decisio
 }
 
 /// What a path and a method mean. Paths are compared as they came, byte for byte: nothing is decoded or normalised, so
-/// that no two readings of one path exist.
+/// that no two readings of one path exist. A model's name in the path is no path but a value, and decoded as one.
 enum Target<'b> {
     Model(Endpoint),
     ModelList,
-    OneModel(&'b str),
+    OneModel(Cow<'b, str>),
     Api,
-    WrongMethod,
+    WrongMethod { allowed: &'static str },
     Nothing,
 }
 
@@ -89,17 +91,45 @@ impl<'b> Target<'b> {
         let path: &'b str = head.path();
         let reads = matches!(head.method, Method::Get | Method::Head);
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path) {
-            return if head.method == Method::Post { Target::Model(endpoint) } else { Target::WrongMethod };
+            return if head.method == Method::Post {
+                Target::Model(endpoint)
+            } else {
+                Target::WrongMethod { allowed: "POST" }
+            };
         }
         if path == "/v1/models" {
-            return if reads { Target::ModelList } else { Target::WrongMethod };
+            return if reads { Target::ModelList } else { Target::WrongMethod { allowed: "GET, HEAD" } };
         }
         if let Some(id) = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
-            return if reads { Target::OneModel(id) } else { Target::WrongMethod };
+            return if reads {
+                Target::OneModel(percent_decoded(id))
+            } else {
+                Target::WrongMethod { allowed: "GET, HEAD" }
+            };
         }
         if path == "/metrics" || path.starts_with("/api/") {
             return Target::Api;
         }
         Target::Nothing
     }
+}
+
+/// A path segment's value (RFC 3986 section 2.1); as it came where it is no valid encoding of UTF-8.
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return segment.into();
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
+                (Some(high), Some(low)) => decoded.extend(u8::try_from(high * 16 + low)),
+                _ => return segment.into(),
+            },
+            byte => decoded.push(byte),
+        }
+    }
+    String::from_utf8(decoded).map_or(segment.into(), Cow::Owned)
 }

@@ -36,7 +36,8 @@ pub(super) fn identify<'b>(
     if !content_type_is_json(head) {
         return Err(Refusal::MediaType { header: "content-type" });
     }
-    if head.first(KnownHeader::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+    let mut codings = head.headers().filter(|header| header.known == KnownHeader::ContentEncoding);
+    if codings.any(|coding| !coding.value.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::MediaType { header: "content-encoding" });
     }
     let user = identity(head, [(KnownHeader::LunerUser, names::LUNER_USER), (KnownHeader::UserId, names::USER_ID)])?;
@@ -62,11 +63,16 @@ fn identity<'b, const N: usize>(
     Ok("")
 }
 
-/// JSON in UTF-8, or nothing said: some clients leave the header out.
+/// JSON in UTF-8, or nothing said: some clients leave the header out. Said twice, it must hold both times.
 fn content_type_is_json(head: &RequestHead<'_>) -> bool {
-    let Some(value) = head.first(KnownHeader::ContentType) else {
+    let mut types = head.headers().filter(|header| header.known == KnownHeader::ContentType);
+    types.all(|header| is_json(header.value))
+}
+
+fn is_json(value: &[u8]) -> bool {
+    if value == b"application/json" {
         return true;
-    };
+    }
     let Ok(value) = std::str::from_utf8(value) else {
         return false;
     };

@@ -48,6 +48,8 @@ pub struct Parts {
     pub plan: Arc<ArcSwap<Plan>>,
     /// The process's clock.
     pub clock: Clock,
+    /// Dropped when the event loop stands, or cannot.
+    pub built: flume::Sender<std::convert::Infallible>,
     /// Up to the coordinator.
     pub events: flume::Sender<Event>,
     /// Down from it.
@@ -100,13 +102,14 @@ pub fn run(parts: Parts) {
         ring::pin(cpu);
     }
     let (id, events, driver) = (parts.id, parts.events.clone(), parts.driver);
-    if let Err(error) = ring::block_on(driver, |driver| serve(parts, driver)) {
+    if let Err(error) = ring::block_on(driver, id == 0, |driver| serve(parts, driver)) {
         // The coordinator ends the process with this; if it is gone, so is the process.
         let _ = events.send(Event::Failed { shard: id, error: error.to_string() });
     }
 }
 
 async fn serve(parts: Parts, driver: crate::link::Driver) {
+    drop(parts.built);
     let mut seed = [0u8; 8];
     // Ids need to be distinct, not secret: without a seed from the system, the default one does.
     let rng = match getrandom::fill(&mut seed) {

@@ -25,8 +25,8 @@ pub enum Refusal {
     Upgrade,
     /// The body is not plain JSON.
     MediaType { header: &'static str },
-    /// The path exists, not for this method.
-    Method,
+    /// The path exists, but only for these methods.
+    Method { allowed: &'static str },
     /// An identity header is too long or not printable.
     Identity { header: &'static str },
     /// The body does not say what it must, or says it twice.
@@ -101,7 +101,7 @@ impl Refusal {
             Refusal::Facts(error) => row(400, INVALID, error.code(), Caller),
             Refusal::NotFound => row(404, INVALID, Some("not_found"), Caller),
             Refusal::ModelNotFound { .. } => row(404, INVALID, Some("model_not_found"), Caller),
-            Refusal::Method => row(405, INVALID, Some("method_not_allowed"), Caller),
+            Refusal::Method { .. } => row(405, INVALID, Some("method_not_allowed"), Caller),
             Refusal::RequestTimeout => row(408, "timeout", Some("request_timeout"), Caller),
             Refusal::BodyTooLarge { .. } => row(413, INVALID, Some("request_too_large"), Caller),
             Refusal::MediaType { .. } => row(415, INVALID, Some("unsupported_media_type"), Caller),
@@ -135,7 +135,7 @@ impl Refusal {
             Refusal::MediaType { header } => {
                 format!("The body must be plain JSON in UTF-8; see the header `{header}`.").into()
             }
-            Refusal::Method => "This method is not allowed on this path.".into(),
+            Refusal::Method { allowed } => format!("This method is not allowed on this path, only {allowed}.").into(),
             Refusal::Identity { header } => {
                 format!("The header `{header}` must be at most 256 printable ASCII characters.").into()
             }
@@ -174,6 +174,14 @@ impl Refusal {
     pub fn write_body(&self, out: &mut Vec<u8>) {
         let row = self.row();
         ErrorBody { message: &self.message(), kind: row.kind, param: self.param(), code: row.code }.write(out);
+    }
+
+    /// The methods that the path does allow.
+    pub fn allowed(&self) -> Option<&'static str> {
+        match self {
+            Refusal::Method { allowed } => Some(allowed),
+            _ => None,
+        }
     }
 
     /// Seconds after which another try makes sense, when the provider said so.

@@ -164,8 +164,8 @@ pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut V
     if let Some(seconds) = refusal.retry_after_s() {
         header("Retry-After", itoa::Buffer::new().format(seconds).as_bytes(), out);
     }
-    if row.status == 405 {
-        header("Allow", b"GET, HEAD, POST", out);
+    if let Some(allowed) = refusal.allowed() {
+        header("Allow", allowed.as_bytes(), out);
     }
     length(body.len(), out);
     if !frame.head_only {

@@ -42,7 +42,12 @@ impl std::str::FromStr for Choice {
 }
 
 /// Builds the best loop that `choice` and the machine allow and runs `main` on it.
-pub(super) fn block_on<F: Future<Output = ()>>(choice: Choice, main: impl FnOnce(Driver) -> F) -> io::Result<()> {
+/// One shard tells why a better one was refused: `tells`.
+pub(super) fn block_on<F: Future<Output = ()>>(
+    choice: Choice,
+    tells: bool,
+    main: impl FnOnce(Driver) -> F,
+) -> io::Result<()> {
     if choice != Choice::Epoll {
         let mut refused = io::Error::from(io::ErrorKind::Unsupported);
         for entries in ENTRIES {
@@ -52,17 +57,22 @@ pub(super) fn block_on<F: Future<Output = ()>>(choice: Choice, main: impl FnOnce
                 RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(entries).enable_timer();
             match builder.build() {
                 Ok(mut runtime) => {
+                    if tells && entries != ENTRIES[0] {
+                        tracing::warn!(error = %refused, instead = entries, "io_uring could not be set up with all its entries");
+                    }
                     runtime.block_on(main(Driver::IoUring { entries }));
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::warn!(entries, %error, "io_uring could not be set up");
                     refused = error;
                 }
             }
         }
         if choice == Choice::IoUring {
             return Err(refused);
+        }
+        if tells {
+            tracing::warn!(error = %refused, instead = "epoll", "io_uring could not be set up");
         }
     }
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;

@@ -74,7 +74,9 @@ pub(super) async fn attempt(
             let head_bytes = line.buf.get(..head_len).unwrap_or_default();
             let head = head::response(head_bytes, &ANSWER_HEAD, Method::Post).map_err(broken)?;
             if head.status >= 200 {
-                let answer = Answer::of(&head, head_len);
+                let mut answer = Answer::of(&head, head_len);
+                // What is left of the request would be read as the next one.
+                answer.keep_alive &= sent.is_none();
                 if let Some(failure) = refused(&head) {
                     recycle(&shard, &provider, line, &answer);
                     return Err(failure);
@@ -168,8 +170,11 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward, frame: &Frame, conn: &mut
     let out = &mut conn.out;
     out.clear();
     respond::open(head.status, frame, &conn.shard.date.borrow(), out);
+    let hops = head.first(Known::Connection).is_some();
     for header in head.headers().filter(|header| returns(header.known, header.name)) {
-        respond::header(header.name, header.value, out);
+        if !(hops && head.headers.connection_lists(header.name)) {
+            respond::header(header.name, header.value, out);
+        }
     }
     respond::header(names::PROVIDER, forward.provider.name.as_bytes(), out);
     respond::encoded_header(names::MODEL, &forward.model, out);

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use super::Failure;
 use super::pool::Line;
-use crate::http::wire::Wire;
+use crate::http::wire::{Paced, Wire};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 
@@ -66,7 +66,7 @@ async fn open(shard: &Shard, provider: &Provider, plan: &Plan, address: SocketAd
     };
     let fd = stream.as_raw_fd();
     let connector = TlsConnector::from(tls.clone());
-    let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
+    let stream = connector.connect(name.clone(), Paced::new(stream)).await.map_err(|error| format!("TLS: {error}"))?;
     Ok(Wire::tls(stream, fd, &shard.watch))
 }
 

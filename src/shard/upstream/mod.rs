@@ -55,8 +55,11 @@ impl Forward {
         request.clear();
         request.reserve(provider.head(known.endpoint).len() + HEADERS_BYTES + body_len);
         request.extend_from_slice(provider.head(known.endpoint));
+        let hops = head.first(Known::Connection).is_some();
         for header in head.headers().filter(|header| travels(header.known, header.name)) {
-            super::respond::header(header.name, header.value, &mut request);
+            if !(hops && head.headers.connection_lists(header.name)) {
+                super::respond::header(header.name, header.value, &mut request);
+            }
         }
         super::respond::length(body_len, &mut request);
         splices.write(known.body, &mut request);
@@ -140,6 +143,8 @@ pub(super) async fn forward(
     mut record: Record,
     plan: &Plan,
 ) -> Turn {
+    let shard = conn.shard.clone();
+    let _in_flight = account::InFlight::new(&shard);
     let mut tries = retry::Tries::new(forward.provider.retries);
     let opened = loop {
         match attempt::attempt(conn, &mut forward, &frame, tries.needs_fresh(), plan).await {

@@ -11,10 +11,6 @@ use crate::plan::OriginId;
 const IDLE_MAX: usize = 512;
 /// Providers close idle connections after a minute or more; ours go first, so that fewer are found closed.
 const IDLE_MS_MAX: u64 = 50_000;
-/// A connection that rested longer than this is looked at before it is used. Below it a provider's close is as likely to
-/// cross our request on the way, which the look cannot see.
-const TRUSTED_MS: u64 = 50;
-
 /// A connection to a provider and the buffer that it reads into.
 pub(in crate::shard) struct Line {
     pub(super) wire: Wire,
@@ -44,7 +40,8 @@ impl Pools {
         let pool = pools.get_mut(usize::from(origin.0))?;
         while let Some(mut line) = pool.pop() {
             let rested_ms = now.mono_ms().saturating_sub(line.idle_since_ms);
-            if rested_ms < TRUSTED_MS || (rested_ms < IDLE_MS_MAX && line.wire.is_quiet()) {
+            // Bytes that came meanwhile would be taken for the next caller's answer.
+            if rested_ms < IDLE_MS_MAX && line.wire.is_quiet() {
                 line.reused = true;
                 return Some(line);
             }

@@ -28,7 +28,12 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     };
     let mut body = match known {
         Some(n) => {
-            respond::length(n, &mut conn.out);
+            if answer.framing == Framing::Empty {
+                // 204 and 304 have no body and must not say how long it is (RFC 9110 section 8.6).
+                conn.out.extend_from_slice(b"\r\n");
+            } else {
+                respond::length(n, &mut conn.out);
+            }
             std::mem::take(&mut conn.out)
         }
         None => std::mem::take(&mut conn.body),
@@ -48,7 +53,13 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
         }
     };
     if !whole {
-        let passing = Passing { incoming, line, answer_status: answer.status, readable: answer.is_readable };
+        let passing = Passing {
+            incoming,
+            line,
+            answer_status: answer.status,
+            readable: answer.is_readable,
+            keep_alive: answer.keep_alive,
+        };
         return pass(conn, passing, body, forward, &frame, record, plan).await;
     }
     record.usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
@@ -110,6 +121,7 @@ struct Passing {
     line: Line,
     answer_status: u16,
     readable: bool,
+    keep_alive: bool,
 }
 
 /// Passes a long answer on as it comes, `first` being what was collected of it. The head stands in `Conn::out`.
@@ -122,7 +134,7 @@ async fn pass(
     mut record: Record,
     plan: &Plan,
 ) -> Turn {
-    let Passing { mut incoming, mut line, answer_status, readable } = passing;
+    let Passing { mut incoming, mut line, answer_status, readable, keep_alive } = passing;
     let mut scan = UsageScan::new();
     let length = incoming.decoder.remaining().map(|left| left + first.len() as u64);
     let chunked = length.is_none() && frame.version == Version::Http11;
@@ -163,7 +175,7 @@ async fn pass(
     let outcome = ended.as_ref().map_or_else(Failure::outcome, |_| AttemptOutcome::Answered);
     account::attempt(&conn.shard, forward.provider.label, outcome);
     let whole = ended.is_ok();
-    if whole && incoming.at_clean_end(&line) {
+    if whole && keep_alive && incoming.at_clean_end(&line) {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
     }
     record.cut = (!whole).then_some("the answer was cut");

@@ -88,7 +88,13 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
         }
     };
     drop(tether);
+    let rest = pump.splitter.pending().to_vec();
     let end = pump.finish(ended, &reading);
+    if end.is_none() && !rest.is_empty() {
+        // What follows the last event, a line end in most cases, is no event and passes as it came.
+        pump.events.extend_from_slice(&rest);
+        let _ = pump.flush(conn, chunked, plan).await;
+    }
     let turn =
         end_stream(conn, &end, chunked && frame.keep_alive, (chunked, reading.next_sequence), forward, plan).await;
     let clean = end.is_none() && pump.incoming.at_clean_end(&line) && answer.keep_alive;
@@ -201,7 +207,7 @@ impl Pump {
         match ended {
             Err(Failure::Abandoned) => Some(Failure::Abandoned),
             // What follows the last event is of no interest to anyone.
-            _ if reading.done && self.splitter.pending().is_empty() => None,
+            _ if reading.done => None,
             Err(failure) => Some(failure),
             Ok(()) => Some(Failure::Broken("it ended before its last event".into())),
         }

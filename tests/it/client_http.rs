@@ -1,0 +1,677 @@
+//! Callers that speak HTTP oddly, wrongly, or with malice (FAULTS.md rows 25 to 36). Whatever is ambiguous is refused and
+//! the connection closes: behind it may stand somebody else's request.
+
+use std::thread;
+
+use crate::support::*;
+
+/// A whole request that must never be answered where it stands: in what another parser takes for a body.
+const SMUGGLED: &str = "GET /v1/models HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+
+/// Sends `bytes`, and sees one refusal and the end of the connection.
+#[track_caller]
+fn refused(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) -> Answer {
+    let mut client = luner.connect();
+    client.send(bytes);
+    let answer = client.answer();
+    let shown = show(&answer.raw);
+    // What a head or a body can be refused with; never the status of a request that was understood.
+    assert!([400, 413, 417, 431, 501, 505].contains(&answer.status), "{what}: {shown}");
+    assert_eq!(answer.header("connection"), Some("close"), "{what}: {shown}");
+    assert!(answer.json()["error"]["message"].is_string(), "{what}: {shown}");
+    answer.error_code();
+    let rest = client.read_to_end();
+    assert!(rest.is_empty(), "{what}: after the refusal {}", show(&rest));
+    answer
+}
+
+#[track_caller]
+fn refused_400(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) {
+    let answer = refused(luner, what, bytes);
+    assert_eq!(answer.status, 400, "{what}");
+    assert_eq!(answer.json()["error"]["type"], "invalid_request_error", "{what}");
+}
+
+// Row 27.
+#[test]
+fn what_two_parsers_could_read_differently_is_refused() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let body = chat("gpt-4o", "smuggled");
+    let length = body.len();
+    let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+    let te = "Transfer-Encoding: chunked\r\n";
+    let cl = format!("Content-Length: {length}\r\n");
+    let cases = [
+        ("CL.TE", with_lines(&format!("Content-Length: 4\r\n{te}"), &format!("{chunked}{SMUGGLED}"))),
+        ("TE.CL", with_lines(&format!("{te}Content-Length: 4\r\n"), &format!("{chunked}{SMUGGLED}"))),
+        ("CL.TE, both agree", with_lines(&format!("{cl}{te}"), &body)),
+        ("CL: 0 and TE", with_lines(&format!("Content-Length: 0\r\n{te}"), &chunked)),
+        ("TE.TE", with_lines(&format!("{te}{te}"), &chunked)),
+        ("TE.TE, one in disguise", with_lines(&format!("{te}Transfer-Encoding: x\r\n"), &chunked)),
+        ("TE: identity", with_lines("Transfer-Encoding: identity\r\n", SMUGGLED)),
+        ("TE: gzip, chunked", with_lines("Transfer-Encoding: gzip, chunked\r\n", &chunked)),
+        ("TE: chunked, identity", with_lines("Transfer-Encoding: chunked, identity\r\n", &chunked)),
+        ("TE: chunked, chunked", with_lines("Transfer-Encoding: chunked, chunked\r\n", &chunked)),
+        ("TE: xchunked", with_lines("Transfer-Encoding: xchunked\r\n", &chunked)),
+        ("TE: chunked;q=1", with_lines("Transfer-Encoding: chunked;q=1\r\n", &chunked)),
+        ("TE: \"chunked\"", with_lines("Transfer-Encoding: \"chunked\"\r\n", &chunked)),
+        ("TE: empty", with_lines("Transfer-Encoding:\r\n", &chunked)),
+        ("TE: vertical tab", with_lines("Transfer-Encoding: \x0bchunked\r\n", &chunked)),
+        ("TE with a space before the colon", with_lines(&format!("{cl}Transfer-Encoding : chunked\r\n"), &chunked)),
+        ("TE folded", with_lines("Transfer-Encoding:\r\n chunked\r\n", &chunked)),
+        ("TE folded with a tab", with_lines("X: y\r\n\tTransfer-Encoding: chunked\r\n", &chunked)),
+        ("TE on HTTP/1.0", with_lines(te, &chunked).replace("HTTP/1.1", "HTTP/1.0")),
+        ("two lengths", with_lines(&format!("Content-Length: 0\r\n{cl}"), &body)),
+        ("the same length twice", with_lines(&format!("{cl}{cl}"), &body)),
+        ("a list of lengths", with_lines(&format!("Content-Length: {length}, {length}\r\n"), &body)),
+        ("+length", with_lines(&format!("Content-Length: +{length}\r\n"), &body)),
+        ("-1", with_lines("Content-Length: -1\r\n", SMUGGLED)),
+        ("0x", with_lines(&format!("Content-Length: {length:#x}\r\n"), &body)),
+        ("a length with a space inside", with_lines("Content-Length: 1 0\r\n", &body)),
+        ("a length with an underscore", with_lines("Content-Length: 1_0\r\n", &body)),
+        ("an empty length", with_lines("Content-Length:\r\n", SMUGGLED)),
+        ("a length with a fraction", with_lines("Content-Length: 1.0\r\n", SMUGGLED)),
+        ("a length beyond 64 bits", with_lines("Content-Length: 18446744073709551617\r\n", &body)),
+        ("Content-Length with a space before the colon", with_lines(&format!("Content-Length : {length}\r\n"), &body)),
+        ("a bare LF in the head", format!("POST {CHAT} HTTP/1.1\nHost: gateway\n{cl}\n{body}")),
+        ("a bare LF behind one header", format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nX: y\n{cl}\r\n{body}")),
+        ("a bare LF as the empty line", format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\n{cl}\n{body}")),
+        ("a bare CR", with_lines(&format!("X: a\rTransfer-Encoding: chunked\r\n{cl}"), &body)),
+        ("a header folded", with_lines(&format!("X: a\r\n b\r\n{cl}"), &body)),
+        ("white space before the first header", format!("POST {CHAT} HTTP/1.1\r\n Host: gateway\r\n{cl}\r\n{body}")),
+        ("a header without a colon", with_lines(&format!("nonsense\r\n{cl}"), &body)),
+        ("a header without a name", with_lines(&format!(": nonsense\r\n{cl}"), &body)),
+        ("a space in a header's name", with_lines(&format!("Content Length: 1\r\n{cl}"), &body)),
+        ("NUL in a value", with_lines(&format!("X: a\0b\r\n{cl}"), &body)),
+        ("NUL in a name", with_lines(&format!("X\0: a\r\n{cl}"), &body)),
+        ("NUL in the target", format!("POST {CHAT}\0 HTTP/1.1\r\nHost: gateway\r\n{cl}\r\n{body}")),
+        ("a control character in a value", with_lines(&format!("X: a\x08b\r\n{cl}"), &body)),
+        ("two empty lines before the request", format!("\r\n\r\n{}", with_lines(&cl, &body))),
+    ];
+    for (what, bytes) in &cases {
+        refused_400(&luner, what, bytes);
+    }
+    assert_eq!(mock.totals().requests, 0, "nothing of that reached the provider");
+    assert_eq!(luner.post_chat("gpt-4o", "still here").said(), reply("still here"));
+}
+
+// Row 27.
+#[test]
+fn a_chunk_that_two_parsers_could_read_differently_is_refused() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let body = chat("gpt-4o", "smuggled");
+    let size = format!("{:x}", body.len());
+    let cases = [
+        ("an empty size", format!("\r\n{body}\r\n0\r\n\r\n")),
+        ("only an extension", format!(";a=b\r\n{body}\r\n0\r\n\r\n")),
+        ("0x", format!("0x{size}\r\n{body}\r\n0\r\n\r\n")),
+        ("+", format!("+{size}\r\n{body}\r\n0\r\n\r\n")),
+        ("-1", format!("-1\r\n{body}\r\n0\r\n\r\n")),
+        ("a space before the size", format!(" {size}\r\n{body}\r\n0\r\n\r\n")),
+        ("a space behind the size", format!("{size} \r\n{body}\r\n0\r\n\r\n")),
+        ("a size of 2^64 - 1", format!("ffffffffffffffff\r\n{body}\r\n0\r\n\r\n")),
+        ("a size beyond 64 bits", format!("10000000000000000{size}\r\n{body}\r\n0\r\n\r\n")),
+        ("a size of many zeros", format!("{}{size}\r\n{body}\r\n0\r\n\r\n", "0".repeat(64))),
+        ("a size line that ends with LF", format!("{size}\n{body}\r\n0\r\n\r\n")),
+        ("a chunk that ends with LF", format!("{size}\r\n{body}\n0\r\n\r\n")),
+        ("a chunk that is longer than its size", format!("5\r\n{body}\r\n0\r\n\r\n")),
+        ("a bare CR in an extension", format!("{size};a\rb\r\n{body}\r\n0\r\n\r\n")),
+        ("a bare LF in an extension", format!("{size};a=b\n{body}\r\n0\r\n\r\n")),
+        ("a last chunk that ends with LF", format!("{size}\r\n{body}\r\n0\n\n")),
+        ("a trailer that is none", format!("{size}\r\n{body}\r\n0\r\nnonsense\r\n\r\n")),
+        ("a trailer that ends with LF", format!("{size}\r\n{body}\r\n0\r\nX: y\n\r\n")),
+        ("an extension without end", format!("{size};{}\r\n{body}\r\n0\r\n\r\n", "x".repeat(20_000))),
+        ("trailers without end", format!("{size}\r\n{body}\r\n0\r\n{}\r\n", "X: y\r\n".repeat(5_000))),
+    ];
+    for (what, bytes) in &cases {
+        refused_400(&luner, what, with_lines("Transfer-Encoding: chunked\r\n", &format!("{bytes}{SMUGGLED}")));
+    }
+    assert_eq!(mock.totals().requests, 0);
+}
+
+#[test]
+fn a_body_in_chunks_reaches_the_provider_with_a_length() {
+    let upstream = Upstream::always(ok_chat("hi"));
+    let luner = Gateway::before(upstream.url()).start();
+    let body = chat("gpt-4o", "in pieces");
+    let chunks: String = body.as_bytes().chunks(7).map(|piece| in_chunk(String::from_utf8_lossy(piece))).collect();
+    let extended = chunks.replace("7\r\n", "7;name=value;flag;q=\"a\\\"b;c\"\r\n");
+    for (lines, chunks) in [
+        ("Transfer-Encoding: chunked\r\n", format!("{chunks}0\r\n\r\n")),
+        ("transfer-encoding: CHUNKED\r\n", format!("{extended}000;x\r\n\r\n")),
+        ("Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n", format!("{chunks}0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n")),
+    ] {
+        let mut client = luner.connect();
+        assert_eq!(client.send(with_lines(lines, &chunks)).answer().status, 200);
+        assert_eq!(client.send(get("/v1/models")).answer().status, 200, "the next request stands where it should");
+        let received = upstream.requests().pop().unwrap();
+        assert_eq!(received.body, body.as_bytes());
+        assert_eq!(received.header("content-length"), Some(body.len().to_string().as_str()));
+        assert_eq!((received.header("transfer-encoding"), received.header("x-sum")), (None, None));
+    }
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    let chunked = with_lines("Transfer-Encoding: chunked\r\n", &format!("{}0\r\n\r\n", in_chunk(chat("gpt-4o", "b"))));
+    for (request, said) in [(post_chat("gpt-4o", "a"), "a"), (chunked.into_bytes(), "b")] {
+        for byte in request {
+            client.send([byte]);
+        }
+        assert_eq!(client.answer().said(), reply(said));
+    }
+}
+
+// Row 26.
+#[test]
+fn a_thousand_pipelined_requests_are_answered_in_order() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    let mut sender = client.stream().try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        let all: Vec<u8> = (0..1000)
+            .flat_map(|turn| match turn % 4 {
+                0 => post_chat("gpt-4o", &format!("turn {turn}")),
+                1 => post_stream("gpt-4o", &format!("turn {turn}")),
+                2 => get("/v1/models"),
+                _ => post_chat("unknown", "x"),
+            })
+            .collect();
+        std::io::Write::write_all(&mut sender, &all).unwrap();
+    });
+    for turn in 0..1000 {
+        let answer = client.answer();
+        match turn % 4 {
+            0 | 1 => assert_eq!(answer.said(), reply(&format!("turn {turn}"))),
+            2 => assert_eq!(answer.json()["object"], "list"),
+            _ => assert_eq!(answer.status, 404),
+        }
+    }
+    sending.join().unwrap();
+    assert!(client.is_quiet());
+    assert_eq!(mock.totals().connections, 1, "one at a time");
+}
+
+// Row 25.
+#[test]
+fn a_body_over_the_limit_is_refused_before_it_is_sent() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).server("limits: { body_bytes: 4KiB }").start();
+    for length in ["4097", "1000000000000", "18446744073709551615"] {
+        let answer = refused(&luner, length, with_lines(&format!("Content-Length: {length}\r\n"), ""));
+        assert_eq!((answer.status, answer.error_code().as_deref()), (413, Some("request_too_large")));
+    }
+    let fits = chat("gpt-4o", &"x".repeat(4096 - chat("gpt-4o", "").len()));
+    assert_eq!(luner.ask(post(CHAT, fits)).status, 200, "4096 bytes are within the limit");
+    assert_eq!(mock.totals().requests, 1);
+}
+
+// Row 25.
+#[test]
+fn a_body_over_the_limit_in_chunks_is_refused_when_it_gets_there() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).server("limits: { body_bytes: 4KiB }").start();
+    let mut client = luner.connect();
+    client.send(with_lines("Transfer-Encoding: chunked\r\n", ""));
+    client.send(in_chunk("x".repeat(4096)));
+    assert!(client.is_quiet());
+    client.send(in_chunk("x"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.error_code().as_deref()), (413, Some("request_too_large")));
+    assert!(client.is_closed());
+    // A single chunk that says how large it will be needs not be waited for either; it is refused at the latest when the
+    // limit is passed.
+    let mut client = luner.connect();
+    client.send(with_lines("Transfer-Encoding: chunked\r\n", "")).send("ffffff\r\n").send("x".repeat(4097));
+    assert_eq!(client.answer().status, 413);
+    assert!(client.is_closed());
+    assert_eq!(mock.totals().requests, 0);
+}
+
+// Row 25: the memory that attackers take is in proportion to what they sent.
+#[test]
+fn a_flood_of_chunks_is_not_buffered() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { body_bytes: 64KiB }").start();
+    luner.health();
+    let before = luner.rss_bytes();
+    let mut client = luner.connect();
+    client.send(with_lines("Transfer-Encoding: chunked\r\n", ""));
+    let chunk = in_chunk("x".repeat(64 * 1024));
+    // The connection is reset at some point: the gateway reads a bounded amount behind its refusal.
+    let sent = (0..512).take_while(|_| client.try_send(&chunk).is_ok()).count();
+    assert!(sent < 512, "32 MiB were taken");
+    assert!(luner.rss_bytes() < before + (8 << 20), "{} → {}", before, luner.rss_bytes());
+    assert_eq!(luner.health()["status"], "ok");
+}
+
+// Row 28 (CVE-2025-4366).
+#[test]
+fn a_body_that_was_not_read_is_never_taken_for_a_request() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).server("limits: { body_bytes: 4KiB }").start();
+    let canary = String::from_utf8(post_chat("gpt-4o", "canary")).unwrap();
+    let length = canary.len() + 5000;
+    for (what, lines, status) in [
+        ("too long", format!("Content-Length: {length}\r\n"), 413),
+        ("odd expectation", format!("Content-Length: {}\r\nExpect: other\r\n", canary.len()), 417),
+    ] {
+        let answer = refused(&luner, what, with_lines(&lines, &canary));
+        assert_eq!(answer.status, status, "{what}");
+    }
+    assert_eq!(mock.totals().requests, 0);
+}
+
+// Row 28.
+#[test]
+fn after_a_refusal_with_a_certain_end_the_connection_goes_on() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let canary = String::from_utf8(post_chat("gpt-4o", "canary")).unwrap();
+    let mut client = luner.connect();
+    for (request, status) in [
+        (post("/nowhere", &canary), 404),
+        (post("/v1/models", &canary), 405),
+        (post_with(CHAT, "Content-Encoding: gzip\r\n", &canary), 415),
+        (post(CHAT, &canary), 400),
+        (post_chat("unknown", "x"), 404),
+        (post_with(CHAT, "X-User-ID: \u{e4}\r\n", &canary), 400),
+    ] {
+        // The next request is on its way before the refusal is back.
+        client.send([request, post_chat("gpt-4o", "next")].concat());
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(client.answer().said(), reply("next"));
+    }
+    assert_eq!(mock.totals().requests, 6);
+}
+
+#[test]
+fn a_get_may_have_a_body_which_is_nobodys_request() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let mut client = luner.connect();
+    let length = SMUGGLED.len();
+    for lines in [
+        format!("Content-Length: {length}\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", in_chunk(SMUGGLED)),
+    ] {
+        let whole = format!("GET /v1/models/gpt-4o HTTP/1.1\r\nHost: gateway\r\n{lines}");
+        assert_eq!(client.send(whole).answer().json()["id"], "gpt-4o");
+        assert!(client.is_quiet());
+    }
+}
+
+#[test]
+fn half_a_request_reaches_nobody() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let whole = post_chat("gpt-4o", "half");
+    let chunked = with_lines("Transfer-Encoding: chunked\r\n", &in_chunk(chat("gpt-4o", "half")));
+    for half in [&whole[..whole.len() - 1], chunked.as_bytes()] {
+        let mut client = luner.connect();
+        client.send(half).half_close();
+        assert!(client.is_closed());
+        let mut client = luner.connect();
+        client.send(half);
+        client.reset();
+    }
+    assert_eq!(luner.post_chat("gpt-4o", "whole").said(), reply("whole"));
+    assert_eq!(mock.totals().requests, 1);
+}
+
+// Row 29.
+#[test]
+fn nothing_is_tunnelled() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let host = mock.addr();
+    for (what, line) in [
+        ("CONNECT", format!("CONNECT {host} HTTP/1.1")),
+        ("CONNECT with a path", "CONNECT / HTTP/1.1".into()),
+        ("absolute form", format!("GET http://{host}/v1/models HTTP/1.1")),
+        ("absolute form, ours", "GET http://gateway/v1/models HTTP/1.1".into()),
+        ("absolute form, https", "GET https://gateway/v1/models HTTP/1.1".into()),
+        ("authority form", format!("GET {host} HTTP/1.1")),
+        ("*", "OPTIONS * HTTP/1.1".into()),
+        ("GET *", "GET * HTTP/1.1".into()),
+        ("no slash", "GET v1/models HTTP/1.1".into()),
+        ("a fragment", "GET /v1/models#x HTTP/1.1".into()),
+    ] {
+        let mut client = luner.connect();
+        client.send(format!("{line}\r\nHost: gateway\r\n\r\n"));
+        let answer = client.answer();
+        assert!((400..=405).contains(&answer.status) && answer.status != 404, "{what}: {}", answer.status);
+        assert_eq!(answer.header("connection"), Some("close"), "{what}");
+        assert!(client.is_closed(), "{what}");
+    }
+    assert_eq!(mock.totals().requests, 0);
+}
+
+// Row 29. Ignoring h2c would be legal (RFC 9110 section 7.8), as long as nothing of it travels.
+#[test]
+fn an_upgrade_is_never_granted() {
+    let upstream = Upstream::always(ok_chat("hi"));
+    let luner = Gateway::before(upstream.url()).start();
+    let websocket =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n";
+    let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    for lines in [websocket, h2c] {
+        let mut client = luner.connect();
+        let answer = client.send(format!("GET /v1/realtime HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n")).answer();
+        assert!([400, 404].contains(&answer.status), "{lines:?}: {}", answer.status);
+        let answer = luner.ask(post_with(CHAT, lines, chat("gpt-4o", "x")));
+        assert!([200, 400].contains(&answer.status), "{lines:?}: {}", answer.status);
+        assert_eq!(answer.header("upgrade"), None);
+        // Whatever it said, it still speaks HTTP/1.1 or has closed.
+        client.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").ok();
+        assert!(client.next_answer().is_none_or(|answer| answer.status >= 400));
+    }
+    for received in upstream.requests() {
+        for name in ["upgrade", "http2-settings", "connection", "sec-websocket-key"] {
+            assert_eq!(received.header(name), None, "{}", received.head);
+        }
+    }
+}
+
+// Row 30.
+#[test]
+fn a_host_that_is_missing_doubled_or_odd_is_refused() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    for lines in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nhost: b\r\n",
+        "Host:\r\n",
+        "Host: a/b?x\r\n",
+        "Host: a b\r\n",
+        "Host: user@a\r\n",
+        "Host: a:b\r\n",
+        "Host: a:1:2\r\n",
+        "Host: a:9999999\r\n",
+        "Host: [::1\r\n",
+        "Host: [nonsense]\r\n",
+        "Host: a#b\r\n",
+        "Host: a\\b\r\n",
+        "Host: a,b\r\n Host: c\r\n",
+        "Host: \u{e4}\r\n",
+        "Host: http://a\r\n",
+        "Host : a\r\n",
+    ] {
+        refused_400(&luner, lines, format!("GET /v1/models HTTP/1.1\r\n{lines}\r\n"));
+    }
+    for host in ["gateway", "gateway:8080", "127.0.0.1", "[::1]:80", "a.b-c_d", "a:"] {
+        let answer = luner.ask(format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.status, 200, "{host}");
+    }
+    let answer = luner.ask("GET /v1/models HTTP/1.0\r\n\r\n");
+    assert_eq!(answer.status, 200, "HTTP/1.0 knows no Host");
+}
+
+#[test]
+fn what_is_not_http_1_is_refused() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    for bytes in [
+        "GET /v1/models\r\n\r\n",
+        "GET  /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/models  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/models HTTP/1.1 \r\nHost: a\r\n\r\n",
+        " GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET\t/v1/models\tHTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/mo dels HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/models HTTP/0.9\r\nHost: a\r\n\r\n",
+        "GET /v1/models HTTP/1.2\r\nHost: a\r\n\r\n",
+        "GET /v1/models HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET /v1/models HTTP/11\r\nHost: a\r\n\r\n",
+        "GET /v1/models http/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/models FTP/1.1\r\nHost: a\r\n\r\n",
+        "G@T /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        "/v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /v1/m\u{f6}dels HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        "EHLO a\r\n\r\n",
+        "*1\r\n$4\r\nPING\r\n\r\n",
+        "{\"model\":\"gpt-4o\"}\r\n\r\n",
+    ] {
+        let answer = refused(&luner, bytes, bytes);
+        assert!([400, 505].contains(&answer.status), "{bytes:?}: {}", answer.status);
+    }
+}
+
+#[test]
+fn a_head_over_the_limits_is_refused() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { head_bytes: 8KiB, headers: 20 }").start();
+    let head = |lines: String| format!("GET /v1/models HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n");
+    assert_eq!(luner.ask(head("X: y\r\n".repeat(19))).status, 200);
+    let too_many = refused(&luner, "21 headers", head("X: y\r\n".repeat(20)));
+    assert_eq!((too_many.status, too_many.error_code().as_deref()), (431, Some("request_too_large")));
+    assert_eq!(luner.ask(head(format!("X: {}\r\n", "y".repeat(8000)))).status, 200);
+    for lines in [format!("X: {}\r\n", "y".repeat(9000)), format!("{}: y\r\n", "X".repeat(9000))] {
+        assert_eq!(refused(&luner, "a long header", head(lines)).status, 431);
+    }
+    let long_target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
+    assert_eq!(refused(&luner, "a long target", long_target).status, 431);
+    // One that never ends is refused at the limit.
+    assert_eq!(refused(&luner, "no end", "x".repeat(9000)).status, 431);
+}
+
+// Row 31.
+#[test]
+fn the_body_is_asked_for_when_the_caller_waits_with_it() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    let body = chat("gpt-4o", "patience");
+    let chunks = format!("{}0\r\n\r\n", in_chunk(&body));
+    for (lines, rest) in [
+        (format!("Content-Length: {}\r\nExpect: 100-continue\r\n", body.len()), &body),
+        (format!("Content-Length: {}\r\nexpect: 100-Continue\r\n", body.len()), &body),
+        ("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n".into(), &chunks),
+    ] {
+        let interim = client.send(with_lines(&lines, "")).head();
+        assert_eq!((interim.status, interim.reason.as_str()), (100, "Continue"));
+        assert_eq!(interim.headers, []);
+        assert!(client.is_quiet());
+        assert_eq!(client.send(rest).answer().said(), reply("patience"));
+    }
+}
+
+// Row 31.
+#[test]
+fn a_caller_that_does_not_wait_gets_its_answer_all_the_same() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    client.send(post_with(CHAT, "Expect: 100-continue\r\n", chat("gpt-4o", "hasty")));
+    let mut answer = client.answer();
+    if answer.status == 100 {
+        answer = client.answer();
+    }
+    assert_eq!(answer.said(), reply("hasty"));
+    // HTTP/1.0 knows no interim answers.
+    let old = String::from_utf8(post_with(CHAT, "Expect: 100-continue\r\n", chat("gpt-4o", "old"))).unwrap();
+    assert_eq!(luner.ask(old.replace("HTTP/1.1", "HTTP/1.0")).said(), reply("old"));
+}
+
+// Row 31: the size is checked before the body is asked for.
+#[test]
+fn a_body_that_is_too_long_is_not_asked_for() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { body_bytes: 4KiB }").start();
+    let answer = refused(&luner, "too long", with_lines("Content-Length: 5000\r\nExpect: 100-continue\r\n", ""));
+    assert_eq!(answer.status, 413);
+    for lines in ["Expect: other\r\n", "Expect: 100-continue, other\r\n", "Expect: 200-ok\r\n"] {
+        let answer = refused(&luner, lines, with_lines(&format!("Content-Length: 2\r\n{lines}"), ""));
+        assert_eq!(answer.status, 417, "{lines}");
+    }
+}
+
+#[test]
+fn an_http_1_0_caller_gets_answers_it_understands() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let old = |request: Vec<u8>, line: &str| {
+        let request = String::from_utf8(request).unwrap();
+        request.replacen("HTTP/1.1\r\n", &format!("HTTP/1.0\r\n{line}"), 1)
+    };
+    let mut client = luner.connect();
+    let answer = client.send(old(post_chat("gpt-4o", "old"), "")).answer();
+    assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("close")));
+    assert!(client.is_closed());
+
+    let mut client = luner.connect();
+    for _ in 0..3 {
+        let answer = client.send(old(post_chat("gpt-4o", "old"), "Connection: Keep-Alive\r\n")).answer();
+        assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("keep-alive")));
+    }
+    // It knows no chunks: a stream ends with the connection, whatever was asked for.
+    let answer = client.send(old(post_stream("gpt-4o", "old"), "Connection: Keep-Alive\r\n")).answer();
+    assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("close")));
+    assert_eq!(answer.header("transfer-encoding"), None);
+    assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_caller_that_says_close_gets_it() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    for request in [
+        post_with(CHAT, "Connection: close\r\n", chat("gpt-4o", "x")),
+        post_with(CHAT, "Connection: keep-alive, Close\r\n", chat_stream("gpt-4o", "x")),
+        post_with(CHAT, "Connection: close\r\n", chat("unknown", "x")),
+        b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec(),
+    ] {
+        let mut client = luner.connect();
+        // What follows is nobody's.
+        let answer = client.send([request, SMUGGLED.into()].concat()).answer();
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
+fn a_caller_that_ends_its_half_still_gets_its_answer() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    for request in [post_chat("gpt-4o", "half"), post_stream("gpt-4o", "half")] {
+        let mut client = luner.connect();
+        client.send(request).half_close();
+        assert_eq!(client.answer().said(), reply("half"));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
+fn the_answer_to_a_head_request_has_no_body() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    for path in ["/v1/models", "/v1/models/gpt-4o", "/v1/models/unknown", "/nowhere", CHAT, "/api/health", "/metrics"] {
+        let head = client.send(format!("HEAD {path} HTTP/1.1\r\nHost: gateway\r\n\r\n")).answer_to_head();
+        let whole = client.send(get(path)).answer();
+        assert_eq!(head.status, whole.status, "{path}");
+        assert_eq!(head.header("content-type"), whole.header("content-type"), "{path}");
+        assert!(head.header("content-length").is_some_and(|length| length != "0"), "{path}");
+    }
+}
+
+// Row 34.
+#[test]
+fn a_header_with_an_underscore_is_another_header() {
+    let upstream = Upstream::always(ok_chat("hi"));
+    let luner = Gateway::before(upstream.url()).start();
+    let twins =
+        "X_User_ID: eve\r\nX_Luner_User: eve\r\nContent_Length: 3\r\nTransfer_Encoding: chunked\r\nX-User_ID: eve\r\n";
+    let answer = luner.ask(post_with(CHAT, &format!("{twins}X-User-ID: adam\r\n"), chat("gpt-4o", "x")));
+    assert_eq!(answer.status, 200);
+    assert!(luner.wait_log("\"request\"").contains("\"user\":\"adam\""));
+    let head = upstream.requests().remove(0).head;
+    assert!(!head.contains("eve") && !head.to_lowercase().contains("content_length"), "{head}");
+    refused_400(&luner, "a space", post_with(CHAT, "X User ID: eve\r\n", "{}"));
+}
+
+// Row 35.
+#[test]
+fn no_path_leads_to_a_file() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let mut client = luner.connect();
+    for path in [
+        "/../../../etc/passwd",
+        "/v1/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/..%5c..%5cetc%5cpasswd",
+        "/%2e%2e%5c%2e%2e%5cetc%5cpasswd",
+        "/..\\..\\etc\\passwd",
+        "/assets/..%00/index.html",
+        "/%00",
+        "//etc/passwd",
+        "/./.",
+        "/file:///etc/passwd",
+        "/proc/self/environ",
+        "/v1/models/../../etc/passwd",
+        "/v1/models/%2e%2e",
+        "/%c0%ae%c0%ae/etc/passwd",
+    ] {
+        let answer = client.send(get(path)).answer();
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text().contains("root:"), "{path}");
+    }
+}
+
+// Row 36.
+#[test]
+fn a_path_is_taken_as_it_came_or_not_at_all() {
+    let mock = mock();
+    let luner = Gateway::before(mock.base_url()).start();
+    let mut client = luner.connect();
+    for path in [
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/%63hat/completions",
+        "/v1%2fchat%2fcompletions",
+        "/V1/chat/completions",
+        "/v1/Chat/Completions",
+        "/v1/chat/completions;x",
+        "/v1/chat/completions/",
+        "/v1/chat/completions.",
+        "/v1/chat/completions%20",
+        "/v1/chat/completions%00",
+        "/v1/./chat/completions",
+        "/v1/x/../chat/completions",
+        "/chat/completions",
+        "/openai/v1/chat/completions",
+    ] {
+        let answer = client.send(post(path, chat("gpt-4o", "x"))).answer();
+        assert_eq!((answer.status, answer.error_code().as_deref()), (404, Some("not_found")), "{path}");
+    }
+    assert_eq!(mock.totals().requests, 0);
+    let answer = client.send(post("/v1/chat/completions?api-version=1&x=%00", chat("gpt-4o", "x"))).answer();
+    assert_eq!(answer.status, 200);
+    assert!(mock.settled(GUARD));
+    assert_eq!(mock.ledger().entries[0].path, "/v1/chat/completions", "no query of the caller's travels");
+}
+
+// Row 79.
+#[test]
+fn what_a_caller_writes_cannot_forge_a_line_of_the_log() {
+    let mock = mock();
+    let luner = Gateway::new().provider("any", mock.base_url(), &["known"]).start();
+    let model = "x\\n{\\\"message\\\":\\\"forged\\\"}\\u001b[31m\\u2028\\u202e";
+    assert_eq!(luner.ask(post(CHAT, format!(r#"{{"model":"{model}"}}"#))).status, 400);
+    let headers = "X-User-ID: \"}{\\\"message\\\":\\\"forged\r\n";
+    assert_eq!(luner.ask(post_with(CHAT, headers, chat("k\u{2028}\u{202e}", "x"))).status, 404);
+    luner.wait_log("model_not_found");
+    for line in luner.logs() {
+        let line: serde_json::Value = serde_json::from_str(&line).expect("each line is one object");
+        assert_ne!(line["message"], "forged");
+    }
+}

@@ -1,0 +1,31 @@
+//! Whole-program tests: a luner process, scripted providers behind it, raw sockets before it. The number in a comment is
+//! the row of the fault catalogue that a test stands for. `LUNER_IO` chooses the driver: the suite runs once on each.
+
+mod support; // the gateway's process, raw clients, scripted providers
+
+// In the order of reading; the blank lines keep rustfmt from sorting them.
+mod proxy_basics; // what an OpenAI client relies on
+
+mod client_http; // callers that speak it oddly, wrongly, or with malice
+
+mod client_json; // bodies that two readers could read differently
+
+mod client_llhttp; // another parser's own cases, over the wire
+
+mod client_slow; // callers that are slow, silent, many, or gone
+
+mod scenes; // providers that misbehave once: what the four below share
+
+mod upstream_faults; // providers that fail a plain answer
+
+mod upstream_pool; // connections that carry one request after another
+
+mod stream_faults; // streams that break, callers that leave or stop reading
+
+mod upstream_tls; // providers behind TLS
+
+mod concurrency; // many at once
+
+mod process; // how it starts, on what, how it stops
+
+mod config_cli; // the command line and the configuration

@@ -1,0 +1,368 @@
+//! The process under test: a luner with a configuration of its own on a port of its own, and what can be seen of it from
+//! outside.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use super::{Answer, GUARD, Raw, eventually, get, lock, post_chat};
+
+/// Every provider's key, unless a test gives another. It must never be seen in any output of luner's.
+pub const CANARY: &str = "sk-canary-7f3a91c4e0d25b86";
+
+/// What is to be started.
+#[derive(Clone, Default)]
+pub struct Gateway {
+    providers: String,
+    server: String,
+    yaml: Option<String>,
+    workers: Option<usize>,
+    env: Vec<(String, String)>,
+    wrap: Vec<String>,
+    demo: bool,
+}
+
+impl Gateway {
+    /// One shard, log level debug, no storage, no providers yet.
+    pub fn new() -> Gateway {
+        Gateway::default()
+    }
+
+    /// A gateway before one provider with the models gpt-4o and gpt-4o-mini.
+    pub fn before(url: impl AsRef<str>) -> Gateway {
+        Gateway::new().provider("openai", url, &["gpt-4o", "gpt-4o-mini"])
+    }
+
+    /// Adds a provider with the canary as its key.
+    pub fn provider(self, name: &str, url: impl AsRef<str>, models: &[&str]) -> Gateway {
+        self.provider_with(name, url, models, "")
+    }
+
+    /// Adds a provider with further lines of YAML, such as `retries: 0`, not indented. One of them may be `api_key`.
+    pub fn provider_with(mut self, name: &str, url: impl AsRef<str>, models: &[&str], lines: &str) -> Gateway {
+        let url = url.as_ref();
+        let _ = writeln!(self.providers, "  - name: {name}\n    base_url: \"{url}\"\n    models: {models:?}");
+        if !lines.contains("api_key") {
+            let _ = writeln!(self.providers, "    api_key: \"{CANARY}\"");
+        }
+        for line in lines.lines() {
+            let _ = writeln!(self.providers, "    {line}");
+        }
+        self
+    }
+
+    /// Adds lines below `server:`, not indented.
+    pub fn server(mut self, lines: &str) -> Gateway {
+        for line in lines.lines() {
+            let _ = writeln!(self.server, "  {line}");
+        }
+        self
+    }
+
+    /// `luner demo`, which has a configuration and a provider of its own.
+    pub fn demo() -> Gateway {
+        Gateway { demo: true, ..Gateway::default() }
+    }
+
+    /// Instead of all that, a whole configuration.
+    pub fn yaml(mut self, text: impl Into<String>) -> Gateway {
+        self.yaml = Some(text.into());
+        self
+    }
+
+    pub fn workers(mut self, n: usize) -> Gateway {
+        self.workers = Some(n);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Gateway {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Puts a command before luner's own, one that ends by becoming what follows it: `&["prlimit", "--nofile=64"]`.
+    pub fn wrap(mut self, command: &[&str]) -> Gateway {
+        self.wrap = command.iter().map(|&word| word.into()).collect();
+        self
+    }
+
+    /// The configuration's text.
+    pub fn text(&self) -> String {
+        self.yaml.clone().unwrap_or_else(|| {
+            let server = if self.server.is_empty() { String::new() } else { format!("server:\n{}", self.server) };
+            let providers = &self.providers;
+            format!("version: v1\n{server}storage: {{ backend: none }}\ntelemetry: {{ log: debug }}\nproviders:\n{providers}")
+        })
+    }
+
+    /// Starts it and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Running {
+        let config = Scratch::new(&self.text());
+        let mut words: Vec<OsString> = self.wrap.iter().map(OsString::from).collect();
+        words.push(binary().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if self.demo {
+            command.args(["demo", "--listen", "127.0.0.1:0"]);
+        } else {
+            command.arg("--config").arg(&config.path).args(["--listen", "127.0.0.1:0", "--log", "json"]);
+            command.args(["--workers", &self.workers.unwrap_or(1).to_string()]);
+        }
+        command.envs(self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let out = child.stdout.take().map(|out| collect(out, lines.clone()));
+        let err = child.stderr.take().map(|err| collect(err, lines.clone()));
+        let readers = out.into_iter().chain(err).collect();
+        let mut running = Running { child, lines, readers, addr: None, exit: None, _config: config };
+        let mut found = None;
+        eventually("luner listens", || {
+            found = running.logs().iter().find_map(|line| listening(line));
+            let ended = running.child.try_wait().expect("a state of the process");
+            assert!(found.is_some() || ended.is_none(), "luner ended, {ended:?}: {:#?}", running.logs());
+            found.is_some()
+        });
+        running.addr = found;
+        running
+    }
+}
+
+/// The address in the line that says that it serves.
+fn listening(line: &str) -> Option<SocketAddr> {
+    if let Some(greeting) = line.strip_prefix("luner runs at http://") {
+        return greeting.split(',').next()?.parse().ok();
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
+}
+
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            lock(&into).push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            line.clear();
+        }
+    })
+}
+
+/// A luner that was started.
+pub struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+    addr: Option<SocketAddr>,
+    exit: Option<ExitStatus>,
+    _config: Scratch,
+}
+
+impl Running {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr.expect("luner listens")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn connect(&self) -> Raw {
+        Raw::connect(self.addr())
+    }
+
+    /// Sends a request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        self.connect().send(request).answer()
+    }
+
+    /// One chat request on a connection of its own.
+    #[track_caller]
+    pub fn post_chat(&self, model: &str, prompt: &str) -> Answer {
+        self.ask(post_chat(model, prompt))
+    }
+
+    /// Whether it takes new connections.
+    pub fn is_listening(&self) -> bool {
+        TcpStream::connect_timeout(&self.addr(), GUARD).is_ok()
+    }
+
+    /// Lines of output so far, stderr's and stdout's.
+    pub fn logs(&self) -> Vec<String> {
+        lock(&self.lines).clone()
+    }
+
+    /// Waits for a line that contains `text` and gives it back.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str) -> String {
+        let mut found = None;
+        eventually(&format!("a line of the log with {text:?}"), || {
+            found = lock(&self.lines).iter().find(|line| line.contains(text)).cloned();
+            found.is_some()
+        });
+        found.expect("just found")
+    }
+
+    /// Every metric, by name and labels as they are printed: `luner_requests_total{model="m",…}`.
+    #[track_caller]
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let answer = self.ask(get("/metrics"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let lines = answer.text().lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let pairs = lines.map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("a metric: {line:?}"));
+            (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("a number: {line:?}")))
+        });
+        pairs.collect()
+    }
+
+    /// The sum of all metrics of that name whose labels contain each of `labels`, such as `status="200"`.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let all = self.metrics();
+        let of_name = all.iter().filter(|(key, _)| key.split('{').next() == Some(name));
+        let wanted = of_name.filter(|(key, _)| labels.iter().all(|label| key.contains(label)));
+        wanted.map(|(_, value)| value).sum()
+    }
+
+    /// `GET /api/health`.
+    #[track_caller]
+    pub fn health(&self) -> Value {
+        self.ask(get("/api/health")).json()
+    }
+
+    /// Whether io_uring carries it (and not epoll).
+    pub fn is_on_io_uring(&self) -> bool {
+        self.wait_log("\"listening\"").contains("\"io\":\"io_uring\"")
+    }
+
+    /// Descriptors that the process has open.
+    pub fn open_fds(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// Memory that is resident.
+    pub fn rss_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<usize>().map_or(0, |kb| kb * 1024)
+    }
+
+    /// Time on a processor that it has taken, in hundredths of a second.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<u64> = behind_name.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect();
+        // utime and stime, fields 14 and 15 of proc_pid_stat(5); the name is field 2.
+        fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0)
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("a signal is delivered");
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.exit.is_none() && self.child.try_wait().expect("a state of the process").is_none()
+    }
+
+    /// Waits until it has ended, and until its last line was read.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let until = Instant::now() + GUARD;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a state of the process") {
+                self.exit = Some(status);
+                self.readers.drain(..).for_each(|reader| reader.join().expect("the log is read"));
+                return status;
+            }
+            assert!(Instant::now() < until, "luner does not end: {:#?}", self.logs());
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        }
+        let lines = self.logs();
+        if thread::panicking() {
+            let last = lines.iter().rev().take(20).rev().cloned().collect::<Vec<_>>();
+            eprintln!("the last lines of luner's log: {last:#?}");
+            return;
+        }
+        for line in lines {
+            assert!(!line.contains(CANARY), "luner tells a provider's key: {line}");
+            assert!(!line.contains("panicked") && !line.contains("ends the process"), "luner failed: {line}");
+        }
+    }
+}
+
+/// Runs luner to its end.
+#[track_caller]
+pub fn luner(arguments: &[&str]) -> Output {
+    luner_with(arguments, &[])
+}
+
+/// The same, with these variables in its environment.
+#[track_caller]
+pub fn luner_with(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).envs(env.iter().copied()).stdin(Stdio::null());
+    command.output().unwrap_or_else(|error| panic!("cannot start luner: {error}"))
+}
+
+/// A file of its own for one test, gone with it.
+pub struct Scratch {
+    pub path: PathBuf,
+}
+
+impl Scratch {
+    #[track_caller]
+    pub fn new(text: &str) -> Scratch {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("luner-it-{}-{}.yaml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("a file in the temporary folder");
+        Scratch { path }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The binary under test: cargo's, or where `LUNER_BIN` says.
+pub fn binary() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_luner") {
+        Some(path) => path.into(),
+        None => std::env::var_os("LUNER_BIN").expect("LUNER_BIN names the binary under test").into(),
+    }
+}
+
+/// A file of the project, by its path from the project's root.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
