@@ -21,6 +21,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::Shutdown;
 use slab::Slab;
 
+mod state; // why a wire was cut, what it waits for
+
+pub use state::{Cut, Idle};
+
 /// How often the watch looks at its sockets, in milliseconds; also how late a deadline may fire. Arbitrary: well below
 /// the shortest timeout that makes sense, and 40 wake-ups a second are not measurable.
 pub const SWEEP_MS: u64 = 25;
@@ -31,17 +35,6 @@ const LOOK_AFTER_MS: u64 = 150;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
-
-/// Why a wire was shut down from our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// It is alive, or the peer ended it.
-    No,
-    /// Its deadline passed.
-    Late,
-    /// It served a caller who left.
-    Abandoned,
-}
 
 /// A moment on the watch's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,17 +106,6 @@ impl Watch {
             }
         }
     }
-}
-
-/// Whether a caller's connection waits for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// It carries one, or is none of a caller's.
-    No,
-    /// For its first.
-    New,
-    /// For another one.
-    Between,
 }
 
 /// Descriptors asked about in one `poll`. Arbitrary.

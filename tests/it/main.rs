@@ -1,6 +1,12 @@
 //! Whole-program tests: a luner process, scripted providers behind it, raw sockets before it. The number in a comment is
 //! the row of the fault catalogue that a test stands for. `LUNER_IO` chooses the driver: the suite runs once on each.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests have threads and deadlines of their own; the rules are for the gateway's"
+)]
+
 mod support; // the gateway's process, raw clients, scripted providers
 
 // In the order of reading; the blank lines keep rustfmt from sorting them.
