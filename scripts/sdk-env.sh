@@ -15,7 +15,7 @@ die() {
 }
 
 python_env() {
-  command -v python3 >/dev/null || die "python3 is missing; on Debian: apt-get install python3 python3-venv"
+  command -v python3 >/dev/null || debian python3 python3-venv
   python3 -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$PYTHON_MIN'.split('.'))))" ||
     die "$(python3 --version) is too old; the clients want Python $PYTHON_MIN or newer"
 
@@ -35,13 +35,18 @@ python_env() {
 # Debian splits what `python3 -m venv` needs into a package of its own.
 ensure_venv() {
   python3 -c 'import ensurepip, venv' 2>/dev/null && return
-  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-    die "python3 lacks venv; on Debian and Ubuntu: sudo apt-get install python3-venv"
-  fi
-  say "python3-venv, which Debian packages apart, by apt-get"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+  debian python3-venv
   python3 -c 'import ensurepip, venv' || die "python3 ($(command -v python3)) still lacks venv: it is not Debian's own"
+}
+
+# Installs Debian packages, where this is Debian and we may.
+debian() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    die "missing: $*; on Debian and Ubuntu: sudo apt-get install $*"
+  fi
+  say "$* by apt-get"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 node_env() {
