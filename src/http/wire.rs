@@ -18,7 +18,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 use monoio_rustls::ClientTlsStream;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, Shutdown};
 use slab::Slab;
 
 mod state; // why a wire was cut, what it waits for
@@ -124,7 +124,7 @@ fn look_at(guards: &[(&Rc<Guard>, PollFlags)]) {
     for (fd, (guard, wanted)) in fds.iter().zip(guards) {
         let left = fd.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
         if wanted.contains(PollFlags::IN) && fd.revents().contains(PollFlags::IN) {
-            guard.shut_sending();
+            guard.heed_answer();
         } else if wanted.contains(PollFlags::RDHUP)
             && left
             && let Some(served) = guard.serves.borrow_mut().take()
@@ -146,9 +146,15 @@ impl Guard {
         }
     }
 
-    /// Whatever is being sent fails; what the peer sent can still be read.
-    fn shut_sending(&self) {
-        if let Some(fd) = self.borrow_fd() {
+    /// If an answer begins in what the peer sent, whatever is being sent fails, and the answer can be read. An interim one
+    /// (1xx) is none: the peer still wants the rest.
+    fn heed_answer(&self) {
+        let Some(fd) = self.borrow_fd() else { return };
+        let mut start = [0u8; b"HTTP/1.1 1".len()];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let Ok((_, n)) = rustix::net::recv(fd, &mut start, flags) else { return };
+        if n == start.len() && !start.ends_with(b" 1") {
+            self.sends_since_ms.set(NEVER);
             let _ = rustix::net::shutdown(fd, Shutdown::Write);
         }
     }
@@ -325,7 +331,10 @@ impl Wire {
     /// The same for a request: a peer that answers before it has taken all of it (RFC 9112 section 9.5) ends the writing
     /// with an error, and its answer can be read.
     pub async fn write_request(&mut self, buf: Vec<u8>, stall: Duration) -> (io::Result<()>, Vec<u8>) {
-        self.guard.sends_since_ms.set(self.watch.now_ms.get());
+        // Under TLS what can be read need not be an answer: session tickets come unasked.
+        if matches!(self.io, Io::Tcp(_)) {
+            self.guard.sends_since_ms.set(self.watch.now_ms.get());
+        }
         let result = self.write(buf, 0, stall).await;
         self.guard.sends_since_ms.set(NEVER);
         result
@@ -356,7 +365,7 @@ impl Wire {
             return false;
         }
         let mut byte = [0u8; 1];
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = self.guard.borrow_fd().map(|fd| rustix::net::recv(fd, &mut byte, flags));
         matches!(peeked, Some(Err(rustix::io::Errno::AGAIN)))
     }

@@ -198,6 +198,7 @@ fn scarce_locked_memory_means_a_smaller_ring_and_none_means_epoll() {
             return;
         }
         assert_eq!(luner.health()["io"], io, "{:#?}", luner.logs());
+        assert_eq!(luner.is_on_io_uring(), io == "io_uring", "the log and health tell the same");
         luner.wait_log("io_uring could not be set up");
         assert_eq!(luner.post_chat("gpt-4o", "plain").said(), reply("plain"));
         assert_eq!(luner.ask(post_stream("gpt-4o", "stream")).said(), reply("stream"));

@@ -551,6 +551,25 @@ fn an_early_answer_is_passed_on_though_the_provider_reads_nothing_more() {
     gate.permit();
 }
 
+// 13, 14
+#[test]
+fn an_interim_answer_while_the_request_is_sent_is_not_the_answer() {
+    for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] {
+        println!("{interim:?}");
+        let upstream = Upstream::script(move |conn| {
+            conn.stream().peek(&mut [0]).expect("the request begins");
+            conn.write(interim);
+            // Busy for a while, so that the gateway cannot send on.
+            std::thread::sleep(Duration::from_millis(400));
+            serve_well(conn);
+        });
+        let gateway = gateway(&upstream, "");
+        let answer = gateway.ask(long_question());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.said(), "well");
+    }
+}
+
 // 14
 #[test]
 fn a_provider_that_takes_nothing_of_the_request_is_a_504() {

@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
@@ -478,6 +479,26 @@ fn long_bodies_pass_through_encryption_whole() {
     }
     assert!(seen.requests().iter().all(|request| *request == asked));
     assert_eq!(upstream.connections(), 1);
+}
+
+// 14, 20
+#[test]
+fn a_provider_that_takes_its_time_gets_a_long_request_whole() {
+    let authority = Authority::new();
+    let seen = Seen::default();
+    // Behind the handshake TLS 1.3 sends tickets: bytes that the gateway can read, and no answer.
+    let upstream = upstream(&authority.server(|_| {}), &seen, |tls| {
+        let mut handshake = [0; 1];
+        let n = rustls::Stream::new(&mut tls.session, &mut tls.tap).read(&mut handshake).expect("the request begins");
+        tls.pending.extend_from_slice(&handshake[..n]);
+        std::thread::sleep(Duration::from_millis(400));
+        tls.serve_well();
+    });
+    let gateway = authority.gateway(https(&upstream), "retries: 0");
+    let asked = chat("gpt-4o", &"x".repeat(5 << 20));
+    let answer = gateway.ask(post(CHAT, &asked));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(seen.requests() == [asked]);
 }
 
 // 20, 22
