@@ -116,11 +116,8 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
     }
     drop(events);
     Coordinator::new(clock, plan, incoming, orders).run(|drivers| {
-        let (first, entries) = match drivers.first() {
-            Some(Driver::IoUring { entries }) => ("io_uring", *entries),
-            Some(Driver::Epoll) | None => ("epoll", 0),
-        };
-        tracing::info!(%address, workers, io = first, ring_entries = entries, "listening");
+        let weakest = Driver::weakest(drivers.iter().copied()).unwrap_or(Driver::Epoll);
+        tracing::info!(%address, workers, io = weakest.name(), ring_entries = weakest.entries(), "listening");
         listening(address);
     })
 }

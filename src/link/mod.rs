@@ -58,6 +58,19 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// The one to show of several: a single shard on epoll is worth knowing.
+    pub fn weakest(drivers: impl IntoIterator<Item = Driver>) -> Option<Driver> {
+        drivers.into_iter().min_by_key(|driver| driver.entries())
+    }
+
+    /// Of its ring; 0 without one.
+    pub fn entries(self) -> u32 {
+        match self {
+            Driver::IoUring { entries } => entries,
+            Driver::Epoll => 0,
+        }
+    }
+
     /// As `/api/health` shows it.
     pub fn name(self) -> &'static str {
         match self {

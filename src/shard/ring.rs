@@ -7,14 +7,22 @@
 
 use std::future::Future;
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use rustix::thread::CpuSet;
 
 use crate::link::Driver;
 
-/// Entries of the submission queue, best first.
-const ENTRIES: [u32; 2] = [1024, 256];
+/// Entries of the submission queue, best first, and what to wait before each try. The kernel gives the
+/// locked memory of a ring that it refused back a moment later, so the smallest one is asked for again. The pauses are
+/// arbitrary.
+const TRIES: [(u32, Duration); 5] = [try_of(1024, 0), try_of(256, 0), try_of(256, 2), try_of(256, 10), try_of(256, 30)];
+
+const fn try_of(entries: u32, pause_ms: u64) -> (u32, Duration) {
+    (entries, Duration::from_millis(pause_ms))
+}
 
 /// Which drivers may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,14 +58,15 @@ pub(super) fn block_on<F: Future<Output = ()>>(
 ) -> io::Result<()> {
     if choice != Choice::Epoll {
         let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-        for entries in ENTRIES {
+        for (entries, pause) in TRIES {
+            thread::sleep(pause);
             let mut ring = io_uring::IoUring::builder();
             ring.setup_coop_taskrun().setup_single_issuer();
             let builder =
                 RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(entries).enable_timer();
             match builder.build() {
                 Ok(mut runtime) => {
-                    if tells && entries != ENTRIES[0] {
+                    if tells && entries != TRIES[0].0 {
                         tracing::warn!(error = %refused, instead = entries, "io_uring could not be set up with all its entries");
                     }
                     runtime.block_on(main(Driver::IoUring { entries }));
@@ -65,6 +74,10 @@ pub(super) fn block_on<F: Future<Output = ()>>(
                 }
                 Err(error) => {
                     refused = error;
+                    // Forbidden altogether, which waiting does not change.
+                    if refused.kind() != io::ErrorKind::OutOfMemory {
+                        break;
+                    }
                 }
             }
         }

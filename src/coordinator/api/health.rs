@@ -27,22 +27,14 @@ struct Health {
 
 /// Answers from the coordinator's state.
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let drivers = coordinator.shards.iter().filter_map(|shard| shard.driver);
-    // One shard on epoll is worth knowing, so the weakest driver is the one that is shown.
-    let weakest = drivers.min_by_key(|driver| match driver {
-        Driver::Epoll => 0,
-        Driver::IoUring { entries } => *entries,
-    });
+    let weakest = Driver::weakest(coordinator.shards.iter().filter_map(|shard| shard.driver));
     let health = Health {
         status: if coordinator.draining { "draining" } else { "ok" },
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: coordinator.clock.now().since(coordinator.started).as_secs(),
         workers: coordinator.shards.len(),
         io: weakest.map_or("none", Driver::name),
-        ring_entries: weakest.and_then(|driver| match driver {
-            Driver::IoUring { entries } => Some(entries),
-            Driver::Epoll => None,
-        }),
+        ring_entries: weakest.map(Driver::entries).filter(|entries| *entries > 0),
         storage: "off",
         plan: coordinator.plan.load().version,
     };
