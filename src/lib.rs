@@ -61,6 +61,8 @@ pub mod link; // what crosses threads
 pub mod names; // metrics, headers
 pub mod openai; // the API's shapes
 pub mod plan; // what runs
+pub mod pricing; // what a token costs
 pub mod process; // the parts put together
 pub mod shard; // data plane
-pub mod units; // byte sizes, durations, money, secrets // all of it with a scripted provider, for a first look
+pub mod units;
+pub mod usage; // what a user used in the last minute // byte sizes, durations, money, secrets // all of it with a scripted provider, for a first look

@@ -5,7 +5,9 @@ mod api; // the REST API, a file per resource
 mod ledger; // the merged counts
 mod metrics; // the ledger as Prometheus text
 pub mod resolver; // names to addresses, on helper threads
-mod signals; // SIGTERM and SIGINT
+mod signals;
+pub mod store; // policies and their audit in SQLite
+pub mod watch; // changes of the configuration's file // SIGTERM and SIGINT
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,0 +1,85 @@
+//! The audit by itself: reloads, pages, and how much of it is kept.
+
+use serde_json::json;
+
+use super::*;
+
+fn reload(store: &mut Store, revision: u64) -> u64 {
+    let after = json!({ "revision": revision });
+    let entry =
+        NewAudit { action: AuditAction::ConfigReload, subject: "config.yaml", before: None, after: Some(&after) };
+    store.append_audit(&entry, BY).unwrap()
+}
+
+#[test]
+fn a_reload_is_noted() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    assert_eq!(reload(&mut store, 1), 1);
+    let why = json!({ "problems": ["3:1: providers: missing"] });
+    let rejected =
+        NewAudit { action: AuditAction::ConfigRejected, subject: "config.yaml", before: None, after: Some(&why) };
+    assert_eq!(store.append_audit(&rejected, BY).unwrap(), 2);
+    let page = first_page(&store);
+    let seen: Vec<_> = page.items.iter().map(|entry| (entry.action.as_str(), entry.after.as_ref())).collect();
+    assert_eq!(seen, [("config.rejected", Some(&why)), ("config.reload", Some(&json!({ "revision": 1 })))]);
+}
+
+#[test]
+fn pages_run_from_the_newest_to_the_oldest() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    for revision in 1..=5 {
+        reload(&mut store, revision);
+    }
+    let ids = |page, page_size| {
+        let page = store.audit(Paging { page, page_size }).unwrap();
+        assert_eq!(page.total, 5);
+        page.items.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(1, 2), [5, 4]);
+    assert_eq!(ids(2, 2), [3, 2]);
+    assert_eq!(ids(3, 2), [1]);
+    assert_eq!(ids(4, 2), [0_u64; 0]);
+    assert_eq!(ids(u32::MAX, u32::MAX), [0_u64; 0]);
+    assert_eq!(ids(0, 0), [5]);
+}
+
+#[test]
+fn the_oldest_rows_leave_when_there_are_too_many() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    // All but the last few at once: each row of its own would be synced.
+    let many = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {AUDIT_ROWS_MAX})
+         INSERT INTO audit (at_ms, actor, action, subject) SELECT i, 'test', 'config.reload', 'x' FROM n"
+    );
+    store.connection.execute_batch(&many).unwrap();
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    store.delete_policy("pol_1", BY).unwrap();
+    let last = reload(&mut store, 1);
+    assert_eq!(last, u64::from(AUDIT_ROWS_MAX) + 3);
+    let oldest = store.audit(Paging { page: AUDIT_ROWS_MAX, page_size: 1 }).unwrap();
+    assert_eq!(oldest.total, u64::from(AUDIT_ROWS_MAX));
+    assert_eq!(oldest.items[0].id, 4);
+}
+
+#[test]
+fn what_is_too_large_is_noted_by_its_size() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let large = json!("x".repeat(AUDIT_JSON_BYTES_MAX));
+    let entry = NewAudit { action: AuditAction::ConfigReload, subject: "x", before: Some(&large), after: None };
+    store.append_audit(&entry, BY).unwrap();
+    let noted = json!({ "omitted": "too large for the audit", "bytes": AUDIT_JSON_BYTES_MAX + 2 });
+    assert_eq!(first_page(&store).items[0].before, Some(noted));
+}
+
+#[test]
+fn a_row_edited_by_hand_is_shown_as_it_is() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    reload(&mut store, 1);
+    bystander(&path).execute_batch("UPDATE audit SET after = 'not { json'").unwrap();
+    assert_eq!(first_page(&store).items[0].after, Some(json!("not { json")));
+}

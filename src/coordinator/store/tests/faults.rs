@@ -1,0 +1,170 @@
+//! Trouble at run time, and the way back: full, locked, read-only, moved, corrupt, a reader that does not end.
+
+use super::*;
+
+fn degraded(store: &Store) -> String {
+    match store.check() {
+        Health::Ok => panic!("the store takes itself for whole"),
+        Health::Degraded(reason) => reason,
+    }
+}
+
+fn fault(error: Result<(), StoreError>) -> Option<Fault> {
+    error.unwrap_err().fault()
+}
+
+#[test]
+fn a_full_disk_degrades_until_there_is_room() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let pages: u32 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let limit = |pages: u32| {
+        store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    };
+    limit(pages + 4);
+    let mut stored = 0;
+    let error = loop {
+        let name = format!("pol_{stored}");
+        let large = StoredPolicy { description: "x".repeat(3000), ..policy(&name, &name) };
+        match store.insert_policy(&large, BY) {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 10);
+    };
+    assert_eq!(error.fault(), Some(Fault::Full), "{error}");
+    assert!(error.to_string().contains("could not add a policy in"), "{error}");
+    assert_eq!(store.fault(), Some(Fault::Full));
+    assert!(degraded(&store).contains("the disk is full"));
+    assert_eq!(store.policies().unwrap().len(), stored, "reading goes on");
+    assert_eq!(first_page(&store).total, stored as u64, "no audit of what failed");
+
+    store.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).unwrap();
+    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.fault(), None);
+    store.insert_policy(&policy("pol_x", "x"), BY).unwrap();
+    let probes = "SELECT count(*) FROM probe";
+    assert_eq!(store.connection.query_row(probes, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_lock_held_by_another_program_is_waited_for_then_told() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let other = bystander(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(degraded(&store).contains("another program holds its lock"), "noticed before a write is lost");
+    assert_eq!(store.fault(), None, "but a lock of a moment is not held against it");
+    let error = store.insert_policy(&policy("pol_1", "a"), BY).unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Busy), "{error}");
+    assert!(degraded(&store).contains("another program holds its lock"));
+    assert_eq!(store.policies().unwrap(), []);
+
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.check(), Health::Ok);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+}
+
+#[test]
+fn a_lock_while_a_new_file_is_opened_is_told() {
+    let (_folder, path) = folder();
+    let other = bystander(&path);
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = refusal(&path);
+    assert_eq!(error.fault(), Some(Fault::Busy), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(open(&path).check(), Health::Ok);
+}
+
+#[test]
+fn a_file_that_takes_no_writes_degrades_until_it_does() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.connection.execute_batch("PRAGMA query_only = ON").unwrap();
+    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(Fault::ReadOnly));
+    assert!(degraded(&store).contains("the file or its folder is read-only"));
+    store.connection.execute_batch("PRAGMA query_only = OFF").unwrap();
+    assert_eq!(store.check(), Health::Ok);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+}
+
+#[test]
+fn a_file_that_was_moved_takes_no_writes_until_it_is_back() {
+    let (folder, path) = folder();
+    let mut store = open(&path);
+    let elsewhere = folder.path().join("elsewhere.db");
+    fs::rename(&path, &elsewhere).unwrap();
+    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(Fault::Moved));
+    fs::write(&path, "another file").unwrap();
+    assert!(degraded(&store).contains("was moved, deleted or replaced"));
+    fs::rename(&elsewhere, &path).unwrap();
+    assert_eq!(store.check(), Health::Ok);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+}
+
+#[test]
+fn damage_found_at_run_time_lasts_until_a_restart() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    for n in 0..100 {
+        store.insert_policy(&policy(&format!("pol_{n}"), &format!("name {n}")), BY).unwrap();
+    }
+    drop(store);
+    let mut store = open(&path);
+    let whole = fs::read(&path).unwrap();
+    // From the third page on: the schema stays readable.
+    let mut damaged = whole.clone();
+    damaged[2 * 4096..].fill(0xa5);
+    fs::write(&path, &damaged).unwrap();
+    store.connection.execute_batch("PRAGMA cache_size = 0; PRAGMA shrink_memory").unwrap();
+    assert_eq!(fault(store.insert_policy(&policy("pol_x", "x"), BY)), Some(Fault::Corrupt));
+    fs::write(&path, &whole).unwrap();
+    assert!(degraded(&store).contains("a restart checks the whole file"));
+    drop(store);
+    assert_eq!(open(&path).check(), Health::Ok);
+}
+
+#[test]
+fn a_reader_that_does_not_end_is_noticed_by_the_size_of_the_log() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    let wal = super::super::open::beside(&path, "-wal");
+    // The size alone counts; a sparse file has it without a reader's hours.
+    fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(WAL_BYTES_ALARM + 1).unwrap();
+    assert!(degraded(&store).contains("keeps a read transaction open"));
+    fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(0).unwrap();
+    assert_eq!(store.check(), Health::Ok);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_to_is_named() {
+    without_privileges(module_path!(), "a_folder_that_may_not_be_written_to_is_named", |folder| {
+        let path = folder.join("luner.db");
+        set_mode(folder, 0o500);
+        let error = refusal(&path);
+        assert!(error.to_string().contains("could not create") && error.to_string().contains("luner.db"), "{error}");
+        let error = refusal(&folder.join("data/luner.db"));
+        assert!(error.to_string().contains("could not create the folder"), "{error}");
+
+        set_mode(folder, 0o700);
+        drop(open(&path));
+        set_mode(folder, 0o500);
+        let error = refusal(&path);
+        assert!(error.to_string().contains("the file or its folder is read-only"), "{error}");
+        set_mode(folder, 0o700);
+        assert_eq!(open(&path).check(), Health::Ok);
+    });
+}
+
+#[test]
+fn a_file_that_may_not_be_written_to_is_named() {
+    without_privileges(module_path!(), "a_file_that_may_not_be_written_to_is_named", |folder| {
+        let path = folder.join("luner.db");
+        drop(open(&path));
+        set_mode(&path, 0o400);
+        let error = refusal(&path);
+        assert!(error.to_string().contains("could not write to"), "{error}");
+        assert_eq!(mode(&path), 0o400, "what the operator took away stays away");
+    });
+}

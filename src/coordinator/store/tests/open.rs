@@ -1,0 +1,242 @@
+//! Opening: new files, strange files, damaged files, modes.
+
+use super::*;
+
+#[test]
+fn the_bundled_sqlite_is_free_of_the_wal_reset_bug() {
+    // Fixed in 3.51.3: a checkpoint and a writer could lose a transaction between them.
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[test]
+fn a_missing_file_is_created_with_its_folders() {
+    let (folder, _) = folder();
+    let path = folder.path().join("data/deeper/luner.db");
+    let store = open(&path);
+    assert_eq!(store.policies().unwrap(), []);
+    assert_eq!(first_page(&store).total, 0);
+    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+}
+
+#[test]
+fn every_file_is_its_owners_alone() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    for name in [path.clone(), super::super::open::beside(&path, "-wal"), super::super::open::beside(&path, "-shm")] {
+        assert_eq!(mode(&name), 0o600, "{}", name.display());
+    }
+}
+
+#[test]
+fn an_existing_file_loses_what_group_and_others_may() {
+    let (_folder, path) = folder();
+    drop(open(&path));
+    set_mode(&path, 0o664);
+    drop(open(&path));
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn a_zero_length_file_is_a_new_database() {
+    let (_folder, path) = folder();
+    fs::write(&path, []).unwrap();
+    set_mode(&path, 0o644);
+    assert_eq!(open(&path).check(), Health::Ok);
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn a_dangling_symbolic_link_gets_its_target() {
+    let (folder, path) = folder();
+    let target = folder.path().join("target.db");
+    std::os::unix::fs::symlink("target.db", &path).unwrap();
+    let mut store = open(&path);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    assert_eq!(store.path(), target.canonicalize().unwrap());
+    assert_eq!(mode(&target), 0o600);
+}
+
+#[test]
+fn a_zero_length_file_beside_a_log_with_changes_is_corrupt_not_new() {
+    let (_folder, path) = folder();
+    let wal = super::super::open::beside(&path, "-wal");
+    fs::write(&path, []).unwrap();
+    fs::write(&wal, [7; 5000]).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
+    assert_eq!(fs::read(&wal).unwrap(), [7; 5000]);
+}
+
+#[test]
+fn durability_is_what_was_promised() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    let ask = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+    let journal: String = store.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(journal, "wal");
+    assert_eq!(ask("PRAGMA synchronous"), 2); // FULL
+    assert_eq!(ask("PRAGMA foreign_keys"), 1);
+    assert_eq!(ask("PRAGMA trusted_schema"), 0);
+    assert_eq!(ask("PRAGMA busy_timeout"), 250);
+    assert_eq!(ask("PRAGMA application_id"), i64::from(migrate::APPLICATION_ID));
+    assert_eq!(ask("PRAGMA user_version"), i64::from(migrate::KNOWN));
+}
+
+#[test]
+fn opening_again_changes_nothing() {
+    let (_folder, path) = folder();
+    open(&path).insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    let before = fs::read(&path).unwrap();
+    for _ in 0..3 {
+        drop(open(&path));
+    }
+    assert!(fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn a_later_step_is_applied_once_and_noted() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    let steps = [migrate::STEPS[0], "ALTER TABLE policy ADD COLUMN owner TEXT"];
+    for _ in 0..2 {
+        migrate::migrate(&mut store, &steps, NOW_MS + 5).unwrap();
+    }
+    let audit = first_page(&store);
+    assert_eq!(audit.total, 2);
+    let noted = &audit.items[0];
+    let noted = (noted.at_ms, noted.actor.as_str(), noted.action.as_str(), noted.subject.as_str());
+    assert_eq!(noted, (NOW_MS + 5, "luner", "store.migrate", "schema 2"));
+    assert_eq!(store.policies().unwrap(), [policy("pol_1", "a")]);
+    drop(store);
+    assert!(matches!(refusal(&path), StoreError::Newer { found: 2, known: 1, .. }));
+}
+
+#[test]
+fn a_step_that_fails_leaves_the_schema_before_it() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let steps = [migrate::STEPS[0], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
+    let error = migrate::migrate(&mut store, &steps, NOW_MS).unwrap_err();
+    assert!(error.to_string().contains("could not bring the schema up to date"), "{error}");
+    drop(store);
+    let store = open(&path);
+    let halves = "SELECT count(*) FROM sqlite_schema WHERE name = 'half'";
+    assert_eq!(store.connection.query_row(halves, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_kept() {
+    let (_folder, path) = folder();
+    drop(open(&path));
+    bystander(&path).execute_batch("PRAGMA user_version = 99").unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = refusal(&path);
+    assert!(matches!(error, StoreError::Newer { found: 99, known: migrate::KNOWN, .. }), "{error}");
+    assert!(error.to_string().contains("luner.db"), "{error}");
+    assert!(fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn another_programs_database_is_refused_and_kept() {
+    let (_folder, path) = folder();
+    let theirs = "CREATE TABLE bookmark (url); PRAGMA application_id = 7";
+    for (sql, id) in [("CREATE TABLE bookmark (url)", 0), (theirs, 7)] {
+        let _ = fs::remove_file(&path);
+        bystander(&path).execute_batch(sql).unwrap();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(refusal(&path), StoreError::Foreign { application_id, .. } if application_id == id));
+        assert!(fs::read(&path).unwrap() == before);
+    }
+}
+
+#[test]
+fn garbage_is_corrupt_and_kept() {
+    let (_folder, path) = folder();
+    let garbage: Vec<u8> = (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for bytes in [&garbage[..], b"x", b"SQLite format 3\0", b"version: v1\n"] {
+        fs::write(&path, bytes).unwrap();
+        let error = refusal(&path);
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains("luner.db is corrupt"), "{error}");
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn a_truncated_file_is_corrupt_and_kept_wherever_it_ends() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    for n in 0..100 {
+        store.insert_policy(&policy(&format!("pol_{n}"), &format!("name {n}")), BY).unwrap();
+    }
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    assert!(whole.len() > 40_000);
+    let ends = [1, 15, 16, 50, 99, 100, 101, 1000, 4095, 4096, 4097, 8192, whole.len() / 2, whole.len() - 4096];
+    for end in ends.into_iter().chain([whole.len() - 1]) {
+        fs::write(&path, &whole[..end]).unwrap();
+        let error = refusal(&path);
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{end}: {error:?}");
+        assert!(fs::read(&path).unwrap() == whole[..end], "{end}");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(open(&path).policies().unwrap().len(), 100);
+}
+
+#[test]
+fn a_damaged_page_is_found_at_the_start() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    for n in 0..100 {
+        store.insert_policy(&policy(&format!("pol_{n}"), &format!("name {n}")), BY).unwrap();
+    }
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    let error = refusal(&path);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(fs::read(&path).unwrap() == bytes);
+}
+
+#[test]
+fn a_corrupt_file_is_set_aside_with_what_belongs_to_it() {
+    let (folder, path) = folder();
+    for (suffix, bytes) in [("", "garbage"), ("-wal", "log"), ("-shm", "index")] {
+        fs::write(super::super::open::beside(&path, suffix), bytes).unwrap();
+    }
+    let first = set_aside(&path, 17).unwrap();
+    assert_eq!(first, folder.path().canonicalize().unwrap().join("luner.db.corrupt-17"));
+    assert_eq!(fs::read(&first).unwrap(), b"garbage");
+    assert_eq!(fs::read(super::super::open::beside(&first, "-wal")).unwrap(), b"log");
+    assert!(!path.exists());
+    drop(open(&path));
+
+    fs::write(&path, "more garbage").unwrap();
+    let second = set_aside(&path, 17).unwrap();
+    assert!(second.ends_with("luner.db.corrupt-18"));
+    assert_eq!(fs::read(&first).unwrap(), b"garbage");
+    assert!(set_aside(&path, 17).is_err(), "nothing is left to move");
+}
+
+#[test]
+fn a_log_without_its_database_can_be_set_aside() {
+    let (_folder, path) = folder();
+    fs::write(super::super::open::beside(&path, "-wal"), [7; 5000]).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
+    let aside = set_aside(&path, 17).unwrap();
+    assert_eq!(fs::read(super::super::open::beside(&aside, "-wal")).unwrap(), [7; 5000]);
+    drop(open(&path));
+}
+
+#[test]
+fn a_folder_in_its_place_is_refused() {
+    let (folder, _) = folder();
+    let error = refusal(folder.path());
+    assert!(error.to_string().contains("it is not a plain file"), "{error}");
+}

@@ -1,0 +1,108 @@
+//! Which price a model has, whatever the name it goes by.
+//! Immutable once read; shared by all threads as a part of the plan.
+
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
+
+use super::Price;
+use super::parse::{self, PriceError};
+
+/// Prices by model.
+#[derive(Debug, Default)]
+pub struct Prices {
+    prices: Vec<Price>,
+    /// Every name in the table, and every bare name (without its provider) that is not in the table itself.
+    names: HashMap<Box<str>, usize>,
+    skipped: Vec<Box<str>>,
+}
+
+impl Prices {
+    /// The table that luner brings along, `config/prices.json`.
+    pub fn built_in() -> &'static Prices {
+        static BUILT_IN: OnceLock<Prices> = OnceLock::new();
+        BUILT_IN.get_or_init(|| {
+            Prices::parse(include_str!("../../config/prices.json")).expect("a test reads the built-in table")
+        })
+    }
+
+    /// Reads a table in the shape of LiteLLM's `model_prices_and_context_window.json`. Fields it has no use for are
+    /// ignored, and so are `sample_spec` and keys that begin with `_`. Models without a price per token, as those that
+    /// draw pictures, are [skipped](Prices::skipped).
+    pub fn parse(json: &str) -> Result<Prices, PriceError> {
+        let (listed, skipped) = parse::table(json)?;
+        let mut table = Prices { prices: Vec::with_capacity(listed.len()), names: HashMap::new(), skipped };
+        let mut bare: HashMap<Box<str>, usize> = HashMap::new();
+        for (name, price) in listed {
+            let at = table.prices.len();
+            if let Some((_, model)) = name.rsplit_once('/') {
+                let dearest = bare.entry(model.into()).or_insert(at);
+                if table.prices.get(*dearest).is_some_and(|other| other.rates.blend() < price.rates.blend()) {
+                    *dearest = at;
+                }
+            }
+            table.prices.push(price);
+            table.names.insert(name, at);
+        }
+        for (name, at) in bare {
+            table.names.entry(name).or_insert(at);
+        }
+        Ok(table)
+    }
+
+    /// The price of a model. The first of these names that the table has:
+    ///
+    /// 1. as given;
+    /// 2. without providers: `openai/gpt-4o`, `openrouter/openai/gpt-4o` → `gpt-4o`;
+    /// 3. with a provider: `qwen-max` → `dashscope/qwen-max`; the dearest, where several have it, so that no budget is
+    ///    overrun;
+    /// 4. all that again without a version: `gpt-4o-2024-08-06`, `claude-sonnet-4-5-20250929`, `claude-sonnet-4-5@20250929`.
+    pub fn price(&self, model: &str) -> Option<&Price> {
+        let named = |name| self.without_providers(name);
+        let at = named(model).or_else(|| named(without_version(model)?))?;
+        self.prices.get(at)
+    }
+
+    /// The model that costs least, of those with a price; the first of several that cost the same. Three tokens read
+    /// count with one made.
+    pub fn cheapest<'m>(&self, models: impl Iterator<Item = &'m str>) -> Option<&'m str> {
+        let priced = models.filter_map(|model| Some((model, self.price(model)?.rates.blend())));
+        priced.min_by_key(|&(_, blend)| blend).map(|(model, _)| model)
+    }
+
+    /// Models of the file that it gives no price per token.
+    pub fn skipped(&self) -> &[Box<str>] {
+        &self.skipped
+    }
+
+    pub fn len(&self) -> usize {
+        self.prices.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.prices.is_empty()
+    }
+
+    fn without_providers(&self, model: &str) -> Option<usize> {
+        // `a/b/c`, `b/c`, `c`; a bare name finds its provider in `names`.
+        let mut tried = model;
+        loop {
+            if let Some(&at) = self.names.get(tried) {
+                return Some(at);
+            }
+            (_, tried) = tried.split_once('/')?;
+        }
+    }
+}
+
+/// The name without `@…`, `-YYYY-MM-DD` or `-YYYYMMDD` at its end.
+fn without_version(model: &str) -> Option<&str> {
+    if let Some((name, _)) = model.rsplit_once('@') {
+        return Some(name);
+    }
+    [b"-dddd-dd-dd".as_slice(), b"-dddddddd"].iter().find_map(|date| {
+        let (name, end) = model.split_at_checked(model.len().checked_sub(date.len())?)?;
+        let fits = |(byte, &kind): (u8, &u8)| if kind == b'd' { byte.is_ascii_digit() } else { byte == kind };
+        (!name.is_empty() && end.bytes().zip(*date).all(fits)).then_some(name)
+    })
+}
