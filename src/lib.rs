@@ -61,6 +61,7 @@ pub mod link; // what crosses threads
 pub mod names; // metrics, headers
 pub mod openai; // the API's shapes
 pub mod plan; // what runs
+pub mod policy; // CEL: checked, compiled, judged
 pub mod pricing; // what a token costs
 pub mod process; // the parts put together
 pub mod shard; // data plane

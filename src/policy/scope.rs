@@ -1,0 +1,122 @@
+//! A request's variables as CEL values, handed to the interpreter by reference.
+//! Made on a shard for each request, on the stack.
+//! Never allocates, and never copies a string.
+
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelTimestamp};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use chrono::DateTime;
+
+/// What a policy may know of a request; see [`super::Variable`] for each. `Default` is a request that says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Inputs<'a> {
+    pub model: &'a str,
+    pub user_id: &'a str,
+    pub tenant_id: &'a str,
+    pub agent: &'a str,
+    pub provider: &'a str,
+    pub endpoint: &'a str,
+    pub stream: bool,
+    pub temperature: f64,
+    pub max_tokens: i64,
+    pub request_count: i64,
+    pub cost_usd: f64,
+    pub tokens_used: i64,
+    pub est_input_tokens: i64,
+    pub est_cost_usd: f64,
+    /// Milliseconds since 1970, UTC.
+    pub now_ms: u64,
+}
+
+impl Default for Inputs<'_> {
+    fn default() -> Self {
+        Inputs {
+            model: "",
+            user_id: "",
+            tenant_id: "",
+            agent: "",
+            provider: "",
+            endpoint: "",
+            stream: false,
+            temperature: 1.0, // CONTRACT.md: 1.0 if absent
+            max_tokens: 0,
+            request_count: 0,
+            cost_usd: 0.0,
+            tokens_used: 0,
+            est_input_tokens: 0,
+            est_cost_usd: 0.0,
+            now_ms: 0,
+        }
+    }
+}
+
+/// The end of the year 9999, in ms: beyond it CEL has no timestamps.
+const NOW_MS_MAX: u64 = 253_402_300_799_999;
+
+/// The values behind the names, and the constants of the plan's policies behind `@0`, `@1`, ….
+pub(super) struct Scope<'a> {
+    model: CelString<'a>,
+    user_id: CelString<'a>,
+    tenant_id: CelString<'a>,
+    agent: CelString<'a>,
+    provider: CelString<'a>,
+    endpoint: CelString<'a>,
+    stream: CelBool,
+    temperature: CelDouble,
+    max_tokens: CelInt,
+    request_count: CelInt,
+    cost_usd: CelDouble,
+    tokens_used: CelInt,
+    est_input_tokens: CelInt,
+    est_cost_usd: CelDouble,
+    now: CelTimestamp,
+    constants: &'a [Box<dyn Val>],
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(inputs: &Inputs<'a>, constants: &'a [Box<dyn Val>]) -> Scope<'a> {
+        let now_ms = inputs.now_ms.min(NOW_MS_MAX) as i64;
+        Scope {
+            model: inputs.model.into(),
+            user_id: inputs.user_id.into(),
+            tenant_id: inputs.tenant_id.into(),
+            agent: inputs.agent.into(),
+            provider: inputs.provider.into(),
+            endpoint: inputs.endpoint.into(),
+            stream: inputs.stream.into(),
+            temperature: inputs.temperature.into(),
+            max_tokens: inputs.max_tokens.into(),
+            request_count: inputs.request_count.into(),
+            cost_usd: inputs.cost_usd.into(),
+            tokens_used: inputs.tokens_used.into(),
+            est_input_tokens: inputs.est_input_tokens.into(),
+            est_cost_usd: inputs.est_cost_usd.into(),
+            now: DateTime::from_timestamp_millis(now_ms).unwrap_or_default().fixed_offset().into(),
+            constants,
+        }
+    }
+}
+
+impl VariableResolver for Scope<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let value: &'b (dyn Val + 'b) = match name {
+            "model" => &self.model,
+            "user_id" => &self.user_id,
+            "tenant_id" => &self.tenant_id,
+            "agent" => &self.agent,
+            "provider" => &self.provider,
+            "endpoint" => &self.endpoint,
+            "stream" => &self.stream,
+            "temperature" => &self.temperature,
+            "max_tokens" => &self.max_tokens,
+            "request_count" => &self.request_count,
+            "cost_usd" => &self.cost_usd,
+            "tokens_used" => &self.tokens_used,
+            "est_input_tokens" => &self.est_input_tokens,
+            "est_cost_usd" => &self.est_cost_usd,
+            "now" => &self.now,
+            _ => self.constants.get(name.strip_prefix('@')?.parse::<usize>().ok()?)?.as_ref(),
+        };
+        Some(CowVal::Borrowed(value))
+    }
+}
