@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, LogLevel, UnknownPrice};
 use crate::coordinator::{self, Coordinator, resolver};
 use crate::link::{Driver, EVENTS_MAX, ORDERS_MAX};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
+use crate::pricing::Prices;
 use crate::shard::{self, DriverChoice};
 
 /// Connections that may wait to be accepted, on each shard. The kernel caps it at `net.core.somaxconn`.
@@ -85,7 +86,13 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
         0 => cpus.len().max(1),
         n => n as usize,
     };
-    let plan = Plan::new(config, None, clock.now().wall_ms / 1000).context("setting TLS up")?;
+    let parts = plan::Parts {
+        config,
+        prices: Prices::built_in(),
+        policies: Arc::default(),
+        created_s: clock.now().wall_ms / 1000,
+    };
+    let plan = Plan::new(parts, None)?;
     let (listeners, address) = bind(overrides.listen.unwrap_or(config.server.listen), workers)?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;

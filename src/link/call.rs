@@ -3,19 +3,50 @@
 
 use std::net::SocketAddr;
 
-/// A request to `/api/*` or `/metrics`.
+use crate::http::head::Method;
+use crate::units::Secret;
+
+/// A request on its way to the coordinator.
 #[derive(Debug)]
 pub struct ApiCall {
+    /// What is asked.
+    pub request: ApiRequest,
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// Where the answer goes; bounded to one.
+    pub reply: flume::Sender<ApiAnswer>,
+}
+
+/// A request to `/api/*` or `/metrics`.
+#[derive(Debug)]
+pub struct ApiRequest {
     /// GET, HEAD, POST, …
-    pub method: crate::http::head::Method,
+    pub method: Method,
     /// The path as it came, without the query.
     pub path: String,
     /// What stands behind the question mark.
     pub query: Option<String>,
-    /// Who asks.
-    pub peer: Option<SocketAddr>,
-    /// Where the answer goes; bounded to one.
-    pub reply: flume::Sender<ApiAnswer>,
+    /// What the access rules and the body's reader need of the head.
+    pub headers: ApiHeaders,
+    /// The whole body; at most [`API_BODY_BYTES_MAX`].
+    pub body: Vec<u8>,
+}
+
+/// A larger body of a REST request is refused by the shard. Arbitrary: a policy with everything in it is a tenth of it.
+pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers of a REST request; empty where absent. One that came several times is joined by `, `, so that it equals nothing
+/// that one alone could be.
+#[derive(Debug, Default)]
+pub struct ApiHeaders {
+    /// `Host`, as it came.
+    pub host: String,
+    /// `Origin`.
+    pub origin: String,
+    /// `Authorization`, whole.
+    pub authorization: Secret,
+    /// `Content-Type`.
+    pub content_type: String,
 }
 
 /// What the coordinator answers.
@@ -25,6 +56,8 @@ pub struct ApiAnswer {
     pub status: u16,
     /// The media type of `body`.
     pub content_type: &'static str,
-    /// The whole body.
+    /// Further headers: names of luner's own choice, values without line ends.
+    pub headers: Vec<(&'static str, String)>,
+    /// The whole body; empty with 204.
     pub body: Vec<u8>,
 }

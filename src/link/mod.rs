@@ -8,7 +8,7 @@ mod tally; // what a shard has counted since its last report
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use call::{ApiAnswer, ApiCall};
+pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
 pub use tally::{AttemptOutcome, Cell, DURATION_BUCKETS_S, Histogram, Tally};
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.

@@ -5,6 +5,8 @@ use hashbrown::HashMap;
 
 use crate::openai::usage::Usage;
 use crate::plan::LabelId;
+use crate::policy::{Action, Mode};
+use crate::units::MicroUsd;
 
 /// Upper bounds in seconds: from a cache hit to a long completion. After Prometheus' advice, a bucket per factor of two to
 /// two and a half.
@@ -22,6 +24,10 @@ pub struct Tally {
     pub refusals: HashMap<(&'static str, &'static str), u64>,
     /// By provider and outcome.
     pub attempts: HashMap<(LabelId, AttemptOutcome), u64>,
+    /// By the policy's name, its action and mode.
+    pub policy_matches: HashMap<(LabelId, Action, Mode), u64>,
+    /// By the policy's name.
+    pub policy_errors: HashMap<LabelId, u64>,
     /// Requests under way when the report was made: a level, the one number here that replaces instead of adding.
     pub in_flight: u64,
 }
@@ -33,6 +39,8 @@ pub struct Cell {
     pub duration: Histogram,
     /// Tokens, as the provider counted them or as estimated where it did not say.
     pub usage: Usage,
+    /// What they cost.
+    pub cost: MicroUsd,
 }
 
 /// Counts by duration, not cumulative; the last one is beyond every bound.
@@ -110,12 +118,19 @@ impl Tally {
             let mine = self.cells.entry(*key).or_default();
             mine.duration.merge(&cell.duration);
             mine.usage.add(&cell.usage);
+            mine.cost = mine.cost.saturating_add(cell.cost);
         }
         for (key, count) in &other.refusals {
             *self.refusals.entry(*key).or_default() += count;
         }
         for (key, count) in &other.attempts {
             *self.attempts.entry(*key).or_default() += count;
+        }
+        for (key, count) in &other.policy_matches {
+            *self.policy_matches.entry(*key).or_default() += count;
+        }
+        for (key, count) in &other.policy_errors {
+            *self.policy_errors.entry(*key).or_default() += count;
         }
     }
 }

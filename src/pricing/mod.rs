@@ -16,7 +16,7 @@ mod tests;
 pub use decimal::Flaw;
 pub use learned::{Estimate, Learned};
 pub use parse::PriceError;
-pub use table::Prices;
+pub use table::{PriceId, Prices};
 
 use crate::openai::usage::Usage;
 use crate::units::MicroUsd;

@@ -1,12 +1,16 @@
 //! Which price a model has, whatever the name it goes by.
 //! Immutable once read; shared by all threads as a part of the plan.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 
 use super::Price;
 use super::parse::{self, PriceError};
+
+/// The price of a model, in the table that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceId(u32);
 
 /// Prices by model.
 #[derive(Debug, Default)]
@@ -19,11 +23,10 @@ pub struct Prices {
 
 impl Prices {
     /// The table that luner brings along, `config/prices.json`.
-    pub fn built_in() -> &'static Prices {
-        static BUILT_IN: OnceLock<Prices> = OnceLock::new();
-        BUILT_IN.get_or_init(|| {
-            Prices::parse(include_str!("../../config/prices.json")).expect("a test reads the built-in table")
-        })
+    pub fn built_in() -> Arc<Prices> {
+        static BUILT_IN: OnceLock<Arc<Prices>> = OnceLock::new();
+        let read = || Prices::parse(include_str!("../../config/prices.json")).expect("a test reads the built-in table");
+        BUILT_IN.get_or_init(|| Arc::new(read())).clone()
     }
 
     /// Reads a table in the shape of LiteLLM's `model_prices_and_context_window.json`. Fields it has no use for are
@@ -58,9 +61,19 @@ impl Prices {
     ///    overrun;
     /// 4. all that again without a version: `gpt-4o-2024-08-06`, `claude-sonnet-4-5-20250929`, `claude-sonnet-4-5@20250929`.
     pub fn price(&self, model: &str) -> Option<&Price> {
+        self.find(model).and_then(|id| self.at(id))
+    }
+
+    /// Which of its prices that is.
+    pub fn find(&self, model: &str) -> Option<PriceId> {
         let named = |name| self.without_providers(name);
         let at = named(model).or_else(|| named(without_version(model)?))?;
-        self.prices.get(at)
+        u32::try_from(at).ok().map(PriceId)
+    }
+
+    /// The price behind an id of this very table.
+    pub fn at(&self, id: PriceId) -> Option<&Price> {
+        self.prices.get(id.0 as usize)
     }
 
     /// The model that costs least, of those with a price; the first of several that cost the same. Three tokens read

@@ -14,7 +14,7 @@ use super::{Shard, upstream};
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
 use crate::http::wire::{Cut, Idle, Wire};
-use crate::link::{ApiCall, Event};
+use crate::link::{ApiCall, ApiRequest, Event};
 use crate::plan::Plan;
 
 /// A connection may wait so long for its next request. nginx's default.
@@ -99,7 +99,6 @@ struct Decided {
     decision: Decision,
     frame: Frame,
     used: usize,
-    method: Method,
 }
 
 /// What a look at the input yields.
@@ -217,11 +216,11 @@ impl Conn {
         let date = self.shard.date.borrow();
         let buffers = (&mut self.out, &mut self.spare);
         let decision = flow::decide(plan, &head, body, &frame, &date, record, buffers);
-        Ok(Look::Decided(Decided { decision, frame, used, method: head.method }))
+        Ok(Look::Decided(Decided { decision, frame, used }))
     }
 
     async fn carry_out(&mut self, decided: Decided, record: Record, plan: &Plan) -> Turn {
-        let Decided { decision, frame, method, .. } = decided;
+        let Decided { decision, frame, .. } = decided;
         match decision {
             Decision::Forward(forward) => upstream::forward(self, *forward, frame, record, plan).await,
             Decision::Answered { status } => {
@@ -229,7 +228,7 @@ impl Conn {
                 self.send(&frame, plan.write_timeout).await
             }
             Decision::Refuse(refusal) => self.refuse(&refusal, &frame, record, plan).await,
-            Decision::Api { path, query } => self.ask_coordinator(method, path, query, frame, plan).await,
+            Decision::Api(request) => self.ask_coordinator(*request, frame, plan).await,
         }
     }
 
@@ -252,16 +251,9 @@ impl Conn {
     }
 
     /// A request to the management side: the coordinator answers, this task alone waits.
-    async fn ask_coordinator(
-        &mut self,
-        method: Method,
-        path: String,
-        query: Option<String>,
-        frame: Frame,
-        plan: &Plan,
-    ) -> Turn {
+    async fn ask_coordinator(&mut self, request: ApiRequest, frame: Frame, plan: &Plan) -> Turn {
         let (reply, answer) = flume::bounded(1);
-        let call = ApiCall { method, path, query, peer: Some(self.peer), reply };
+        let call = ApiCall { request, peer: self.peer, reply };
         let sent = self.shard.events.try_send(Event::Call(call)).is_ok();
         let answer = match sent {
             true => monoio::time::timeout(API_TIMEOUT, answer.recv_async()).await.ok().and_then(Result::ok),
@@ -271,7 +263,7 @@ impl Conn {
         match answer {
             Some(answer) => {
                 let date = self.shard.date.borrow();
-                respond::answer(answer.status, answer.content_type, &answer.body, &frame, &date, &mut self.out);
+                respond::api(&answer, &frame, &date, &mut self.out);
             }
             None => respond::refusal(&Refusal::Unanswered, &frame, &self.shard.date.borrow(), &mut self.out),
         }

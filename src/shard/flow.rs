@@ -13,16 +13,18 @@ use super::refusal::Refusal;
 use super::respond::{self, Date, Frame};
 use super::route::route;
 use super::upstream::Forward;
-use crate::http::head::{Method, RequestHead};
+use crate::http::head::{Known, Method, RequestHead};
+use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
 use crate::openai::facts::Endpoint;
 use crate::plan::Plan;
+use crate::units::Secret;
 
 /// What is to be done with a request.
 pub(super) enum Decision {
     /// Send it to a provider.
     Forward(Box<Forward>),
     /// Hand it to the coordinator.
-    Api { path: String, query: Option<String> },
+    Api(Box<ApiRequest>),
     /// A whole answer was appended.
     Answered { status: u16 },
     /// Say no.
@@ -47,7 +49,7 @@ pub(super) fn decide(
             Some(model) => Ok(answer(model, frame, date, out)),
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
-        Target::Api => Ok(Decision::Api { path: head.path().into(), query: head.query().map(Into::into) }),
+        Target::Api => api_request(head, body).map(Decision::Api),
         Target::WrongMethod { allowed } => Err(Refusal::Method { allowed }),
         Target::Nothing => Err(Refusal::NotFound),
     };
@@ -68,6 +70,30 @@ fn govern(
     let routed = route(known, plan)?;
     record.routed(&routed);
     Ok(Box::new(Forward::new(routed, head, std::mem::take(spare))))
+}
+
+/// A request for the coordinator, as far as it needs it.
+fn api_request(head: &RequestHead<'_>, body: &[u8]) -> Result<Box<ApiRequest>, Refusal> {
+    if body.len() > API_BODY_BYTES_MAX {
+        return Err(Refusal::BodyTooLarge { max: API_BODY_BYTES_MAX as u64 });
+    }
+    let joined = |known: Known| {
+        let values = head.headers().filter(|header| header.known == known);
+        values.map(|header| String::from_utf8_lossy(header.value)).collect::<Vec<_>>().join(", ")
+    };
+    let headers = ApiHeaders {
+        host: joined(Known::Host),
+        origin: joined(Known::Origin),
+        authorization: Secret::new(joined(Known::Authorization)),
+        content_type: joined(Known::ContentType),
+    };
+    Ok(Box::new(ApiRequest {
+        method: head.method,
+        path: head.path().into(),
+        query: head.query().map(Into::into),
+        headers,
+        body: body.into(),
+    }))
 }
 
 fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision {

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::refusal::Refusal;
 use crate::clock::Now;
 use crate::http::head::Version;
+use crate::link::ApiAnswer;
 use crate::names;
 
 /// The `Date` of answers, formatted once a second (RFC 9110 section 6.6.1).
@@ -145,12 +146,28 @@ pub(super) fn length(bytes: usize, out: &mut Vec<u8>) {
 pub(super) fn answer(status: u16, content_type: &str, body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     open(status, frame, date, out);
     header("Content-Type", content_type.as_bytes(), out);
-    if content_type != JSON {
-        header("X-Content-Type-Options", b"nosniff", out);
-    }
     length(body.len(), out);
     if !frame.head_only {
         out.extend_from_slice(body);
+    }
+}
+
+/// A whole answer of the coordinator's. Nothing in it is for a cache to keep.
+pub(super) fn api(answer: &ApiAnswer, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    open(answer.status, frame, date, out);
+    for (name, value) in &answer.headers {
+        header(name, value.as_bytes(), out);
+    }
+    header("Cache-Control", b"no-store", out);
+    if answer.status == 204 {
+        out.extend_from_slice(b"\r\n");
+        return;
+    }
+    header("Content-Type", answer.content_type.as_bytes(), out);
+    header("X-Content-Type-Options", b"nosniff", out);
+    length(answer.body.len(), out);
+    if !frame.head_only {
+        out.extend_from_slice(&answer.body);
     }
 }
 

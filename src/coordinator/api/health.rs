@@ -39,5 +39,5 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         plan: coordinator.plan.load().version,
     };
     let body = serde_json::to_vec(&health).expect("a struct of numbers and texts serialises");
-    ApiAnswer { status: if coordinator.draining { 503 } else { 200 }, content_type: JSON, body }
+    ApiAnswer { status: if coordinator.draining { 503 } else { 200 }, content_type: JSON, headers: Vec::new(), body }
 }

@@ -1,0 +1,111 @@
+//! One provider as the request path needs it: where it is, how patient to be, what its requests begin with. Part of the
+//! plan, shared by all shards, never changed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use rustls::pki_types::ServerName;
+use zeroize::Zeroizing;
+
+use super::PlanError;
+use super::labels::{LabelId, Labels, OriginId};
+use crate::config;
+use crate::openai::facts::Endpoint;
+use crate::pricing::Prices;
+
+/// One provider, laid out for sending.
+pub struct Provider {
+    /// As in the configuration.
+    pub name: Box<str>,
+    /// The name's label.
+    pub label: LabelId,
+    /// Host as it is looked up and shown.
+    pub host: Arc<str>,
+    /// TCP port.
+    pub port: u16,
+    /// Set when the host is an address and needs no look-up.
+    pub literal: Option<SocketAddr>,
+    /// Connections to one origin may be shared by all that speak to it.
+    pub origin: OriginId,
+    /// Set when the provider is spoken to over TLS.
+    pub server_name: Option<ServerName<'static>>,
+    /// From the request's last byte to the answer's first.
+    pub timeout: Duration,
+    /// For the TCP and the TLS handshake, for all addresses together.
+    pub connect_timeout: Duration,
+    /// Between two bytes of an answer.
+    pub stream_idle_timeout: Duration,
+    /// Further attempts after a failed one.
+    pub retries: u32,
+    /// From model to model: where a downgrade without a target goes.
+    downgrade: HashMap<Box<str>, Box<str>>,
+    /// Of the models that it names exactly, the one that costs least.
+    cheapest: Option<Box<str>>,
+    /// By [`Endpoint`]: request line, Host, Authorization, what never changes.
+    heads: [Zeroizing<Vec<u8>>; Endpoint::ALL.len()],
+}
+
+impl Provider {
+    /// The request's head as far as it is the same for all requests; ends after a complete line.
+    pub fn head(&self, endpoint: Endpoint) -> &[u8] {
+        &self.heads[endpoint as usize]
+    }
+
+    /// Where a downgrade from `model` without a target goes: as the configuration says, else to the cheapest model that has
+    /// a price.
+    pub fn downgrade(&self, model: &str) -> Option<&str> {
+        self.downgrade.get(model).or(self.cheapest.as_ref()).map(|target| &**target)
+    }
+
+    pub(super) fn new(
+        provider: &config::Provider,
+        prices: &Prices,
+        labels: &mut Labels,
+        origins: &mut Labels,
+    ) -> Result<Provider, PlanError> {
+        let base = &provider.base_url;
+        let tls_name = || ServerName::try_from(base.host.clone());
+        let origin = match origins.intern(&format!("{} {}", base.tls, base.authority())) {
+            LabelId::OTHER => return Err(PlanError::TooManyOrigins),
+            LabelId(index) => OriginId(index),
+        };
+        let exact = provider.models.iter().filter(|model| !model.ends_with('*')).map(String::as_str);
+        let downgrade = provider.downgrade.iter();
+        Ok(Provider {
+            name: provider.name.as_str().into(),
+            label: labels.intern(&provider.name),
+            host: base.host.as_str().into(),
+            port: base.port,
+            literal: base.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, base.port)),
+            origin,
+            server_name: base.tls.then(|| tls_name().expect("the configuration's check lets no other host through")),
+            timeout: provider.timeout,
+            connect_timeout: provider.connect_timeout,
+            stream_idle_timeout: provider.stream_idle_timeout,
+            retries: provider.retries,
+            downgrade: downgrade.map(|(from, to)| (from.as_str().into(), to.as_str().into())).collect(),
+            cheapest: prices.cheapest(exact).map(Into::into),
+            heads: Endpoint::ALL.map(|endpoint| head_for(provider, endpoint)),
+        })
+    }
+}
+
+fn head_for(provider: &config::Provider, endpoint: Endpoint) -> Zeroizing<Vec<u8>> {
+    let base = &provider.base_url;
+    let path = format!("{}{}", base.api_root(), endpoint.path().trim_start_matches("/v1"));
+    let key = provider.api_key.expose();
+    // Sized beforehand, so that no copy of the key is left behind by growing.
+    let mut head = Zeroizing::new(Vec::with_capacity(path.len() + key.len() + 256 + base.host.len()));
+    for part in ["POST ", &path, " HTTP/1.1\r\nHost: ", &base.authority(), "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    head.extend_from_slice(b"Content-Type: application/json\r\nAccept-Encoding: identity\r\n");
+    if !key.is_empty() {
+        for part in ["Authorization: Bearer ", key, "\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+    }
+    head
+}
