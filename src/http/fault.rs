@@ -24,6 +24,7 @@ pub enum HeadError {
     // The request line (RFC 9112 §3).
     RequestLine,
     Version,
+    UnknownMethod,
     Connect,
     TargetAsterisk,
     TargetAbsolute,
@@ -58,17 +59,6 @@ impl HeadError {
         matches!(self, HeadError::HeadTooLarge | HeadError::TooManyHeaders)
     }
 
-    /// The status for the caller who sent such a request.
-    /// A transfer coding we do not know could be 501 (RFC 9112 §6.1); it is 400 like every other doubt about where a body ends.
-    pub fn status(&self) -> u16 {
-        match self {
-            error if error.too_large() => 431,
-            HeadError::Connect => 405,
-            HeadError::Version => 505,
-            _ => 400,
-        }
-    }
-
     fn sentence(self) -> &'static str {
         match self {
             HeadError::HeadTooLarge => "the head is too large",
@@ -87,6 +77,7 @@ impl HeadError {
             HeadError::HeaderValue => "a header value with a control character",
             HeadError::RequestLine => "malformed request line",
             HeadError::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            HeadError::UnknownMethod => "a method that HTTP does not define; case matters",
             HeadError::Connect => "CONNECT is not supported",
             HeadError::TargetAsterisk => "the request target '*' is not supported",
             HeadError::TargetAbsolute => "a request target in absolute form is not supported",

@@ -20,17 +20,13 @@ pub enum Method {
     Patch,
     Delete,
     Options,
-    /// Never in a [`RequestHead`]: it is refused.
-    Connect,
     Trace,
-    /// A token that is none of the above; [`RequestHead::method_name`] has it.
-    Other,
 }
 
 impl Method {
-    /// Case matters (RFC 9110 §9.1).
-    pub fn of(name: &str) -> Method {
-        match name {
+    /// Case matters (RFC 9110 §9.1). A name that HTTP itself does not define is a misspelling, or another protocol's.
+    fn of(name: &str) -> Result<Method, HeadError> {
+        Ok(match name {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
             "POST" => Method::Post,
@@ -38,10 +34,10 @@ impl Method {
             "PATCH" => Method::Patch,
             "DELETE" => Method::Delete,
             "OPTIONS" => Method::Options,
-            "CONNECT" => Method::Connect,
             "TRACE" => Method::Trace,
-            _ => Method::Other,
-        }
+            "CONNECT" => return Err(HeadError::Connect),
+            _ => return Err(HeadError::UnknownMethod),
+        })
     }
 
     pub fn as_str(self) -> &'static str {
@@ -53,9 +49,7 @@ impl Method {
             Method::Patch => "PATCH",
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
-            Method::Connect => "CONNECT",
             Method::Trace => "TRACE",
-            Method::Other => "OTHER",
         }
     }
 }
@@ -90,7 +84,6 @@ pub enum Expect {
 #[derive(Clone, Debug)]
 pub struct RequestHead<'b> {
     pub method: Method,
-    pub method_name: &'b str,
     /// Origin form: starts with `/`, visible ASCII, no fragment. Exactly as sent, nothing decoded.
     pub target: &'b str,
     pub version: Version,
@@ -159,8 +152,8 @@ pub fn request<'b>(head: &'b [u8], limits: &HeadLimits) -> Result<RequestHead<'b
     let (Some(method_name), Some(target), Some(minor)) = (tokens.method, tokens.path, tokens.version) else {
         return Err(HeadError::Incomplete);
     };
-    let (method, version) = (Method::of(method_name), version(minor));
-    check_target(method, target)?;
+    let (method, version) = (Method::of(method_name)?, version(minor));
+    check_target(target)?;
 
     let mut seen = Seen::default();
     let headers = Headers::gather(tokens.headers, &mut seen)?;
@@ -180,7 +173,6 @@ pub fn request<'b>(head: &'b [u8], limits: &HeadLimits) -> Result<RequestHead<'b
     let expect = if version == Version::Http10 { Expect::None } else { seen.expect };
     Ok(RequestHead {
         method,
-        method_name,
         target,
         version,
         framing,
@@ -246,10 +238,7 @@ fn version(minor: u8) -> Version {
 
 /// Origin form only (RFC 9112 §3.2.1). Luner is no forward proxy: any other form names a host that
 /// neither routing nor policies would look at.
-fn check_target(method: Method, target: &str) -> Result<(), HeadError> {
-    if method == Method::Connect {
-        return Err(HeadError::Connect);
-    }
+fn check_target(target: &str) -> Result<(), HeadError> {
     if !target.starts_with('/') {
         return Err(match target {
             "*" => HeadError::TargetAsterisk,

@@ -163,6 +163,8 @@ impl Conn {
                     match self.wire.read(&mut self.input, room, until).await {
                         Ok(n) if n > 0 => {}
                         _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),
+                        // It may still listen (RFC 9112 section 8).
+                        Ok(_) if self.wire.cut() == Cut::No => return Err(Some(Refusal::CutShort)),
                         _ => return Err(None),
                     }
                 }
@@ -210,6 +212,11 @@ impl Conn {
             }
             Framing::Empty | Framing::UntilClose => (&[][..], head_len),
         };
+        // A peer that disagrees with itself about where its last request ends (RFC 9112 section 9.6) may be two peers.
+        let behind = self.input.get(used..).unwrap_or_default();
+        if !head.keep_alive && behind.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
+            return Err(Refusal::AfterTheLast);
+        }
         let frame = self.shard.frame(&head);
         record.request_id = frame.request_id;
         self.out.clear();

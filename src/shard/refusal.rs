@@ -17,6 +17,10 @@ pub enum Refusal {
     Body(BodyError),
     /// The body is longer than the configuration allows, in bytes.
     BodyTooLarge { max: u64 },
+    /// The caller ended its side in the middle of a request.
+    CutShort,
+    /// Bytes follow a request that ends the connection.
+    AfterTheLast,
     /// Head or body did not arrive in time.
     RequestTimeout,
     /// `Expect` asks for something other than `100-continue`.
@@ -95,7 +99,9 @@ impl Refusal {
         const INVALID: &str = "invalid_request_error";
         match self {
             Refusal::Head(error) if error.too_large() => row(431, INVALID, Some("request_too_large"), Caller),
-            Refusal::Head(_) | Refusal::Body(_) => row(400, INVALID, None, Caller),
+            Refusal::Head(_) | Refusal::Body(_) | Refusal::CutShort | Refusal::AfterTheLast => {
+                row(400, INVALID, None, Caller)
+            }
             Refusal::Upgrade => row(400, INVALID, Some("upgrade_not_supported"), Caller),
             Refusal::Identity { .. } => row(400, INVALID, Some("invalid_identity"), Caller),
             Refusal::Facts(error) => row(400, INVALID, error.code(), Caller),
@@ -129,6 +135,8 @@ impl Refusal {
             Refusal::BodyTooLarge { max } => {
                 format!("The request's body is longer than the {max} bytes allowed.").into()
             }
+            Refusal::CutShort => "The connection ended in the middle of the request.".into(),
+            Refusal::AfterTheLast => "More bytes follow a request that ends the connection.".into(),
             Refusal::RequestTimeout => "The request did not arrive in time.".into(),
             Refusal::Expectation => "Only `Expect: 100-continue` is supported.".into(),
             Refusal::Upgrade => "Only HTTP/1.1 is spoken here; the header `upgrade` asks for another protocol.".into(),

@@ -315,6 +315,8 @@ fn half_a_request_reaches_nobody() {
     for half in [&whole[..whole.len() - 1], chunked.as_bytes()] {
         let mut client = luner.connect();
         client.send(half).half_close();
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
         assert!(client.is_closed());
         let mut client = luner.connect();
         client.send(half);
