@@ -8,6 +8,12 @@ pub const PROVIDER: &str = "X-Luner-Provider";
 pub const MODEL: &str = "X-Luner-Model";
 /// Answer header: HIT, MISS or BYPASS.
 pub const CACHE: &str = "X-Luner-Cache";
+/// Answer header: what the request cost, in dollars. Not on streams.
+pub const COST_USD: &str = "X-Luner-Cost-Usd";
+/// Answer header: the policy that blocked the request or downgraded its model.
+pub const POLICY: &str = "X-Luner-Policy";
+/// Answer header that OpenAI's SDKs obey: whether to try again.
+pub const SHOULD_RETRY: &str = "x-should-retry";
 /// Answer header, kept from the caller when sane, else made.
 pub const REQUEST_ID: &str = "X-Request-Id";
 

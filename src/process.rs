@@ -18,6 +18,7 @@ use crate::link::{Driver, EVENTS_MAX, ORDERS_MAX};
 use crate::plan::{self, Plan};
 use crate::pricing::Prices;
 use crate::shard::{self, DriverChoice};
+use crate::usage::Registry;
 
 /// Connections that may wait to be accepted, on each shard. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -94,6 +95,7 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
     };
     let plan = Plan::new(parts, None)?;
     let (listeners, address) = bind(overrides.listen.unwrap_or(config.server.listen), workers)?;
+    let registry = Registry::new(workers);
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
     resolver::start(&plan, &events).context("starting to resolve names")?;
@@ -112,6 +114,7 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
             shards: workers,
             plan: plan.clone(),
             clock,
+            registry: registry.clone(),
             events: events.clone(),
             orders: followed,
         };

@@ -17,6 +17,8 @@ use super::values::base_context;
 pub trait Downgrades {
     /// What a downgrade without `target_model` means for `model`: the provider's map, else its cheapest priced model.
     fn target(&self, model: &str) -> Option<Cow<'_, str>>;
+    /// Whether any provider answers for `model`.
+    fn is_served(&self, model: &str) -> bool;
     /// The request at hand if it went to `model`.
     fn reprice(&self, model: &str) -> Repriced<'_>;
 }
@@ -67,6 +69,8 @@ pub enum Note {
     NoTarget,
     /// The request asks for the target already.
     SameModel,
+    /// No provider answers for the target.
+    NotServed,
 }
 
 /// A policy that failed at run time.
@@ -209,6 +213,7 @@ fn downgrade(policy: &Runnable, model: &str, downgrades: &dyn Downgrades, swappe
     match target {
         None => (Note::NoTarget, None),
         Some(target) if target == model => (Note::SameModel, Some(target.into_owned())),
+        Some(target) if !downgrades.is_served(&target) => (Note::NotServed, Some(target.into_owned())),
         Some(target) => (Note::Applied, Some(target.into_owned())),
     }
 }

@@ -9,7 +9,11 @@ use super::route::Routed;
 use crate::clock::Now;
 use crate::link::AttemptOutcome;
 use crate::openai::usage::Usage;
-use crate::plan::LabelId;
+use crate::plan::{LabelId, Plan};
+use crate::policy::{Action, Mode, Verdict};
+use crate::pricing::PriceId;
+use crate::units::MicroUsd;
+use crate::usage::Entry;
 
 /// A request, from when it was read until it is accounted for.
 pub(super) struct Record {
@@ -22,8 +26,20 @@ pub(super) struct Record {
     pub(super) provider: Box<str>,
     pub(super) provider_label: LabelId,
     pub(super) model_label: LabelId,
+    /// Bytes of the caller's body, for what answers teach about their prompts.
+    body_bytes: usize,
+    /// Of the effective model; absent if it is not known.
+    price: Option<PriceId>,
+    /// The request's place in its user's window, once it was let through.
+    entry: Option<Entry>,
+    /// Policies that matched, by the label of their name.
+    matched: Vec<(LabelId, Action, Mode)>,
+    /// Policies that failed.
+    failed: Vec<LabelId>,
     /// As the provider counted, or as estimated.
-    pub(super) usage: Usage,
+    usage: Usage,
+    /// What that cost.
+    pub(super) cost: MicroUsd,
     /// Set when the answer ended other than it should: a cut stream, a caller who left.
     pub(super) cut: Option<&'static str>,
 }
@@ -44,7 +60,13 @@ impl Record {
             provider: Box::default(),
             provider_label: LabelId::NONE,
             model_label: LabelId::OTHER,
+            body_bytes: 0,
+            price: None,
+            entry: None,
+            matched: Vec::new(),
+            failed: Vec::new(),
             usage: Usage::default(),
+            cost: MicroUsd(0),
             cut: None,
         }
     }
@@ -55,6 +77,7 @@ impl Record {
         self.tenant = known.tenant.into();
         self.agent = known.agent.into();
         self.model = known.facts.model.as_ref().into();
+        self.body_bytes = known.body.len();
     }
 
     /// Takes over who answers.
@@ -62,10 +85,36 @@ impl Record {
         self.provider = routed.provider.name.clone();
         self.provider_label = routed.provider.label;
         self.model_label = routed.model;
+        self.price = routed.price;
+        if let Some(model) = routed.instead() {
+            self.model = model.into();
+        }
+    }
+
+    /// Takes over what the policies said.
+    pub(super) fn judged(&mut self, verdict: &Verdict, plan: &Plan) {
+        let matched = verdict.matches.iter();
+        self.matched.extend(matched.map(|it| (plan.policy_label(it.policy), it.action, it.mode)));
+        self.failed.extend(verdict.errors.iter().map(|fault| plan.policy_label(fault.policy)));
+    }
+
+    /// Takes over where it goes after all, and its place in its user's window, which it keeps until it is settled.
+    pub(super) fn admitted(&mut self, routed: &Routed<'_>, entry: Entry) {
+        if routed.instead().is_some() {
+            self.routed(routed);
+        }
+        self.entry = Some(entry);
+    }
+
+    /// Takes over what the answer used, and what that cost. `plan` is the one that the request began with.
+    pub(super) fn used(&mut self, usage: Usage, plan: &Plan) {
+        let price = self.price.and_then(|id| plan.price(id));
+        self.cost = price.map_or(MicroUsd(0), |price| price.cost(&usage));
+        self.usage = usage;
     }
 
     /// Accounts for it. `status` is what the caller saw, or [`CALLER_LEFT`].
-    pub(super) fn settle(self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
+    pub(super) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
         let now = shard.now();
         let took_ns = now.mono_ns.saturating_sub(self.started.mono_ns);
         let labels = (self.provider_label, self.model_label);
@@ -75,9 +124,23 @@ impl Record {
             let cell = tally.cells.entry(labels).or_default();
             cell.duration.observe(took_ns);
             cell.usage.add(&self.usage);
+            cell.cost = cell.cost.saturating_add(self.cost);
+            for key in &self.matched {
+                *tally.policy_matches.entry(*key).or_default() += 1;
+            }
+            for policy in &self.failed {
+                *tally.policy_errors.entry(*policy).or_default() += 1;
+            }
             if let Some(refusal) = refusal {
                 let row = refusal.row();
                 *tally.refusals.entry((row.fault.label(), row.code.unwrap_or("bad_request"))).or_default() += 1;
+            }
+        }
+        if let Some(entry) = self.entry.take() {
+            entry.settle(now, self.usage.total, self.cost);
+            if self.cut.is_none() && status < 300 {
+                let mut governor = shard.governor.borrow_mut();
+                governor.learned.learn(&self.model, self.body_bytes, &self.usage);
             }
         }
         self.log(status, took_ns, refusal);
@@ -90,7 +153,8 @@ impl Record {
         }
         let id = self.request_id.as_ref().map_or("", |id| std::str::from_utf8(id.as_bytes()).unwrap_or_default());
         let code = refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request"));
-        let Record { user, tenant, agent, model, provider, usage, cut, .. } = self;
+        let policy = refusal.and_then(Refusal::policy);
+        let Record { user, tenant, agent, model, provider, usage, cost, cut, .. } = self;
         let (prompt, completion, ms) = (usage.prompt, usage.completion, took_ns as f64 / 1e6);
         if well {
             tracing::debug!(
@@ -103,6 +167,7 @@ impl Record {
                 status,
                 prompt_tokens = prompt,
                 completion_tokens = completion,
+                cost_usd = %cost,
                 ms,
                 "request"
             );
@@ -116,9 +181,11 @@ impl Record {
                 provider,
                 status,
                 refusal = code,
+                policy,
                 cut,
                 prompt_tokens = prompt,
                 completion_tokens = completion,
+                cost_usd = %cost,
                 ms,
                 "request"
             );

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::account::Record;
-use super::flow::{self, Decision};
+use super::flow::{self, Decision, Judging};
 use super::refusal::Refusal;
 use super::respond::{self, Frame, Token};
 use super::traceparent::trace_id;
 use super::{Shard, upstream};
+use crate::clock::Now;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
 use crate::http::wire::{Cut, Idle, Wire};
@@ -147,8 +148,9 @@ impl Conn {
         let until = self.shard.watch.deadline(plan.read_timeout);
         let mut arrival =
             Arrival { scan: HeadScan::default(), head_len: None, wanted: 0, chunks: None, continued: false };
+        let mut now = record.started;
         loop {
-            match self.look(&mut arrival, plan, record)? {
+            match self.look(&mut arrival, plan, now, record)? {
                 Look::Decided(decided) => return Ok(decided),
                 Look::Continue => {
                     arrival.continued = true;
@@ -161,7 +163,7 @@ impl Conn {
                     let missing = arrival.wanted.saturating_sub(self.input.len());
                     let room = missing.min(self.input.len() * READ_GROWTH).max(READ_BYTES);
                     match self.wire.read(&mut self.input, room, until).await {
-                        Ok(n) if n > 0 => {}
+                        Ok(n) if n > 0 => now = self.shard.now(),
                         _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),
                         // It may still listen (RFC 9112 section 8).
                         Ok(_) if self.wire.cut() == Cut::No => return Err(Some(Refusal::CutShort)),
@@ -173,7 +175,7 @@ impl Conn {
     }
 
     /// Looks at what has arrived. Pure but for the buffers.
-    fn look(&mut self, arrival: &mut Arrival, plan: &Plan, record: &mut Record) -> Result<Look, Refusal> {
+    fn look(&mut self, arrival: &mut Arrival, plan: &Plan, now: Now, record: &mut Record) -> Result<Look, Refusal> {
         if self.input.len() < arrival.wanted {
             return Ok(Look::More);
         }
@@ -221,8 +223,10 @@ impl Conn {
         record.request_id = frame.request_id;
         self.out.clear();
         let date = self.shard.date.borrow();
+        let mut governor = self.shard.governor.borrow_mut();
+        let judging = Judging { plan, governor: &mut governor, now };
         let buffers = (&mut self.out, &mut self.spare);
-        let decision = flow::decide(plan, &head, body, &frame, &date, record, buffers);
+        let decision = flow::decide(judging, &head, body, &frame, &date, record, buffers);
         Ok(Look::Decided(Decided { decision, frame, used }))
     }
 
@@ -279,7 +283,12 @@ impl Conn {
 
     /// Writes the whole answer out and says how the connection goes on.
     pub(super) async fn send(&mut self, frame: &Frame, stall: Duration) -> Turn {
-        match self.flush(stall).await {
+        self.send_from(0, frame, stall).await
+    }
+
+    /// The same from byte `from` of `out` on.
+    pub(super) async fn send_from(&mut self, from: usize, frame: &Frame, stall: Duration) -> Turn {
+        match self.flush_from(from, stall).await {
             Ok(()) if frame.keep_alive => Turn::Next,
             Ok(()) => Turn::Linger,
             Err(()) => Turn::Close,
@@ -292,7 +301,7 @@ impl Conn {
     }
 
     /// The same from byte `from` on.
-    pub(super) async fn flush_from(&mut self, from: usize, stall: Duration) -> Result<(), ()> {
+    async fn flush_from(&mut self, from: usize, stall: Duration) -> Result<(), ()> {
         let (result, out) = self.wire.write(std::mem::take(&mut self.out), from, stall).await;
         self.out = out;
         self.out.clear();

@@ -2,17 +2,19 @@
 //! an await, so that nothing borrowed crosses one and a simulator can run the same code.
 //!
 //! ```text
-//! head and body → identify → route → (policies → cache → rate limit) → upstream → account
+//! head and body → identify → route → policies → (cache → rate limit) → upstream → account
 //! ```
 
 use std::borrow::Cow;
 
 use super::account::Record;
 use super::identify::identify;
+use super::policies::{Governor, admit};
 use super::refusal::Refusal;
 use super::respond::{self, Date, Frame};
 use super::route::route;
 use super::upstream::Forward;
+use crate::clock::Now;
 use crate::http::head::{Known, Method, RequestHead};
 use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
 use crate::openai::facts::Endpoint;
@@ -31,10 +33,17 @@ pub(super) enum Decision {
     Refuse(Refusal),
 }
 
+/// What judging reads and changes besides the request: the plan, the shard's own state, the time.
+pub(super) struct Judging<'s> {
+    pub(super) plan: &'s Plan,
+    pub(super) governor: &'s mut Governor,
+    pub(super) now: Now,
+}
+
 /// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
 /// the request to the provider.
 pub(super) fn decide(
-    plan: &Plan,
+    judging: Judging<'_>,
     head: &RequestHead<'_>,
     body: &[u8],
     frame: &Frame,
@@ -42,8 +51,9 @@ pub(super) fn decide(
     record: &mut Record,
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Decision {
+    let plan = judging.plan;
     let decided = match Target::of(head) {
-        Target::Model(endpoint) => govern(plan, head, endpoint, body, record, spare).map(Decision::Forward),
+        Target::Model(endpoint) => govern(judging, head, endpoint, body, record, spare).map(Decision::Forward),
         Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
         Target::OneModel(id) => match plan.model(&id) {
             Some(model) => Ok(answer(model, frame, date, out)),
@@ -56,9 +66,9 @@ pub(super) fn decide(
     decided.unwrap_or_else(Decision::Refuse)
 }
 
-/// A request for a model: read, routed, ready to send.
+/// A request for a model: read, routed, judged, ready to send.
 fn govern(
-    plan: &Plan,
+    Judging { plan, governor, now }: Judging<'_>,
     head: &RequestHead<'_>,
     endpoint: Endpoint,
     body: &[u8],
@@ -69,7 +79,8 @@ fn govern(
     record.identified(&known);
     let routed = route(known, plan)?;
     record.routed(&routed);
-    Ok(Box::new(Forward::new(routed, head, std::mem::take(spare))))
+    let admitted = admit(routed, plan, governor, now, record)?;
+    Ok(Box::new(Forward::new(admitted, head, record, std::mem::take(spare))))
 }
 
 /// A request for the coordinator, as far as it needs it.

@@ -10,6 +10,7 @@ mod conn; // one caller's connection: requests in, one at a time
 mod flow; // the path of a request on one screen
 mod identify; // who asks, and for what: Known
 mod orders; // what the coordinator wants, and the reports back
+mod policies; // what the policies say: Admitted
 pub mod refusal;
 mod respond; // heads of answers, whole answers
 mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
@@ -30,7 +31,9 @@ use crate::clock::{Clock, Now};
 use crate::http::wire::{SWEEP_MS, Watch};
 use crate::link::{Event, Order, Tally};
 use crate::plan::Plan;
+use crate::usage::{LocalWindows, Registry};
 
+use policies::Governor;
 pub use ring::{Choice as DriverChoice, cpus};
 
 /// What a shard is made of; moved to its thread.
@@ -51,6 +54,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Dropped when the event loop stands, or cannot.
     pub built: flume::Sender<std::convert::Infallible>,
+    /// The users' windows, which all shards count in.
+    pub registry: Arc<Registry>,
     /// Up to the coordinator.
     pub events: flume::Sender<Event>,
     /// Down from it.
@@ -75,8 +80,10 @@ pub(crate) struct Shard {
     tally: RefCell<Tally>,
     rng: RefCell<fastrand::Rng>,
     date: RefCell<respond::Date>,
+    governor: RefCell<Governor>,
     connections: Cell<usize>,
-    connections_max: usize,
+    /// How many shards there are.
+    shards: usize,
     in_flight: Cell<u64>,
     draining: Cell<bool>,
 }
@@ -89,6 +96,11 @@ impl Shard {
     /// The plan as of now; a request takes it once and keeps it.
     fn plan(&self) -> Arc<Plan> {
         self.plan.borrow_mut().load().clone()
+    }
+
+    /// Connections that this shard may have at once.
+    fn connections_max(&self) -> usize {
+        self.plan.borrow_mut().load().connections_max.div_ceil(self.shards)
     }
 
     /// 128 random bits.
@@ -117,7 +129,6 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         Ok(()) => fastrand::Rng::with_seed(u64::from_le_bytes(seed)),
         Err(_) => fastrand::Rng::new(),
     };
-    let connections_max = parts.plan.load().connections_max.div_ceil(parts.shards);
     let shard = Rc::new(Shard {
         id: parts.id,
         clock: parts.clock,
@@ -129,8 +140,9 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         tally: RefCell::default(),
         rng: RefCell::new(rng),
         date: RefCell::default(),
+        governor: RefCell::new(Governor::new(LocalWindows::new(parts.registry, parts.id))),
         connections: Cell::new(0),
-        connections_max,
+        shards: parts.shards,
         in_flight: Cell::new(0),
         draining: Cell::new(false),
     });
@@ -157,6 +169,9 @@ async fn sweep(shard: Rc<Shard>) {
         let now = shard.now();
         shard.watch.sweep(now.mono_ms());
         shard.date.borrow_mut().refresh(now);
+        shard.governor.borrow_mut().windows.sweep(now);
+        // An idle shard lets go of a plan that was replaced, too.
+        shard.plan.borrow_mut().load();
         if now.mono_ms() >= last_prune_ms + PRUNE_MS {
             last_prune_ms = now.mono_ms();
             shard.pools.prune(now);

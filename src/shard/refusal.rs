@@ -39,6 +39,10 @@ pub enum Refusal {
     NotFound,
     /// No provider for this model.
     ModelNotFound { model: Box<str> },
+    /// A policy blocked it: it matched, or it failed and blocks for safety's sake.
+    Policy { policy: Box<str>, message: Option<Box<str>>, failed: bool },
+    /// The model has no price, and the configuration lets only models with one through.
+    Unpriced { model: Box<str> },
     /// No connection to the provider.
     Unreachable { provider: Box<str>, reason: Cow<'static, str> },
     /// The provider's answer is no valid answer.
@@ -58,6 +62,8 @@ pub enum Refusal {
 pub enum Fault {
     /// The request is wrong.
     Caller,
+    /// The operator's rules forbid it.
+    Policy,
     /// The provider failed.
     Provider,
     /// luner failed.
@@ -69,6 +75,7 @@ impl Fault {
     pub fn label(self) -> &'static str {
         match self {
             Fault::Caller => "caller",
+            Fault::Policy => "policy",
             Fault::Provider => "provider",
             Fault::Gateway => "gateway",
         }
@@ -95,8 +102,9 @@ const fn row(status: u16, kind: &'static str, code: Option<&'static str>, fault:
 impl Refusal {
     /// The table.
     pub fn row(&self) -> Row {
-        use Fault::{Caller, Gateway, Provider};
+        use Fault::{Caller, Gateway, Policy, Provider};
         const INVALID: &str = "invalid_request_error";
+        const FORBIDDEN: &str = "permission_error";
         match self {
             Refusal::Head(error) if error.too_large() => row(431, INVALID, Some("request_too_large"), Caller),
             Refusal::Head(_) | Refusal::Body(_) | Refusal::CutShort | Refusal::AfterTheLast => {
@@ -105,6 +113,8 @@ impl Refusal {
             Refusal::Upgrade => row(400, INVALID, Some("upgrade_not_supported"), Caller),
             Refusal::Identity { .. } => row(400, INVALID, Some("invalid_identity"), Caller),
             Refusal::Facts(error) => row(400, INVALID, error.code(), Caller),
+            Refusal::Policy { .. } => row(403, FORBIDDEN, Some("policy_violation"), Policy),
+            Refusal::Unpriced { .. } => row(403, FORBIDDEN, Some("model_not_priced"), Policy),
             Refusal::NotFound => row(404, INVALID, Some("not_found"), Caller),
             Refusal::ModelNotFound { .. } => row(404, INVALID, Some("model_not_found"), Caller),
             Refusal::Method { .. } => row(405, INVALID, Some("method_not_allowed"), Caller),
@@ -152,6 +162,16 @@ impl Refusal {
             Refusal::ModelNotFound { model } => {
                 format!("The model `{}` does not exist or no provider is configured for it.", printable(model)).into()
             }
+            Refusal::Policy { policy, failed: true, .. } => {
+                format!("The policy `{policy}` could not be evaluated for this request, so it is blocked.").into()
+            }
+            Refusal::Policy { policy, message: Some(message), .. } => {
+                format!("Blocked by the policy `{policy}`: {message}").into()
+            }
+            Refusal::Policy { policy, .. } => format!("Blocked by the policy `{policy}`.").into(),
+            Refusal::Unpriced { model } => {
+                format!("The model `{}` has no price, and only models with one may be used.", printable(model)).into()
+            }
             Refusal::Unreachable { provider, reason } => {
                 format!("The provider `{provider}` could not be reached: {reason}.").into()
             }
@@ -173,7 +193,7 @@ impl Refusal {
     pub fn param(&self) -> Option<&str> {
         match self {
             Refusal::Facts(error) => error.param.as_deref(),
-            Refusal::ModelNotFound { .. } => Some("model"),
+            Refusal::ModelNotFound { .. } | Refusal::Unpriced { .. } => Some("model"),
             _ => None,
         }
     }
@@ -188,6 +208,14 @@ impl Refusal {
     pub fn allowed(&self) -> Option<&'static str> {
         match self {
             Refusal::Method { allowed } => Some(allowed),
+            _ => None,
+        }
+    }
+
+    /// The policy that blocked.
+    pub fn policy(&self) -> Option<&str> {
+        match self {
+            Refusal::Policy { policy, .. } => Some(policy),
             _ => None,
         }
     }

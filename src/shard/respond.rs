@@ -8,6 +8,7 @@ use crate::clock::Now;
 use crate::http::head::Version;
 use crate::link::ApiAnswer;
 use crate::names;
+use crate::units::MicroUsd;
 
 /// The `Date` of answers, formatted once a second (RFC 9110 section 6.6.1).
 #[derive(Default)]
@@ -136,6 +137,41 @@ pub(super) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends what the request cost, in dollars.
+pub(super) fn cost(amount: MicroUsd, out: &mut Vec<u8>) {
+    header(names::COST_USD, amount.to_string().as_bytes(), out);
+}
+
+/// Room before a head for the line that says what the request cost, which is known only when the body has come, and that
+/// stands right behind the head.
+pub(super) struct CostRoom {
+    /// Where the line is to be put: the end of the head as it was when the room was made.
+    end: usize,
+}
+
+impl CostRoom {
+    /// Enough for the line with the largest amount there is.
+    const BYTES: usize = 64;
+
+    /// Makes room before what stands in `out`, a head up to the end of a line.
+    pub(super) fn open(out: &mut Vec<u8>) -> CostRoom {
+        out.splice(..0, [0; CostRoom::BYTES]);
+        CostRoom { end: out.len() }
+    }
+
+    /// Moves the head into the room and puts the line behind it. From which byte on `out` is to be sent.
+    pub(super) fn fill(self, amount: MicroUsd, out: &mut [u8]) -> usize {
+        let mut line = Vec::with_capacity(CostRoom::BYTES);
+        cost(amount, &mut line);
+        let from = CostRoom::BYTES.saturating_sub(line.len());
+        out.copy_within(CostRoom::BYTES..self.end, from);
+        if let Some(freed) = out.get_mut(self.end - line.len()..self.end) {
+            freed.copy_from_slice(&line);
+        }
+        from
+    }
+}
+
 /// Ends a head with the body's length.
 pub(super) fn length(bytes: usize, out: &mut Vec<u8>) {
     header("Content-Length", itoa::Buffer::new().format(bytes).as_bytes(), out);
@@ -180,6 +216,13 @@ pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut V
     header("Content-Type", JSON.as_bytes(), out);
     if let Some(seconds) = refusal.retry_after_s() {
         header("Retry-After", itoa::Buffer::new().format(seconds).as_bytes(), out);
+    }
+    if let Some(policy) = refusal.policy() {
+        encoded_header(names::POLICY, policy, out);
+    }
+    if row.status == 403 {
+        // What OpenAI's SDKs obey before their own rules: the same request would be refused again.
+        header(names::SHOULD_RETRY, b"false", out);
     }
     if let Some(allowed) = refusal.allowed() {
         header("Allow", allowed.as_bytes(), out);
@@ -245,6 +288,19 @@ mod tests {
     #[test]
     fn a_made_request_id_is_hexadecimal() {
         assert_eq!(Token::made(0xab).as_bytes(), b"req_000000000000000000000000000000ab");
+    }
+
+    #[test]
+    fn the_cost_stands_behind_the_head_and_before_the_length() {
+        for amount in [MicroUsd(0), MicroUsd(1_234_567), MicroUsd(i64::MAX)] {
+            let mut out = b"HTTP/1.1 200 OK\r\nDate: x\r\n".to_vec();
+            let room = CostRoom::open(&mut out);
+            out.extend_from_slice(b"Content-Length: 2\r\n\r\nhi");
+            let from = room.fill(amount, &mut out);
+            let expected =
+                format!("HTTP/1.1 200 OK\r\nDate: x\r\nX-Luner-Cost-Usd: {amount}\r\nContent-Length: 2\r\n\r\nhi");
+            assert_eq!(String::from_utf8_lossy(&out[from..]), expected);
+        }
     }
 
     #[test]

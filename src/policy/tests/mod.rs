@@ -18,6 +18,11 @@ impl Downgrades for Routes {
         (model == "gpt-4o").then_some("gpt-4o-mini".into())
     }
 
+    /// All are served but one.
+    fn is_served(&self, model: &str) -> bool {
+        model != "served-by-nobody"
+    }
+
     fn reprice(&self, model: &str) -> Repriced<'_> {
         Repriced { provider: format!("of-{model}").into(), est_cost_usd: 0.001 }
     }

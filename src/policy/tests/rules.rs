@@ -83,10 +83,12 @@ fn a_downgrade_that_leads_nowhere_leaves_the_request_and_the_next_downgrade_may_
     let policies = [
         policy("1", 1, Action::Downgrade, "true"),
         to(policy("2", 2, Action::Downgrade, "true"), "local"),
-        to(policy("3", 3, Action::Downgrade, "true"), "tiny"),
+        to(policy("3", 3, Action::Downgrade, "true"), "served-by-nobody"),
+        to(policy("4", 4, Action::Downgrade, "true"), "tiny"),
     ];
     let (lines, verdict) = matches(&policies, &inputs);
-    assert_eq!(lines, ["1 downgrade NoTarget", "2 downgrade SameModel", "!3 downgrade Applied"]);
+    let expected = ["1 downgrade NoTarget", "2 downgrade SameModel", "3 downgrade NotServed", "!4 downgrade Applied"];
+    assert_eq!(lines, expected);
     assert_eq!(verdict.model.as_deref(), Some("tiny"));
 }
 

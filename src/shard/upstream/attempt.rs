@@ -179,6 +179,9 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward, frame: &Frame, conn: &mut
     respond::header(names::PROVIDER, forward.provider.name.as_bytes(), out);
     respond::encoded_header(names::MODEL, &forward.model, out);
     respond::header(names::CACHE, b"BYPASS", out);
+    if let Some(policy) = &forward.downgraded_by {
+        respond::encoded_header(names::POLICY, policy, out);
+    }
 }
 
 /// Which of the provider's headers the caller sees: all but those of the connection, those that the gateway writes itself,

@@ -18,13 +18,14 @@ use attempt::{Answer, Opened};
 
 use super::account::{self, CALLER_LEFT, Record};
 use super::conn::{Conn, Turn};
+use super::policies::Admitted;
 use super::refusal::Refusal;
 use super::respond::Frame;
-use super::route::Routed;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
 use crate::openai::facts::Endpoint;
 use crate::openai::splice::{self, Splices};
+use crate::openai::usage::Usage;
 use crate::plan::{Plan, Provider};
 
 /// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.
@@ -35,6 +36,8 @@ pub(super) struct Forward {
     request: Vec<u8>,
     /// The effective model, for the answer's header.
     model: Box<str>,
+    /// The policy that changed the model, for the answer's header.
+    downgraded_by: Option<Box<str>>,
     /// Usage was asked for on the caller's behalf and must be taken out again.
     usage_injected: bool,
     /// Bytes of the body, to estimate the prompt's tokens from when the provider does not say.
@@ -43,9 +46,19 @@ pub(super) struct Forward {
 
 impl Forward {
     /// Puts the request together in `request`, which is empty. The one copy of the body between the two sockets.
-    pub(super) fn new(routed: Routed<'_>, head: &RequestHead<'_>, mut request: Vec<u8>) -> Forward {
-        let Routed { known, provider, .. } = routed;
+    pub(super) fn new(
+        admitted: Admitted<'_>,
+        head: &RequestHead<'_>,
+        record: &mut Record,
+        mut request: Vec<u8>,
+    ) -> Forward {
+        let Admitted { routed, entry, downgraded_by, .. } = admitted;
+        record.admitted(&routed, entry);
+        let (known, provider) = (&routed.known, &routed.provider);
         let mut splices = Splices::default();
+        if let Some(model) = routed.instead() {
+            splice::replace_model(&known.facts, model, &mut splices);
+        }
         let wants_usage = known.facts.stream && known.endpoint.usage_on_request();
         let usage_injected = wants_usage && known.facts.include_usage != Some(true);
         if usage_injected {
@@ -65,10 +78,11 @@ impl Forward {
         splices.write(known.body, &mut request);
         Forward {
             endpoint: known.endpoint,
-            model: known.facts.model.as_ref().into(),
+            model: routed.model_name().into(),
+            downgraded_by,
             usage_injected,
             body_bytes: known.body.len(),
-            provider,
+            provider: routed.provider,
             request,
         }
     }
@@ -136,13 +150,7 @@ impl Failure {
 }
 
 /// Sends a request to its provider, as often as the rules allow, and passes the answer on.
-pub(super) async fn forward(
-    conn: &mut Conn,
-    mut forward: Forward,
-    frame: Frame,
-    mut record: Record,
-    plan: &Plan,
-) -> Turn {
+pub(super) async fn forward(conn: &mut Conn, mut forward: Forward, frame: Frame, record: Record, plan: &Plan) -> Turn {
     let shard = conn.shard.clone();
     let _in_flight = account::InFlight::new(&shard);
     let mut tries = retry::Tries::new(forward.provider.retries);
@@ -165,11 +173,7 @@ pub(super) async fn forward(
         Ok(opened) => relay::relay(conn, opened, &forward, record, plan).await,
         Err(failure) => match failure.refusal(&forward.provider) {
             Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
-            None => {
-                record.cut = Some("caller left before the answer");
-                record.settle(&conn.shard, CALLER_LEFT, None);
-                Turn::Close
-            }
+            None => left(conn, record, &forward, plan),
         },
     };
     forward.request.clear();
@@ -177,6 +181,14 @@ pub(super) async fn forward(
         conn.spare = forward.request;
     }
     turn
+}
+
+/// The caller left before its answer came. The provider had the request by then, so its prompt is taken for used.
+fn left(conn: &Conn, mut record: Record, forward: &Forward, plan: &Plan) -> Turn {
+    record.cut = Some("caller left before the answer");
+    record.used(Usage::estimated(forward.body_bytes, 0), plan);
+    record.settle(&conn.shard, CALLER_LEFT, None);
+    Turn::Close
 }
 
 /// What the travelling headers of the official SDKs take together; more only costs a reallocation.

@@ -3,15 +3,15 @@
 
 use super::incoming::Incoming;
 use super::pool::Line;
-use super::{Failure, Forward, Opened, stall};
+use super::{Failure, Forward, Opened, left, stall};
 use crate::http::body;
 use crate::http::head::{Framing, Version};
 use crate::link::AttemptOutcome;
 use crate::openai::usage::{Usage, UsageScan, of_answer};
 use crate::plan::Plan;
-use crate::shard::account::{self, CALLER_LEFT, Record};
+use crate::shard::account::{self, Record};
 use crate::shard::conn::{Conn, Turn};
-use crate::shard::respond::{self, Frame};
+use crate::shard::respond::{self, CostRoom, Frame};
 
 /// Answers up to this size are collected whole. Arbitrary: a long completion is 100 KB, a batch of embeddings is more.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
@@ -20,14 +20,16 @@ const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
     let Opened { mut line, answer, frame, tether } = opened;
     let mut incoming = Incoming::new(&answer);
-    // With a known length the head is complete, and the body is decoded right behind it.
+    // With a known length the head is complete but for the cost, and the body is decoded right behind it.
     let known = match answer.framing {
         Framing::Length(n) => usize::try_from(n).ok().filter(|n| *n <= COLLECTED_BYTES_MAX),
         Framing::Empty => Some(0),
         Framing::Chunked | Framing::UntilClose => None,
     };
+    let mut room = None;
     let mut body = match known {
         Some(n) => {
+            room = Some(CostRoom::open(&mut conn.out));
             if answer.framing == Framing::Empty {
                 // 204 and 304 have no body and must not say how long it is (RFC 9110 section 8.6).
                 conn.out.extend_from_slice(b"\r\n");
@@ -48,7 +50,7 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
             account::attempt(&conn.shard, forward.provider.label, failure.outcome());
             return match failure.refusal(&forward.provider) {
                 Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
-                None => left(conn, record),
+                None => left(conn, record, forward, plan),
             };
         }
     };
@@ -62,27 +64,28 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
         };
         return pass(conn, passing, body, forward, &frame, record, plan).await;
     }
-    record.usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
-    if known.is_some() {
-        conn.out = body;
-    } else {
-        respond::length(body.len(), &mut conn.out);
-        conn.out.extend_from_slice(&body);
-        conn.body = body;
-    }
+    let usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
+    record.used(usage, plan);
+    let from = match room {
+        Some(room) => {
+            conn.out = body;
+            room.fill(record.cost, &mut conn.out)
+        }
+        None => {
+            respond::cost(record.cost, &mut conn.out);
+            respond::length(body.len(), &mut conn.out);
+            conn.out.extend_from_slice(&body);
+            conn.body = body;
+            0
+        }
+    };
     drop(tether);
     account::attempt(&conn.shard, forward.provider.label, AttemptOutcome::Answered);
     if incoming.at_clean_end(&line) && answer.keep_alive {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
     }
     record.settle(&conn.shard, answer.status, None);
-    conn.send(&frame, stall(plan)).await
-}
-
-fn left(conn: &Conn, mut record: Record) -> Turn {
-    record.cut = Some("caller left before the answer");
-    record.settle(&conn.shard, CALLER_LEFT, None);
-    Turn::Close
+    conn.send_from(from, &frame, stall(plan)).await
 }
 
 fn usage_of(body: &[u8], status: u16, readable: bool, forward: &Forward) -> Usage {
@@ -171,7 +174,7 @@ async fn pass(
         }
     }
     let usage = if readable { scan.finish() } else { None };
-    record.usage = usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, 0));
+    record.used(usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, 0)), plan);
     let outcome = ended.as_ref().map_or_else(Failure::outcome, |_| AttemptOutcome::Answered);
     account::attempt(&conn.shard, forward.provider.label, outcome);
     let whole = ended.is_ok();

@@ -102,7 +102,8 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     if clean {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
     }
-    record.usage = reading.usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, reading.content_chars));
+    let estimated = || Usage::estimated(forward.body_bytes, reading.content_chars);
+    record.used(reading.usage.unwrap_or_else(estimated), plan);
     record.cut = end.as_ref().map(|failure| match failure {
         Failure::Abandoned => "the caller left in the middle of the stream",
         _ => "the provider's stream broke",

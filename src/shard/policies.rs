@@ -1,0 +1,163 @@
+//! What the policies say of a request, before it costs anything. Pure but for the shard's own state: the user's window, which
+//! counts the request before it is judged, and what the shard has learned of its models' answers. It never awaits.
+
+use std::borrow::Cow;
+
+use super::account::Record;
+use super::refusal::Refusal;
+use super::route::Routed;
+use crate::clock::Now;
+use crate::config::UnknownPrice;
+use crate::openai::facts::{Endpoint, Facts};
+use crate::plan::{Plan, Provider};
+use crate::policy::{Action, Downgrades, Evaluator, Inputs, Repriced, Verdict};
+use crate::pricing::{Learned, PriceId};
+use crate::units::MicroUsd;
+use crate::usage::{Entry, LocalWindows, Totals};
+
+/// A shard's own part of judging.
+pub(super) struct Governor {
+    /// Usage of users in the last minute.
+    pub(super) windows: LocalWindows,
+    /// What answers have taught about the next ones.
+    pub(super) learned: Learned,
+    evaluator: Evaluator,
+}
+
+impl Governor {
+    /// Takes about 30 µs.
+    pub(super) fn new(windows: LocalWindows) -> Governor {
+        Governor { windows, learned: Learned::default(), evaluator: Evaluator::new() }
+    }
+}
+
+/// Evidence that a request was judged and let through: only [`admit`] makes one, and the upstream takes nothing else.
+pub(super) struct Admitted<'b> {
+    /// Where it goes, after a downgrade if there was one.
+    pub(super) routed: Routed<'b>,
+    /// It counts in its user's window until it is settled.
+    pub(super) entry: Entry,
+    /// The policy that changed the model.
+    pub(super) downgraded_by: Option<Box<str>>,
+    _evidence: (),
+}
+
+/// Judges a request. One that is refused counts in no window.
+pub(super) fn admit<'b>(
+    routed: Routed<'b>,
+    plan: &Plan,
+    governor: &mut Governor,
+    now: Now,
+    record: &mut Record,
+) -> Result<Admitted<'b>, Refusal> {
+    let Governor { windows, learned, evaluator } = governor;
+    let known = &routed.known;
+    let ways = Ways { plan, learned, facts: &known.facts, provider: &routed.provider };
+    let estimate = ways.estimate(routed.model_name(), routed.price);
+    // Before it is judged, so that of two requests on two cores at least one sees the other.
+    let mut entry = windows.enter(known.tenant, known.user, now, estimate.cost);
+    let mut verdict = match plan.policies.is_empty() {
+        true => Verdict::default(),
+        false => {
+            let used = if plan.policies.variables().reads_usage() { entry.totals(now) } else { Totals::default() };
+            evaluator.judge(&plan.policies, &inputs(&routed, &estimate, used, now), &ways)
+        }
+    };
+    let policy = |index: usize| plan.policies.policies().get(index);
+    record.judged(&verdict, plan);
+    if let Some(policy) = verdict.blocked.and_then(policy) {
+        let failed = verdict.errors.iter().any(|fault| fault.policy == policy.index);
+        let message = policy.message.as_deref().filter(|_| !failed).map(Into::into);
+        return Err(Refusal::Policy { policy: policy.name.as_str().into(), message, failed });
+    }
+    let (routed, downgraded_by) = match verdict.model.take() {
+        None => (routed, None),
+        Some(model) => {
+            let price = plan.route(&model).and_then(|route| route.price);
+            entry.reestimate(ways.estimate(&model, price).cost);
+            let mut matches = verdict.matches.iter();
+            let by = matches.find(|it| it.effective && it.action == Action::Downgrade).and_then(|it| policy(it.policy));
+            (routed.to(&model, plan), by.map(|policy| policy.name.as_str().into()))
+        }
+    };
+    if routed.price.is_none() && plan.unknown_price == UnknownPrice::Block {
+        return Err(Refusal::Unpriced { model: routed.model_name().into() });
+    }
+    Ok(Admitted { routed, entry, downgraded_by, _evidence: () })
+}
+
+fn inputs<'a>(routed: &'a Routed<'_>, estimate: &Estimated, used: Totals, now: Now) -> Inputs<'a> {
+    let known = &routed.known;
+    Inputs {
+        model: &known.facts.model,
+        user_id: known.user,
+        tenant_id: known.tenant,
+        agent: known.agent,
+        provider: &routed.provider.name,
+        endpoint: known.endpoint.path(),
+        stream: known.facts.stream,
+        temperature: known.facts.temperature.unwrap_or(1.0),
+        max_tokens: int(known.facts.max_tokens.unwrap_or(0)),
+        request_count: int(used.requests),
+        cost_usd: dollars(used.cost),
+        tokens_used: int(used.tokens),
+        est_input_tokens: int(estimate.input_tokens),
+        est_cost_usd: dollars(estimate.cost),
+        now_ms: now.wall_ms,
+    }
+}
+
+/// A request's size and price before it is sent.
+struct Estimated {
+    input_tokens: u64,
+    cost: MicroUsd,
+}
+
+/// The ways that a request could go, and what each would cost.
+struct Ways<'a> {
+    plan: &'a Plan,
+    learned: &'a Learned,
+    facts: &'a Facts<'a>,
+    /// Of the model that was asked for.
+    provider: &'a Provider,
+}
+
+impl Ways<'_> {
+    fn estimate(&self, model: &str, price: Option<PriceId>) -> Estimated {
+        let facts = self.facts;
+        let size = self.learned.estimate(model, facts.body_len, facts.max_tokens);
+        let answers = facts.n.unwrap_or(1).max(1);
+        let output_tokens = match facts.endpoint {
+            Endpoint::Embeddings => 0,
+            _ => size.output_tokens.saturating_mul(answers),
+        };
+        let price = price.and_then(|id| self.plan.price(id));
+        let cost = price.map_or(MicroUsd(0), |price| price.estimate(size.input_tokens, output_tokens));
+        Estimated { input_tokens: size.input_tokens, cost }
+    }
+}
+
+impl Downgrades for Ways<'_> {
+    fn target(&self, model: &str) -> Option<Cow<'_, str>> {
+        self.provider.downgrade(model).map(Cow::Borrowed)
+    }
+
+    fn is_served(&self, model: &str) -> bool {
+        self.plan.route(model).is_some()
+    }
+
+    fn reprice(&self, model: &str) -> Repriced<'_> {
+        let route = self.plan.route(model);
+        let provider = route.and_then(|route| self.plan.providers.get(route.provider));
+        let cost = self.estimate(model, route.and_then(|route| route.price)).cost;
+        Repriced { provider: provider.map_or("", |provider| &provider.name).into(), est_cost_usd: dollars(cost) }
+    }
+}
+
+fn dollars(amount: MicroUsd) -> f64 {
+    amount.0 as f64 / 1e6
+}
+
+fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
