@@ -7,11 +7,11 @@ use super::refusal::Refusal;
 use super::respond::Token;
 use super::route::Routed;
 use crate::clock::Now;
-use crate::link::AttemptOutcome;
+use crate::link::{AttemptOutcome, Tally};
 use crate::openai::usage::Usage;
 use crate::plan::{LabelId, Plan};
 use crate::policy::{Action, Mode, Verdict};
-use crate::pricing::PriceId;
+use crate::pricing::{Learned, PriceId};
 use crate::units::MicroUsd;
 use crate::usage::Entry;
 
@@ -31,7 +31,7 @@ pub(super) struct Record {
     /// Of the effective model; absent if it is not known.
     price: Option<PriceId>,
     /// The request's place in its user's window, once it was let through.
-    entry: Option<Entry>,
+    pub(super) entry: Option<Entry>,
     /// Policies that matched, by the label of their name.
     matched: Vec<(LabelId, Action, Mode)>,
     /// Policies that failed.
@@ -116,34 +116,45 @@ impl Record {
     /// Accounts for it. `status` is what the caller saw, or [`CALLER_LEFT`].
     pub(super) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
         let now = shard.now();
-        let took_ns = now.mono_ns.saturating_sub(self.started.mono_ns);
+        self.fold(now, status, refusal, &mut shard.tally.borrow_mut(), &mut shard.governor.borrow_mut().learned);
+        self.log(status, self.took_ns(now), refusal);
+    }
+
+    /// Counts it, gives its place in its user's window up for what it used, and learns from its answer.
+    pub(super) fn fold(
+        &mut self,
+        now: Now,
+        status: u16,
+        refusal: Option<&Refusal>,
+        tally: &mut Tally,
+        learned: &mut Learned,
+    ) {
         let labels = (self.provider_label, self.model_label);
-        {
-            let mut tally = shard.tally.borrow_mut();
-            *tally.requests.entry((labels.0, labels.1, status)).or_default() += 1;
-            let cell = tally.cells.entry(labels).or_default();
-            cell.duration.observe(took_ns);
-            cell.usage.add(&self.usage);
-            cell.cost = cell.cost.saturating_add(self.cost);
-            for key in &self.matched {
-                *tally.policy_matches.entry(*key).or_default() += 1;
-            }
-            for policy in &self.failed {
-                *tally.policy_errors.entry(*policy).or_default() += 1;
-            }
-            if let Some(refusal) = refusal {
-                let row = refusal.row();
-                *tally.refusals.entry((row.fault.label(), row.code.unwrap_or("bad_request"))).or_default() += 1;
-            }
+        *tally.requests.entry((labels.0, labels.1, status)).or_default() += 1;
+        let cell = tally.cells.entry(labels).or_default();
+        cell.duration.observe(self.took_ns(now));
+        cell.usage.add(&self.usage);
+        cell.cost = cell.cost.saturating_add(self.cost);
+        for key in &self.matched {
+            *tally.policy_matches.entry(*key).or_default() += 1;
+        }
+        for policy in &self.failed {
+            *tally.policy_errors.entry(*policy).or_default() += 1;
+        }
+        if let Some(refusal) = refusal {
+            let row = refusal.row();
+            *tally.refusals.entry((row.fault.label(), row.code.unwrap_or("bad_request"))).or_default() += 1;
         }
         if let Some(entry) = self.entry.take() {
             entry.settle(now, self.usage.total, self.cost);
             if self.cut.is_none() && status < 300 {
-                let mut governor = shard.governor.borrow_mut();
-                governor.learned.learn(&self.model, self.body_bytes, &self.usage);
+                learned.learn(&self.model, self.body_bytes, &self.usage);
             }
         }
-        self.log(status, took_ns, refusal);
+    }
+
+    fn took_ns(&self, now: Now) -> u64 {
+        now.mono_ns.saturating_sub(self.started.mono_ns)
     }
 
     fn log(&self, status: u16, took_ns: u64, refusal: Option<&Refusal>) {

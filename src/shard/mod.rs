@@ -15,6 +15,8 @@ pub mod refusal;
 mod respond; // heads of answers, whole answers
 mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
 mod route; // which provider answers: Routed
+#[cfg(test)]
+mod simulation; // the judging path under a virtual clock
 mod traceparent; // the trace that a request belongs to
 mod upstream; // the provider: connections, attempts, answers, streams // every way to say no
 

@@ -88,6 +88,14 @@ impl Forward {
     }
 }
 
+#[cfg(test)]
+impl Forward {
+    /// What would be sent.
+    pub(super) fn sent_text(&self) -> String {
+        String::from_utf8_lossy(&self.request).into_owned()
+    }
+}
+
 /// Which of the caller's headers the provider sees: those of the API and of tracing, by name. Everything else stays here:
 /// credentials and identities above all, but also whatever a network in between has added.
 fn travels(known: Known, name: &str) -> bool {

@@ -1,0 +1,330 @@
+//! A seeded simulation of the judging path: real requests as bytes, several shards, a virtual clock, policies that come and
+//! go, and a model that keeps a list of everything that happened. Tests only; the same seed takes the same steps.
+
+use std::sync::Arc;
+
+use super::account::Record;
+use super::flow::{self, Decision, Judging};
+use super::policies::Governor;
+use super::refusal::Refusal;
+use super::respond::{Date, Frame};
+use crate::clock::Now;
+use crate::http::head::{HeadLimits, request};
+use crate::http::seeded::Seeded;
+use crate::link::Tally;
+use crate::openai::usage::Usage;
+use crate::plan::{Parts, Plan};
+use crate::policy::{Action, Compiled, Mode, Policy};
+use crate::pricing::Prices;
+use crate::units::MicroUsd;
+use crate::usage::{LocalWindows, Registry};
+
+const SECOND: u64 = 1_000_000_000;
+/// As `usage` does it: an event counts in the five seconds in which it comes and in the twelve such periods after.
+const PERIOD: u64 = 5 * SECOND;
+const PERIODS: u64 = 13;
+/// `request_count > 5` blocks.
+const REQUESTS_MAX: u64 = 5;
+/// `cost_usd + est_cost_usd > 0.02` blocks.
+const BUDGET: i64 = 20_000;
+/// `tokens_used > 3000` downgrades.
+const TOKENS_MAX: u64 = 3_000;
+
+const USERS: [(&str, &str); 5] = [("", ""), ("t", "limited"), ("t", "spender"), ("", "limited"), ("u", "reader")];
+const MODELS: [&str; 3] = ["gpt-4o", "gpt-4o-mini", "local/llama"];
+
+const CONFIG: &str = "
+version: v1
+providers:
+  - { name: big, base_url: 'http://127.0.0.1:9/v1', models: [gpt-4o, gpt-4o-mini], downgrade: { gpt-4o: gpt-4o-mini } }
+  - { name: local, base_url: 'http://127.0.0.1:10/v1', models: ['local/*'] }
+storage: { backend: none }
+";
+const PRICES: &str = r#"{
+  "gpt-4o": { "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05 },
+  "gpt-4o-mini": { "input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07 }
+}"#;
+
+fn policies() -> Vec<Policy> {
+    let rules = [
+        ("count", Action::Block, Mode::Enforce, "user_id == 'limited' && request_count > 5"),
+        ("tokens", Action::Downgrade, Mode::Enforce, "model == 'gpt-4o' && tokens_used > 3000"),
+        ("budget", Action::Block, Mode::Enforce, "user_id == 'spender' && cost_usd + est_cost_usd > 0.02"),
+        ("watch", Action::Alert, Mode::Enforce, "request_count > 3"),
+        ("shadow", Action::Block, Mode::Shadow, "user_id == 'reader'"),
+    ];
+    let policy = |(index, (name, action, mode, expression)): (usize, (&str, Action, Mode, &str))| Policy {
+        id: name.into(),
+        name: name.into(),
+        description: String::new(),
+        expression: expression.into(),
+        action,
+        target_model: None,
+        message: None,
+        priority: index as i64,
+        enabled: true,
+        mode,
+        created_at: String::new(),
+        updated_at: String::new(),
+    };
+    rules.into_iter().enumerate().map(policy).collect()
+}
+
+fn at(ns: u64) -> Now {
+    Now { mono_ns: ns, wall_ms: ns / 1_000_000 }
+}
+
+/// Everything that a user did and was not refused.
+#[derive(Default)]
+struct History {
+    /// When, tokens, cost.
+    events: Vec<(u64, u64, i64)>,
+    requests: Vec<u64>,
+    pending: i64,
+}
+
+impl History {
+    fn used(&self, now: u64) -> (u64, u64, i64) {
+        let counts = |then: u64| now / PERIOD - then / PERIOD < PERIODS;
+        let requests = self.requests.iter().filter(|then| counts(**then)).count() as u64;
+        let events = self.events.iter().filter(|event| counts(event.0));
+        let (tokens, cost) = events.fold((0, 0), |sum, event| (sum.0 + event.1, sum.1 + event.2));
+        (requests, tokens, cost + self.pending)
+    }
+}
+
+struct InFlight {
+    record: Record,
+    shard: usize,
+    user: usize,
+    model: &'static str,
+    estimate: i64,
+}
+
+/// What all that should have been counted.
+#[derive(Default, Debug, PartialEq)]
+struct Sums {
+    answered: u64,
+    refused: u64,
+    failed: u64,
+    tokens: u64,
+    cost: i64,
+    matches: u64,
+}
+
+struct Simulation {
+    seeded: Seeded,
+    registry: Arc<Registry>,
+    shards: Vec<(Governor, Tally)>,
+    governed: Plan,
+    free: Plan,
+    governing: bool,
+    histories: Vec<History>,
+    in_flight: Vec<InFlight>,
+    sums: Sums,
+    now: u64,
+}
+
+impl Simulation {
+    fn new(seed: u64, shards: usize) -> Simulation {
+        let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
+        let prices = Arc::new(Prices::parse(PRICES).unwrap());
+        let free = Plan::new(Parts { config: &config, prices, policies: Arc::default(), created_s: 0 }, None).unwrap();
+        let registry = Registry::new(shards);
+        let shard = |id| (Governor::new(LocalWindows::new(registry.clone(), id)), Tally::default());
+        Simulation {
+            seeded: Seeded(seed),
+            shards: (0..shards).map(shard).collect(),
+            governed: free.with_policies(Arc::new(Compiled::new(&policies()).unwrap())),
+            free,
+            governing: true,
+            histories: USERS.iter().map(|_| History::default()).collect(),
+            in_flight: Vec::new(),
+            sums: Sums::default(),
+            now: SECOND,
+            registry,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.seeded.below(20) {
+            0..8 => self.arrive(),
+            8..15 => self.end(),
+            15 => self.governing = self.seeded.below(4) > 0,
+            16 => {
+                let shard = self.seeded.below(self.shards.len());
+                self.shards[shard].0.windows.sweep(at(self.now));
+                self.registry.sweep(at(self.now), 5);
+            }
+            17 if self.seeded.below(30) == 0 => self.now += self.seeded.next() % (150 * SECOND),
+            _ => self.now += self.seeded.next() % SECOND,
+        }
+    }
+
+    /// A request comes to some shard; what is decided is what the model says.
+    fn arrive(&mut self) {
+        let (user, shard) = (self.seeded.below(USERS.len()), self.seeded.below(self.shards.len()));
+        let asked = MODELS[self.seeded.below(MODELS.len())];
+        let max_tokens = 1 + self.seeded.next() % 500;
+        let body = format!(r#"{{"model":"{asked}","max_tokens":{max_tokens},"messages":[]}}"#);
+        let (tenant, name) = USERS[user];
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Luner-User: {name}\r\nX-Luner-Tenant: {tenant}\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let expected = self.expect(user, shard, asked, body.len(), max_tokens);
+        let head = request(head.as_bytes(), &HeadLimits { head_bytes: 4096, headers: 32 }).unwrap();
+        let mut record = Record::new(at(self.now), None);
+        let plan = if self.governing { &self.governed } else { &self.free };
+        let (governor, tally) = &mut self.shards[shard];
+        let judging = Judging { plan, governor, now: at(self.now) };
+        let (mut out, mut spare) = (Vec::new(), Vec::new());
+        let buffers = (&mut out, &mut spare);
+        let decision =
+            flow::decide(judging, &head, body.as_bytes(), &Frame::closing(), &Date::default(), &mut record, buffers);
+        self.sums.matches += expected.matches;
+        match (decision, expected.verdict) {
+            (Decision::Forward(forward), Ok(model)) => {
+                assert!(forward.sent_text().contains(&format!("\"model\":\"{model}\"")), "{}", forward.sent_text());
+                let estimate = record.entry.as_ref().expect("it was admitted").estimate().0;
+                assert_eq!(estimate, expected.estimate);
+                let history = &mut self.histories[user];
+                history.requests.push(self.now);
+                history.pending += estimate;
+                self.in_flight.push(InFlight { record, shard, user, model, estimate });
+                self.never_too_many(user);
+            }
+            (Decision::Refuse(refusal), Err(policy)) => {
+                assert_eq!(refusal.policy(), Some(policy));
+                self.sums.refused += 1;
+                record.fold(at(self.now), 403, Some(&refusal), tally, &mut governor.learned);
+            }
+            (Decision::Refuse(refusal), Ok(_)) => panic!("refused: {}", refusal.message()),
+            (_, expected) => panic!("not what the model says: {expected:?}"),
+        }
+    }
+
+    /// What the policies should say, worked out from the history alone.
+    fn expect(&self, user: usize, shard: usize, asked: &'static str, bytes: usize, max_tokens: u64) -> Expected {
+        let learned = &self.shards[shard].0.learned;
+        let estimate = |model: &str| {
+            let size = learned.estimate(model, bytes, Some(max_tokens));
+            let price = self.governed.prices.price(model);
+            price.map_or(0, |price| price.estimate(size.input_tokens, size.output_tokens).0)
+        };
+        let free = Expected { verdict: Ok(asked), estimate: estimate(asked), matches: 0 };
+        if !self.governing {
+            return free;
+        }
+        let (before, tokens, cost) = self.histories[user].used(self.now);
+        let requests = before + 1;
+        let name = USERS[user].1;
+        if name == "limited" && requests > REQUESTS_MAX {
+            return Expected { verdict: Err("count"), matches: 1, ..free };
+        }
+        let downgraded = asked == "gpt-4o" && tokens > TOKENS_MAX;
+        let model = if downgraded { "gpt-4o-mini" } else { asked };
+        let matches = u64::from(downgraded);
+        if name == "spender" && cost + estimate(model) > BUDGET {
+            return Expected { verdict: Err("budget"), estimate: 0, matches: matches + 1 };
+        }
+        let matches = matches + u64::from(requests > 3) + u64::from(name == "reader");
+        Expected { verdict: Ok(model), estimate: estimate(model), matches }
+    }
+
+    /// However the windows are built: within any minute no more than the policies let through.
+    fn never_too_many(&self, user: usize) {
+        if !self.governing {
+            return;
+        }
+        let history = &self.histories[user];
+        let recent = |then: &u64| self.now - then < 60 * SECOND;
+        if USERS[user].1 == "limited" {
+            let requests = history.requests.iter().filter(|then| recent(then)).count() as u64;
+            assert!(requests <= REQUESTS_MAX, "{requests} requests in a minute");
+        }
+        if USERS[user].1 == "spender" {
+            let cost: i64 = history.events.iter().filter(|event| recent(&event.0)).map(|event| event.2).sum();
+            assert!(cost + history.pending <= BUDGET, "{cost} and {} in flight", history.pending);
+        }
+    }
+
+    /// A request that is under way ends, one way or another.
+    fn end(&mut self) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        let InFlight { mut record, shard, user, model, estimate } =
+            self.in_flight.swap_remove(self.seeded.below(self.in_flight.len()));
+        let plan = if self.governing { &self.governed } else { &self.free };
+        let history = &mut self.histories[user];
+        history.pending -= estimate;
+        let (governor, tally) = &mut self.shards[shard];
+        if self.seeded.below(5) == 0 {
+            let refusal = Refusal::UpstreamTimeout { provider: "big".into() };
+            record.fold(at(self.now), 504, Some(&refusal), tally, &mut governor.learned);
+            self.sums.failed += 1;
+            return;
+        }
+        let (prompt, completion) = (1 + self.seeded.next() % 300, self.seeded.next() % 400);
+        let usage = Usage { prompt, completion, total: prompt + completion, ..Usage::default() };
+        record.used(usage, plan);
+        let cost = plan.prices.price(model).map_or(MicroUsd(0), |price| price.cost(&usage));
+        record.fold(at(self.now), 200, None, tally, &mut governor.learned);
+        history.events.push((self.now, usage.total, cost.0));
+        self.sums.answered += 1;
+        self.sums.tokens += usage.total;
+        self.sums.cost += cost.0;
+    }
+
+    /// What the shards counted, all together.
+    fn counted(&self) -> Sums {
+        let mut total = Tally::default();
+        self.shards.iter().for_each(|(_, tally)| total.merge(tally));
+        let of_status = |status: u16| total.requests.iter().filter(|it| it.0.2 == status).map(|it| it.1).sum();
+        Sums {
+            answered: of_status(200),
+            refused: of_status(403),
+            failed: of_status(504),
+            tokens: total.cells.values().map(|cell| cell.usage.total).sum(),
+            cost: total.cells.values().map(|cell| cell.cost.0).sum(),
+            matches: total.policy_matches.values().sum(),
+        }
+    }
+}
+
+/// What the model says of a request.
+struct Expected {
+    /// The effective model, or the policy that blocks.
+    verdict: Result<&'static str, &'static str>,
+    estimate: i64,
+    matches: u64,
+}
+
+#[test]
+fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often() {
+    let mut seen = Sums::default();
+    for (seed, shards) in [(1, 1), (2, 2), (3, 3), (4, 8)] {
+        let mut simulation = Simulation::new(seed, shards);
+        for _ in 0..6_000 {
+            simulation.step();
+        }
+        while !simulation.in_flight.is_empty() {
+            simulation.end();
+        }
+        assert_eq!(simulation.counted(), simulation.sums, "seed {seed}");
+        // Whoever was let through and ended is in no window any more once it has slid on.
+        simulation.now += 2 * PERIODS * PERIOD;
+        for (tenant, user) in USERS {
+            let entry = simulation.shards[0].0.windows.enter(tenant, user, at(simulation.now), MicroUsd(0));
+            let totals = entry.totals(at(simulation.now));
+            assert_eq!((totals.requests, totals.tokens, totals.cost), (1, 0, MicroUsd(0)));
+        }
+        let sums = simulation.sums;
+        seen.refused += sums.refused;
+        seen.failed += sums.failed;
+        seen.answered += sums.answered;
+    }
+    assert!(seen.refused > 500 && seen.failed > 500 && seen.answered > 2_000, "it hardly tested anything: {seen:?}");
+}
