@@ -1,0 +1,156 @@
+//! What judging costs: counting a request in its user's window, reading the window, judging three policies that read it.
+//! And how long a shard takes to adopt a plan with a hundred policies. Prints nanoseconds; asserts nothing.
+//!
+//! `cargo bench --bench policy`; for instruction counts run the binary that it names under `valgrind --tool=callgrind`.
+
+use std::borrow::Cow;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use luner::clock::{Clock, Now};
+use luner::config;
+use luner::plan::{Parts, Plan};
+use luner::policy::{Action, Compiled, Downgrades, Evaluator, Inputs, Mode, Policy, Repriced};
+use luner::pricing::Prices;
+use luner::units::MicroUsd;
+use luner::usage::{LocalWindows, Registry};
+
+const CONFIG: &str = "
+version: v1
+providers: [{ name: a, base_url: 'http://127.0.0.1:9/v1', models: [gpt-4o, gpt-4o-mini] }]
+storage: { backend: none }
+";
+const ROUNDS: u64 = 200_000;
+
+struct Nowhere;
+
+impl Downgrades for Nowhere {
+    fn target(&self, _: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+    fn is_served(&self, _: &str) -> bool {
+        true
+    }
+    fn reprice(&self, _: &str) -> Repriced<'_> {
+        Repriced { provider: "a".into(), est_cost_usd: 0.0 }
+    }
+}
+
+fn policy(index: usize, expression: &str) -> Policy {
+    Policy {
+        id: format!("pol_{index:016x}"),
+        name: format!("policy {index}"),
+        description: String::new(),
+        expression: expression.into(),
+        action: Action::Block,
+        target_model: None,
+        message: None,
+        priority: 100,
+        enabled: true,
+        mode: Mode::Enforce,
+        created_at: String::new(),
+        updated_at: String::new(),
+    }
+}
+
+/// The documented examples of policies that read usage.
+fn three() -> Compiled {
+    let expressions = ["cost_usd > 10.0", "request_count > 1000000 && model == 'gpt-4o'", "tokens_used > 1000000000"];
+    let policies: Vec<Policy> = expressions.iter().enumerate().map(|(at, text)| policy(at, text)).collect();
+    Compiled::new(&policies).expect("they compile")
+}
+
+fn hundred(seed: u64) -> Vec<Policy> {
+    let text = |at: usize| format!("request_count > {} && user_id == 'u{seed}' && est_cost_usd > 0.5", at + 1_000);
+    (0..100).map(|at| policy(at, &text(at))).collect()
+}
+
+fn main() {
+    let clock = Clock::start();
+    let time = |what: &str, rounds: u64, mut work: Box<dyn FnMut(Now) + '_>| {
+        // The best of five: what others took of the core is no part of the cost.
+        let best = (0..5).map(|_| {
+            let began = clock.now();
+            (0..rounds).for_each(|round| work(Now { mono_ns: began.mono_ns + round * 1_000, ..began }));
+            clock.now().since(began).as_nanos() as f64 / rounds as f64
+        });
+        println!("{what:60} {:9.1} ns", best.fold(f64::INFINITY, f64::min));
+    };
+    let registry = Registry::new(2);
+    let mut windows = LocalWindows::new(registry.clone(), 0);
+    time("count in the window, settle", ROUNDS, {
+        let windows = &mut windows;
+        Box::new(move |now| windows.enter("t", "u", now, MicroUsd(5)).settle(now, 100, MicroUsd(5)))
+    });
+    let (three, none) = (three(), Compiled::empty());
+    let evaluator = Evaluator::new();
+    for (what, compiled) in [("no policy", &none), ("three policies that read usage", &three)] {
+        let (windows, evaluator) = (&mut windows, &evaluator);
+        let judge = move |now: Now| {
+            let entry = windows.enter("t", "u", now, MicroUsd(5));
+            let used = entry.totals(now);
+            let inputs = Inputs {
+                model: "gpt-4o",
+                user_id: "u",
+                request_count: used.requests as i64,
+                cost_usd: used.cost.0 as f64 / 1e6,
+                tokens_used: used.tokens as i64,
+                now_ms: now.wall_ms,
+                ..Inputs::default()
+            };
+            black_box(evaluator.judge(compiled, &inputs, &Nowhere));
+            entry.settle(now, 100, MicroUsd(5));
+        };
+        time(&format!("count, read the window, judge {what}, settle"), ROUNDS, Box::new(judge));
+    }
+    time("compile a hundred policies, off the shards", 10, Box::new(|_| drop(black_box(Compiled::new(&hundred(0))))));
+    adopt(&clock);
+}
+
+/// A shard's thread looks at the plan as for each request, while another publishes plans with a hundred new policies and, as
+/// the coordinator does, keeps those that it replaced until nobody else holds them.
+fn adopt(clock: &Clock) {
+    let config = config::parse(CONFIG, "bench", &|_| None).expect("a good configuration");
+    let parts = Parts { config: &config, prices: Prices::built_in(), policies: Arc::default(), created_s: 0 };
+    let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).expect("a plan")));
+    const SWAPS: u64 = 200;
+    let publisher = {
+        let plan = plan.clone();
+        thread::spawn(move || {
+            let mut retired = Vec::new();
+            for seed in 0..SWAPS {
+                let next = plan.load().with_policies(Arc::new(Compiled::new(&hundred(seed)).expect("they compile")));
+                retired.push(plan.swap(Arc::new(next)));
+                retired.retain(|plan| Arc::strong_count(plan) > 1);
+                thread::sleep(Duration::from_millis(2));
+            }
+        })
+    };
+    let evaluator = Evaluator::new();
+    let mut shard = arc_swap::Cache::new(plan);
+    let (mut version, mut took) = (1, Vec::new());
+    while version <= SWAPS {
+        let before = clock.now();
+        let plan = shard.load().clone();
+        let loaded = clock.now();
+        if plan.version != version {
+            version = plan.version;
+            black_box(evaluator.judge(&plan.policies, &Inputs::default(), &Nowhere));
+            let judged = clock.now();
+            took.push((loaded.since(before).as_nanos(), judged.since(loaded).as_nanos()));
+        }
+    }
+    publisher.join().expect("it publishes to the end");
+    let column = |of: fn(&(u128, u128)) -> u128| {
+        let mut sorted: Vec<u128> = took.iter().map(of).collect();
+        sorted.sort_unstable();
+        let at = |share: usize| sorted.get(sorted.len() * share / 100).copied().unwrap_or_default();
+        (at(50), at(99), sorted.last().copied().unwrap_or_default())
+    };
+    println!("{} plans of a hundred policies adopted by a busy shard; p50, p99, most in ns:", took.len());
+    println!("  taking the new plan              {:?}", column(|it| it.0));
+    println!("  judging by all hundred, at first {:?}", column(|it| it.1));
+}
