@@ -24,8 +24,8 @@ use crate::pricing::{Price, PriceId, Prices};
 
 pub use labels::{LabelId, Labels, OriginId};
 pub use provider::Provider;
-pub use routes::Route;
 use routes::{Models, Routes};
+pub use routes::{Route, Way};
 
 /// Everything that runs. Cloning one, for a successor that differs in its policies, copies pointers.
 #[derive(Clone)]
@@ -138,9 +138,19 @@ impl Plan {
         Plan { version: self.version + 1, policies, policy_labels, labels, ..self.clone() }
     }
 
-    /// Who answers for `model`: an exact name wins, then the longest pattern, then the order of the file.
+    /// Who answers for `model`: those that name it exactly, else those with the longest pattern.
     pub fn route(&self, model: &str) -> Option<Route> {
         self.routes.find(model, &self.prices)
+    }
+
+    /// The providers of a [`Route`] of this plan.
+    pub fn way(&self, way: usize) -> Option<&Way> {
+        self.routes.ways.get(way)
+    }
+
+    /// The provider to try as number `step` on that way, when number `first` of it came first.
+    pub fn on_way(&self, way: usize, first: usize, step: usize) -> Option<&Arc<Provider>> {
+        self.providers.get(self.way(way)?.provider(first, step)?)
     }
 
     /// The price behind an id that a [`Route`] of this plan carries.

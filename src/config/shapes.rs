@@ -164,9 +164,10 @@ pub struct Provider {
     #[serde(default = "default_retries")]
     #[schemars(range(min = 0, max = 10))]
     pub retries: u32,
-    /// The share of traffic among providers that serve a model equally well.
-    #[serde(default = "default_weight")]
-    #[schemars(range(min = 1, max = 1000))]
+    /// The share of traffic among providers that serve a model equally well. 0 = none while one with a share can take it;
+    /// all 0 = the first of the file takes it, the next when that one cannot.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
     pub weight: u32,
     /// From model to model: where a downgrade policy that names no target goes.
     #[serde(default)]
@@ -187,10 +188,6 @@ fn default_stream_idle_timeout() -> Duration {
 }
 
 fn default_retries() -> u32 {
-    1
-}
-
-fn default_weight() -> u32 {
     1
 }
 

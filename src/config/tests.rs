@@ -76,7 +76,7 @@ fn the_smallest_file_gets_every_default_of_the_contract() {
     assert_eq!(provider.timeout, Duration::from_secs(30));
     assert_eq!(provider.connect_timeout, Duration::from_secs(5));
     assert_eq!(provider.stream_idle_timeout, Duration::from_secs(60));
-    assert_eq!((provider.retries, provider.weight), (1, 1));
+    assert_eq!((provider.retries, provider.weight), (1, 0));
     assert!(provider.api_key.is_empty() && provider.downgrade.is_empty());
     assert_eq!((config.cache.max_items, config.cache.max_bytes), (5000, 256 << 20));
     assert_eq!(config.cache.scope, CacheScope::Tenant);

@@ -9,7 +9,7 @@ use super::route::Routed;
 use crate::clock::Now;
 use crate::link::{AttemptOutcome, Tally};
 use crate::openai::usage::Usage;
-use crate::plan::{LabelId, Plan};
+use crate::plan::{LabelId, Plan, Provider};
 use crate::policy::{Action, Mode, Verdict};
 use crate::pricing::{Learned, PriceId};
 use crate::units::MicroUsd;
@@ -82,13 +82,18 @@ impl Record {
 
     /// Takes over who answers.
     pub(super) fn routed(&mut self, routed: &Routed<'_>) {
-        self.provider = routed.provider.name.clone();
-        self.provider_label = routed.provider.label;
+        self.sent_to(&routed.provider);
         self.model_label = routed.model;
         self.price = routed.price;
         if let Some(model) = routed.instead() {
             self.model = model.into();
         }
+    }
+
+    /// Takes over that another provider is asked.
+    pub(super) fn sent_to(&mut self, provider: &Provider) {
+        self.provider = provider.name.clone();
+        self.provider_label = provider.label;
     }
 
     /// Takes over what the policies said.

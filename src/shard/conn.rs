@@ -224,7 +224,8 @@ impl Conn {
         self.out.clear();
         let date = self.shard.date.borrow();
         let mut governor = self.shard.governor.borrow_mut();
-        let judging = Judging { plan, governor: &mut governor, now };
+        let draw = self.shard.random() as u32;
+        let judging = Judging { plan, governor: &mut governor, now, draw };
         let buffers = (&mut self.out, &mut self.spare);
         let decision = flow::decide(judging, &head, body, &frame, &date, record, buffers);
         Ok(Look::Decided(Decided { decision, frame, used }))

@@ -38,6 +38,8 @@ pub(super) struct Judging<'s> {
     pub(super) plan: &'s Plan,
     pub(super) governor: &'s mut Governor,
     pub(super) now: Now,
+    /// Random: it shares the load among several providers of one model.
+    pub(super) draw: u32,
 }
 
 /// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
@@ -68,7 +70,7 @@ pub(super) fn decide(
 
 /// A request for a model: read, routed, judged, ready to send.
 fn govern(
-    Judging { plan, governor, now }: Judging<'_>,
+    Judging { plan, governor, now, draw }: Judging<'_>,
     head: &RequestHead<'_>,
     endpoint: Endpoint,
     body: &[u8],
@@ -77,9 +79,9 @@ fn govern(
 ) -> Result<Box<Forward>, Refusal> {
     let known = identify(head, endpoint, body, &plan.fact_limits)?;
     record.identified(&known);
-    let routed = route(known, plan)?;
+    let routed = route(known, plan, draw)?;
     record.routed(&routed);
-    let admitted = admit(routed, plan, governor, now, record)?;
+    let admitted = admit(routed, plan, governor, (now, draw), record)?;
     Ok(Box::new(Forward::new(admitted, head, record, std::mem::take(spare))))
 }
 

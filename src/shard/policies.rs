@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::account::Record;
 use super::refusal::Refusal;
-use super::route::Routed;
+use super::route::{self, Routed};
 use crate::clock::Now;
 use crate::config::UnknownPrice;
 use crate::openai::facts::{Endpoint, Facts};
@@ -42,17 +42,17 @@ pub(super) struct Admitted<'b> {
     _evidence: (),
 }
 
-/// Judges a request. One that is refused counts in no window.
+/// Judges a request. `draw` shares the load among several providers of one model. A request that is refused counts in no window.
 pub(super) fn admit<'b>(
     routed: Routed<'b>,
     plan: &Plan,
     governor: &mut Governor,
-    now: Now,
+    (now, draw): (Now, u32),
     record: &mut Record,
 ) -> Result<Admitted<'b>, Refusal> {
     let Governor { windows, learned, evaluator } = governor;
     let known = &routed.known;
-    let ways = Ways { plan, learned, facts: &known.facts, provider: &routed.provider };
+    let ways = Ways { plan, learned, facts: &known.facts, provider: &routed.provider, draw };
     let estimate = ways.estimate(routed.model_name(), routed.price);
     // Before it is judged, so that of two requests on two cores at least one sees the other.
     let mut entry = windows.enter(known.tenant, known.user, now, estimate.cost);
@@ -77,7 +77,7 @@ pub(super) fn admit<'b>(
             entry.reestimate(ways.estimate(&model, price).cost);
             let mut matches = verdict.matches.iter();
             let by = matches.find(|it| it.effective && it.action == Action::Downgrade).and_then(|it| policy(it.policy));
-            (routed.to(&model, plan), by.map(|policy| policy.name.as_str().into()))
+            (routed.to(&model, plan, draw), by.map(|policy| policy.name.as_str().into()))
         }
     };
     if routed.price.is_none() && plan.unknown_price == UnknownPrice::Block {
@@ -120,6 +120,7 @@ struct Ways<'a> {
     facts: &'a Facts<'a>,
     /// Of the model that was asked for.
     provider: &'a Provider,
+    draw: u32,
 }
 
 impl Ways<'_> {
@@ -147,10 +148,9 @@ impl Downgrades for Ways<'_> {
     }
 
     fn reprice(&self, model: &str) -> Repriced<'_> {
-        let route = self.plan.route(model);
-        let provider = route.and_then(|route| self.plan.providers.get(route.provider));
-        let cost = self.estimate(model, route.and_then(|route| route.price)).cost;
-        Repriced { provider: provider.map_or("", |provider| &provider.name).into(), est_cost_usd: dollars(cost) }
+        let found = route::found(model, self.plan, self.draw);
+        let cost = self.estimate(model, found.and_then(|(_, _, route)| route.price)).cost;
+        Repriced { provider: found.map_or("", |(_, it, _)| &it.name).into(), est_cost_usd: dollars(cost) }
     }
 }
 

@@ -11,8 +11,10 @@ use crate::pricing::PriceId;
 pub(super) struct Routed<'b> {
     /// The request as it was read.
     pub(super) known: Known<'b>,
-    /// Who answers.
+    /// Who answers, unless it cannot.
     pub(super) provider: Arc<Provider>,
+    /// All who could.
+    pub(super) targets: Targets,
     /// The effective model's label in metrics.
     pub(super) model: LabelId,
     /// What the effective model costs, if that is known.
@@ -21,27 +23,49 @@ pub(super) struct Routed<'b> {
     instead: Option<Box<str>>,
 }
 
-/// Finds the provider of the model that the request names.
-pub(super) fn route<'b>(known: Known<'b>, plan: &Plan) -> Result<Routed<'b>, Refusal> {
-    match found(&known.facts.model, plan) {
-        Some((provider, Route { model, price, .. })) => {
-            Ok(Routed { provider: provider.clone(), known, model, price, instead: None })
+/// The providers that a request may go to, in the order to try them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Targets {
+    way: usize,
+    first: usize,
+}
+
+impl Targets {
+    /// How many there are.
+    pub(super) fn len(self, plan: &Plan) -> usize {
+        plan.way(self.way).map_or(0, |way| way.len())
+    }
+
+    /// The one to try as number `step`, from 0.
+    pub(super) fn provider(self, step: usize, plan: &Plan) -> Option<&Arc<Provider>> {
+        plan.on_way(self.way, self.first, step)
+    }
+}
+
+/// Finds the provider of the model that the request names. `draw` is random: it shares the load among several.
+pub(super) fn route<'b>(known: Known<'b>, plan: &Plan, draw: u32) -> Result<Routed<'b>, Refusal> {
+    match found(&known.facts.model, plan, draw) {
+        Some((targets, provider, Route { model, price, .. })) => {
+            Ok(Routed { provider: provider.clone(), targets, known, model, price, instead: None })
         }
         None => Err(Refusal::ModelNotFound { model: known.facts.model.into() }),
     }
 }
 
-fn found<'p>(model: &str, plan: &'p Plan) -> Option<(&'p Arc<Provider>, Route)> {
-    plan.route(model).and_then(|route| Some((plan.providers.get(route.provider)?, route)))
+/// Who would answer for `model`.
+pub(super) fn found<'p>(model: &str, plan: &'p Plan, draw: u32) -> Option<(Targets, &'p Arc<Provider>, Route)> {
+    let route = plan.route(model)?;
+    let targets = Targets { way: route.way, first: plan.way(route.way)?.first(draw) };
+    Some((targets, targets.provider(0, plan)?, route))
 }
 
 impl<'b> Routed<'b> {
     /// The same request to another model, if anyone answers for that.
-    pub(super) fn to(self, model: &str, plan: &Plan) -> Routed<'b> {
-        match found(model, plan) {
-            Some((provider, Route { model: label, price, .. })) => {
+    pub(super) fn to(self, model: &str, plan: &Plan, draw: u32) -> Routed<'b> {
+        match found(model, plan, draw) {
+            Some((targets, provider, Route { model: label, price, .. })) => {
                 let provider = provider.clone();
-                Routed { known: self.known, provider, model: label, price, instead: Some(model.into()) }
+                Routed { known: self.known, provider, targets, model: label, price, instead: Some(model.into()) }
             }
             None => self,
         }

@@ -178,7 +178,7 @@ impl Simulation {
         let mut record = Record::new(at(self.now), None);
         let plan = if self.governing { &self.governed } else { &self.free };
         let (governor, tally) = &mut self.shards[shard];
-        let judging = Judging { plan, governor, now: at(self.now) };
+        let judging = Judging { plan, governor, now: at(self.now), draw: 0 };
         let (mut out, mut spare) = (Vec::new(), Vec::new());
         let buffers = (&mut out, &mut spare);
         let decision =

@@ -126,7 +126,7 @@ const PROVIDERS: &[(&str, u32, &str, &str)] = &[
     ("connect_timeout: 30", 3, "providers[0].connect_timeout", "needs a unit"),
     ("stream_idle_timeout: soon", 3, "providers[0].stream_idle_timeout", "is not a duration"),
     ("retries: 11", 3, "providers[0].retries", "from 0 to 10"),
-    ("weight: 0", 3, "providers[0].weight", "from 1 to 1000"),
+    ("weight: 1001", 3, "providers[0].weight", "from 0 to 1000"),
     ("downgrade: { m: n }", 3, "providers[0].downgrade.m", "no provider has a model `n`"),
     ("downgrade: { n: m }", 3, "providers[0].downgrade.n", "this provider has no such model"),
     ("downgrade: { m: m }", 3, "providers[0].downgrade.m", "cannot be downgraded to itself"),

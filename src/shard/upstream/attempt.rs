@@ -4,6 +4,7 @@
 use std::io;
 
 use super::pool::Line;
+use super::retry::Tries;
 use super::{ANSWER_HEAD, Failure, Forward, READ_BYTES, connect};
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Framing, HeadError, HeadScan, Known, Method, ResponseHead, Version};
@@ -49,12 +50,12 @@ pub(super) async fn attempt(
     conn: &mut Conn,
     forward: &mut Forward,
     frame: &Frame,
-    fresh: bool,
+    tries: &Tries,
     plan: &Plan,
 ) -> Result<Opened, Failure> {
     let shard = conn.shard.clone();
     let provider = forward.provider.clone();
-    let pooled = if fresh { None } else { shard.pools.take(provider.origin, shard.now()) };
+    let pooled = if tries.needs_fresh() { None } else { shard.pools.take(provider.origin, shard.now()) };
     let mut line = match pooled {
         Some(line) => line,
         None => connect::connect(&shard, &provider, plan).await?,
@@ -77,7 +78,7 @@ pub(super) async fn attempt(
                 let mut answer = Answer::of(&head, head_len);
                 // What is left of the request would be read as the next one.
                 answer.keep_alive &= sent.is_none();
-                if let Some(failure) = refused(&head) {
+                if let Some(failure) = refused(&head, tries.has_others()) {
                     recycle(&shard, &provider, line, &answer);
                     return Err(failure);
                 }
@@ -141,9 +142,9 @@ fn starts_with(value: &[u8], media: &[u8]) -> bool {
 }
 
 /// A provider's redirects are not followed, since a key must not travel to another host, and its 5xx are not passed on;
-/// everything else is the caller's to see.
-fn refused(head: &ResponseHead<'_>) -> Option<Failure> {
-    if head.status < 300 || (400..500).contains(&head.status) {
+/// everything else is the caller's to see, but that it has no room (429) while there are `others` to ask.
+fn refused(head: &ResponseHead<'_>, others: bool) -> Option<Failure> {
+    if head.status < 300 || ((400..500).contains(&head.status) && !(head.status == 429 && others)) {
         return None;
     }
     let seconds =

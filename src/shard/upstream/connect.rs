@@ -30,7 +30,7 @@ pub(super) async fn connect(shard: &Shard, provider: &Provider, plan: &Plan) -> 
         last = match monoio::time::timeout(share, open(shard, provider, plan, *address)).await {
             Ok(Ok(wire)) => return Ok(Line::new(wire)),
             Ok(Err(reason)) => Failure::Unreachable(reason),
-            Err(_) => Failure::TimedOut,
+            Err(_) => Failure::ConnectTimedOut,
         };
     }
     Err(last)
@@ -51,7 +51,7 @@ async fn addresses(
                 return Err(Failure::Unreachable("its name could not be resolved".into()));
             }
             Some(addresses) => return Ok(addresses),
-            None if left().is_zero() => return Err(Failure::TimedOut),
+            None if left().is_zero() => return Err(Failure::ConnectTimedOut),
             None => monoio::time::sleep(LOOK_AGAIN).await,
         }
     }

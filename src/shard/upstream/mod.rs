@@ -21,6 +21,7 @@ use super::conn::{Conn, Turn};
 use super::policies::Admitted;
 use super::refusal::Refusal;
 use super::respond::Frame;
+use super::route::Targets;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
 use crate::openai::facts::Endpoint;
@@ -31,9 +32,12 @@ use crate::plan::{Plan, Provider};
 /// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.
 pub(super) struct Forward {
     provider: Arc<Provider>,
+    targets: Targets,
     endpoint: Endpoint,
     /// Head and body as they go over the wire.
     request: Vec<u8>,
+    /// So many bytes of it are the provider's own: request line, Host, key.
+    own_bytes: usize,
     /// The effective model, for the answer's header.
     model: Box<str>,
     /// The policy that changed the model, for the answer's header.
@@ -82,9 +86,19 @@ impl Forward {
             downgraded_by,
             usage_injected,
             body_bytes: known.body.len(),
+            own_bytes: provider.head(known.endpoint).len(),
+            targets: routed.targets,
             provider: routed.provider,
             request,
         }
+    }
+
+    /// Makes it a request to another provider of the same model.
+    fn redirect(&mut self, provider: &Arc<Provider>) {
+        let own = provider.head(self.endpoint);
+        self.request.splice(..self.own_bytes, own.iter().copied());
+        self.own_bytes = own.len();
+        self.provider = provider.clone();
     }
 }
 
@@ -115,7 +129,9 @@ fn travels(known: Known, name: &str) -> bool {
 enum Failure {
     /// No connection.
     Unreachable(String),
-    /// No connection, or no first byte, in time.
+    /// No connection in time: the provider has not seen the request.
+    ConnectTimedOut,
+    /// No first byte, or nothing more, in time.
     TimedOut,
     /// The connection broke, or what came is no valid answer.
     Broken(String),
@@ -131,7 +147,7 @@ impl Failure {
     fn outcome(&self) -> AttemptOutcome {
         match self {
             Failure::Unreachable(_) => AttemptOutcome::Unreachable,
-            Failure::TimedOut => AttemptOutcome::TimedOut,
+            Failure::ConnectTimedOut | Failure::TimedOut => AttemptOutcome::TimedOut,
             Failure::Broken(_) => AttemptOutcome::Broken,
             Failure::Stale => AttemptOutcome::Stale,
             Failure::Status { .. } => AttemptOutcome::ServerError,
@@ -144,7 +160,7 @@ impl Failure {
         let provider = provider.name.clone();
         match self {
             Failure::Unreachable(reason) => Some(Refusal::Unreachable { provider, reason: reason.into() }),
-            Failure::TimedOut => Some(Refusal::UpstreamTimeout { provider }),
+            Failure::ConnectTimedOut | Failure::TimedOut => Some(Refusal::UpstreamTimeout { provider }),
             Failure::Broken(reason) => Some(Refusal::Broken { provider, reason: reason.into() }),
             Failure::Stale => {
                 Some(Refusal::Broken { provider, reason: "it closed the connection without an answer".into() })
@@ -158,22 +174,32 @@ impl Failure {
 }
 
 /// Sends a request to its provider, as often as the rules allow, and passes the answer on.
-pub(super) async fn forward(conn: &mut Conn, mut forward: Forward, frame: Frame, record: Record, plan: &Plan) -> Turn {
+pub(super) async fn forward(
+    conn: &mut Conn,
+    mut forward: Forward,
+    frame: Frame,
+    mut record: Record,
+    plan: &Plan,
+) -> Turn {
     let shard = conn.shard.clone();
     let _in_flight = account::InFlight::new(&shard);
-    let mut tries = retry::Tries::new(forward.provider.retries);
+    let targets = forward.targets;
+    let retries = |step| targets.provider(step, plan).map_or(0, |provider| provider.retries);
+    let mut tries = retry::Tries::new(targets.len(plan));
     let opened = loop {
-        match attempt::attempt(conn, &mut forward, &frame, tries.needs_fresh(), plan).await {
+        let failure = match attempt::attempt(conn, &mut forward, &frame, &tries, plan).await {
             Ok(opened) => break Ok(opened),
-            Err(failure) => {
-                account::attempt(&conn.shard, forward.provider.label, failure.outcome());
-                let jitter = conn.shard.random() as u32;
-                match tries.again(&failure, jitter) {
-                    Some(pause) if pause.is_zero() => {}
-                    Some(pause) => monoio::time::sleep(pause).await,
-                    None => break Err(failure),
-                }
-            }
+            Err(failure) => failure,
+        };
+        account::attempt(&conn.shard, forward.provider.label, failure.outcome());
+        let jitter = conn.shard.random() as u32;
+        let Some(again) = tries.again(&failure, jitter, retries) else { break Err(failure) };
+        if !again.pause.is_zero() {
+            monoio::time::sleep(again.pause).await;
+        }
+        if let Some(provider) = targets.provider(again.step, plan).filter(|it| !Arc::ptr_eq(it, &forward.provider)) {
+            forward.redirect(provider);
+            record.sent_to(provider);
         }
     };
     let turn = match opened {
