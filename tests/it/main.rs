@@ -24,6 +24,8 @@ mod scenes; // providers that misbehave once: what the four below share
 
 mod upstream_faults; // providers that fail a plain answer
 
+mod failover; // several providers for one model
+
 mod upstream_pool; // connections that carry one request after another
 
 mod stream_faults; // streams that break, callers that leave or stop reading

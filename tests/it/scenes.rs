@@ -1,6 +1,11 @@
 //! Providers that misbehave once and then behave, and what a refusal must look like: what the tests of upstream faults
 //! share.
 
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
 use crate::support::{
     Answer, CHAT, Gateway, Raw, Running, Served, Upstream, chat, completion, eventually, ok_chat, post,
 };
@@ -149,4 +154,32 @@ pub fn assert_each_is_refused(lines: &str, scenes: &[Scene], request: &[u8], ref
     eventually("the provider's connections are closed", || upstream.running() == 0);
     eventually("no descriptor is left", || gateway.open_fds() <= fds);
     gateway
+}
+
+/// A socket with a port, on which nobody listens yet.
+pub fn unheard() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("its address");
+    (socket, address)
+}
+
+/// A listener whose queue is full, so that the kernel drops each further SYN.
+pub struct BlackHole {
+    pub address: SocketAddr,
+    _listener: Socket,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub fn new() -> BlackHole {
+        let (listener, address) = unheard();
+        listener.listen(0).expect("it listens");
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+            queue.push(stream);
+            assert!(queue.len() < 16, "a queue of length 0 takes no end of connections");
+        }
+        BlackHole { address, _listener: listener, _queue: queue }
+    }
 }

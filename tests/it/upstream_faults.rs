@@ -1,10 +1,7 @@
 //! Providers that fail a plain answer, at each point from the connection to the last byte: the caller gets the refusal
 //! that is stated, and the next request works.
 
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-
-use socket2::{Domain, Socket, Type};
 
 use crate::scenes::*;
 use crate::support::*;
@@ -14,14 +11,6 @@ const JSON_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
 /// A 200 with this body and these further header lines.
 fn ok_with(headers: &str, body: &str) -> String {
     format!("{JSON_HEAD}{headers}\r\n{body}")
-}
-
-/// A socket with a port, on which nobody listens yet.
-fn unheard() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
-    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("its address");
-    (socket, address)
 }
 
 // 1
@@ -56,26 +45,6 @@ fn a_refused_connection_is_not_tried_again_where_no_retries_are_configured() {
     eventually("the refusal is counted", || gateway.metric("luner_requests_total", &["status=\"502\""]) == 1.0);
     assert_eq!(gateway.metric("luner_upstream_attempts_total", &[]), 1.0);
     assert_eq!(gateway.metric("luner_refusals_total", &["fault=\"provider\"", "code=\"provider_error\""]), 1.0);
-}
-
-/// A listener whose queue is full, so that the kernel drops each further SYN.
-struct BlackHole {
-    address: SocketAddr,
-    _listener: Socket,
-    _queue: Vec<TcpStream>,
-}
-
-impl BlackHole {
-    fn new() -> BlackHole {
-        let (listener, address) = unheard();
-        listener.listen(0).expect("it listens");
-        let mut queue = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
-            queue.push(stream);
-            assert!(queue.len() < 16, "a queue of length 0 takes no end of connections");
-        }
-        BlackHole { address, _listener: listener, _queue: queue }
-    }
 }
 
 // 2
