@@ -149,8 +149,8 @@ impl Plan {
     }
 
     /// The provider to try as number `step` on that way, when number `first` of it came first.
-    pub fn on_way(&self, way: usize, first: usize, step: usize) -> Option<&Arc<Provider>> {
-        self.providers.get(self.way(way)?.provider(first, step)?)
+    pub fn on_way(&self, way: usize, first: usize, step: usize) -> Option<&Provider> {
+        self.providers.get(self.way(way)?.provider(first, step)?).map(|provider| &**provider)
     }
 
     /// The price behind an id that a [`Route`] of this plan carries.

@@ -16,14 +16,13 @@ use crate::units::MicroUsd;
 use crate::usage::Entry;
 
 /// A request, from when it was read until it is accounted for.
-pub(super) struct Record {
+pub(super) struct Record<'p> {
     pub(super) started: Now,
     pub(super) request_id: Option<Token>,
-    pub(super) user: Box<str>,
-    pub(super) tenant: Box<str>,
-    pub(super) agent: Box<str>,
-    pub(super) model: Box<str>,
-    pub(super) provider: Box<str>,
+    who: Who,
+    /// The model that is used instead of the one that was asked for.
+    instead: Option<Box<str>>,
+    provider: &'p str,
     pub(super) provider_label: LabelId,
     pub(super) model_label: LabelId,
     /// Bytes of the caller's body, for what answers teach about their prompts.
@@ -47,17 +46,15 @@ pub(super) struct Record {
 /// The status recorded for a caller who left before the answer began. nginx's convention.
 pub(super) const CALLER_LEFT: u16 = 499;
 
-impl Record {
+impl<'p> Record<'p> {
     /// A request of which nothing but its time is known yet.
-    pub(super) fn new(started: Now, request_id: Option<Token>) -> Record {
+    pub(super) fn new(started: Now, request_id: Option<Token>) -> Record<'p> {
         Record {
             started,
             request_id,
-            user: Box::default(),
-            tenant: Box::default(),
-            agent: Box::default(),
-            model: Box::default(),
-            provider: Box::default(),
+            who: Who::default(),
+            instead: None,
+            provider: "",
             provider_label: LabelId::NONE,
             model_label: LabelId::OTHER,
             body_bytes: 0,
@@ -73,26 +70,23 @@ impl Record {
 
     /// Takes over who asks, and for what.
     pub(super) fn identified(&mut self, known: &Known<'_>) {
-        self.user = known.user.into();
-        self.tenant = known.tenant.into();
-        self.agent = known.agent.into();
-        self.model = known.facts.model.as_ref().into();
+        self.who = Who::new([known.user, known.tenant, known.agent, &known.facts.model]);
         self.body_bytes = known.body.len();
     }
 
     /// Takes over who answers.
-    pub(super) fn routed(&mut self, routed: &Routed<'_>) {
-        self.sent_to(&routed.provider);
+    pub(super) fn routed(&mut self, routed: &Routed<'_, 'p>) {
+        self.sent_to(routed.provider);
         self.model_label = routed.model;
         self.price = routed.price;
         if let Some(model) = routed.instead() {
-            self.model = model.into();
+            self.instead = Some(model.into());
         }
     }
 
     /// Takes over that another provider is asked.
-    pub(super) fn sent_to(&mut self, provider: &Provider) {
-        self.provider = provider.name.clone();
+    pub(super) fn sent_to(&mut self, provider: &'p Provider) {
+        self.provider = &provider.name;
         self.provider_label = provider.label;
     }
 
@@ -104,7 +98,7 @@ impl Record {
     }
 
     /// Takes over where it goes after all, and its place in its user's window, which it keeps until it is settled.
-    pub(super) fn admitted(&mut self, routed: &Routed<'_>, entry: Entry) {
+    pub(super) fn admitted(&mut self, routed: &Routed<'_, 'p>, entry: Entry) {
         if routed.instead().is_some() {
             self.routed(routed);
         }
@@ -153,9 +147,15 @@ impl Record {
         if let Some(entry) = self.entry.take() {
             entry.settle(now, self.usage.total, self.cost);
             if self.cut.is_none() && status < 300 {
-                learned.learn(&self.model, self.body_bytes, &self.usage);
+                learned.learn(self.model(), self.body_bytes, &self.usage);
             }
         }
+    }
+
+    /// The effective model's name.
+    fn model(&self) -> &str {
+        let [_, _, _, asked] = self.who.all();
+        self.instead.as_deref().unwrap_or(asked)
     }
 
     fn took_ns(&self, now: Now) -> u64 {
@@ -170,7 +170,8 @@ impl Record {
         let id = self.request_id.as_ref().map_or("", |id| std::str::from_utf8(id.as_bytes()).unwrap_or_default());
         let code = refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request"));
         let policy = refusal.and_then(Refusal::policy);
-        let Record { user, tenant, agent, model, provider, usage, cost, cut, .. } = self;
+        let ([user, tenant, agent, _], model) = (self.who.all(), self.model());
+        let Record { provider, usage, cost, cut, .. } = self;
         let (prompt, completion, ms) = (usage.prompt, usage.completion, took_ns as f64 / 1e6);
         if well {
             tracing::debug!(
@@ -206,6 +207,33 @@ impl Record {
                 "request"
             );
         }
+    }
+}
+
+/// User, tenant, agent and the model that was asked for, in one piece of memory.
+#[derive(Default)]
+struct Who {
+    text: Box<str>,
+    /// Where each but the last ends.
+    ends: [u16; 3],
+}
+
+impl Who {
+    /// Each is bounded to 256 bytes where it is read; of a longer one nothing is kept.
+    fn new(parts: [&str; 4]) -> Who {
+        let parts = parts.map(|part| if part.len() <= usize::from(u8::MAX) + 1 { part } else { "" });
+        let (mut ends, mut end) = ([0; 3], 0);
+        for (at, part) in ends.iter_mut().zip(parts) {
+            end += part.len() as u16;
+            *at = end;
+        }
+        Who { text: parts.concat().into(), ends }
+    }
+
+    fn all(&self) -> [&str; 4] {
+        let [user, tenant, agent] = self.ends.map(usize::from);
+        let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
+        [part(0, user), part(user, tenant), part(tenant, agent), part(agent, self.text.len())]
     }
 }
 

@@ -96,21 +96,21 @@ struct Chunks {
 }
 
 /// A whole request of `used` bytes, and what is to be done with it.
-struct Decided {
-    decision: Decision,
+struct Decided<'p> {
+    decision: Decision<'p>,
     frame: Frame,
     used: usize,
 }
 
 /// What a look at the input yields.
 #[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
-enum Look {
+enum Look<'p> {
     /// More bytes are needed.
     More,
     /// The caller waits for a word before it sends its body.
     Continue,
     /// A whole request.
-    Decided(Decided),
+    Decided(Decided<'p>),
 }
 
 impl Conn {
@@ -144,7 +144,7 @@ impl Conn {
     }
 
     /// Reads until a whole request is there and decided. `Err(None)` means that the caller left.
-    async fn arrive(&mut self, plan: &Plan, record: &mut Record) -> Result<Decided, Option<Refusal>> {
+    async fn arrive<'p>(&mut self, plan: &'p Plan, record: &mut Record<'p>) -> Result<Decided<'p>, Option<Refusal>> {
         let until = self.shard.watch.deadline(plan.read_timeout);
         let mut arrival =
             Arrival { scan: HeadScan::default(), head_len: None, wanted: 0, chunks: None, continued: false };
@@ -175,7 +175,13 @@ impl Conn {
     }
 
     /// Looks at what has arrived. Pure but for the buffers.
-    fn look(&mut self, arrival: &mut Arrival, plan: &Plan, now: Now, record: &mut Record) -> Result<Look, Refusal> {
+    fn look<'p>(
+        &mut self,
+        arrival: &mut Arrival,
+        plan: &'p Plan,
+        now: Now,
+        record: &mut Record<'p>,
+    ) -> Result<Look<'p>, Refusal> {
         if self.input.len() < arrival.wanted {
             return Ok(Look::More);
         }
@@ -231,7 +237,7 @@ impl Conn {
         Ok(Look::Decided(Decided { decision, frame, used }))
     }
 
-    async fn carry_out(&mut self, decided: Decided, record: Record, plan: &Plan) -> Turn {
+    async fn carry_out(&mut self, decided: Decided<'_>, record: Record<'_>, plan: &Plan) -> Turn {
         let Decided { decision, frame, .. } = decided;
         match decision {
             Decision::Forward(forward) => upstream::forward(self, *forward, frame, record, plan).await,
@@ -245,7 +251,7 @@ impl Conn {
     }
 
     /// Says no to a well-framed request: the connection goes on.
-    pub(super) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record, plan: &Plan) -> Turn {
+    pub(super) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record<'_>, plan: &Plan) -> Turn {
         self.out.clear();
         respond::refusal(refusal, frame, &self.shard.date.borrow(), &mut self.out);
         record.settle(&self.shard, refusal.row().status, Some(refusal));
@@ -253,7 +259,7 @@ impl Conn {
     }
 
     /// Says no to what has no certain end: the connection closes.
-    async fn refuse_unframed(&mut self, refusal: Refusal, record: Record, plan: &Plan) -> Turn {
+    async fn refuse_unframed(&mut self, refusal: Refusal, record: Record<'_>, plan: &Plan) -> Turn {
         let request_id = record.request_id.or_else(|| Some(Token::made(self.shard.random())));
         let frame = Frame { request_id, ..Frame::closing() };
         match self.refuse(&refusal, &frame, record, plan).await {

@@ -22,9 +22,9 @@ use crate::plan::Plan;
 use crate::units::Secret;
 
 /// What is to be done with a request.
-pub(super) enum Decision {
+pub(super) enum Decision<'p> {
     /// Send it to a provider.
-    Forward(Box<Forward>),
+    Forward(Box<Forward<'p>>),
     /// Hand it to the coordinator.
     Api(Box<ApiRequest>),
     /// A whole answer was appended.
@@ -34,8 +34,8 @@ pub(super) enum Decision {
 }
 
 /// What judging reads and changes besides the request: the plan, the shard's own state, the time.
-pub(super) struct Judging<'s> {
-    pub(super) plan: &'s Plan,
+pub(super) struct Judging<'s, 'p> {
+    pub(super) plan: &'p Plan,
     pub(super) governor: &'s mut Governor,
     pub(super) now: Now,
     /// Random: it shares the load among several providers of one model.
@@ -44,15 +44,15 @@ pub(super) struct Judging<'s> {
 
 /// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
 /// the request to the provider.
-pub(super) fn decide(
-    judging: Judging<'_>,
+pub(super) fn decide<'p>(
+    judging: Judging<'_, 'p>,
     head: &RequestHead<'_>,
     body: &[u8],
     frame: &Frame,
     date: &Date,
-    record: &mut Record,
+    record: &mut Record<'p>,
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
-) -> Decision {
+) -> Decision<'p> {
     let plan = judging.plan;
     let decided = match Target::of(head) {
         Target::Model(endpoint) => govern(judging, head, endpoint, body, record, spare).map(Decision::Forward),
@@ -69,14 +69,14 @@ pub(super) fn decide(
 }
 
 /// A request for a model: read, routed, judged, ready to send.
-fn govern(
-    Judging { plan, governor, now, draw }: Judging<'_>,
+fn govern<'p>(
+    Judging { plan, governor, now, draw }: Judging<'_, 'p>,
     head: &RequestHead<'_>,
     endpoint: Endpoint,
     body: &[u8],
-    record: &mut Record,
+    record: &mut Record<'p>,
     spare: &mut Vec<u8>,
-) -> Result<Box<Forward>, Refusal> {
+) -> Result<Box<Forward<'p>>, Refusal> {
     let known = identify(head, endpoint, body, &plan.fact_limits)?;
     record.identified(&known);
     let routed = route(known, plan, draw)?;
@@ -109,7 +109,7 @@ fn api_request(head: &RequestHead<'_>, body: &[u8]) -> Result<Box<ApiRequest>, R
     }))
 }
 
-fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision {
+fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision<'static> {
     respond::answer(200, respond::JSON, body, frame, date, out);
     Decision::Answered { status: 200 }
 }

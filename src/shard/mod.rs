@@ -22,6 +22,7 @@ mod upstream; // the provider: connections, attempts, answers, streams // every 
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,17 @@ pub struct Parts {
 /// The shard's own look at the plan: a check of one atomic where nothing changed.
 type PlanCache = arc_swap::Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>;
 
+/// A plan that this shard holds.
+pub(crate) struct Held(Arc<Plan>);
+
+impl Deref for Held {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
+}
+
 /// Where each host and port can be reached, in the order to try.
 type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
 
@@ -75,6 +87,8 @@ pub(crate) struct Shard {
     id: usize,
     clock: Clock,
     plan: RefCell<PlanCache>,
+    /// What `plan` held last; counted without atomics, so that the cores do not share a count.
+    current: RefCell<Rc<Held>>,
     events: flume::Sender<Event>,
     watch: Rc<Watch>,
     pools: upstream::Pools,
@@ -96,13 +110,18 @@ impl Shard {
     }
 
     /// The plan as of now; a request takes it once and keeps it.
-    fn plan(&self) -> Arc<Plan> {
-        self.plan.borrow_mut().load().clone()
+    fn plan(&self) -> Rc<Held> {
+        let mut plan = self.plan.borrow_mut();
+        let (newest, mut current) = (plan.load(), self.current.borrow_mut());
+        if !Arc::ptr_eq(newest, &current.0) {
+            *current = Rc::new(Held(newest.clone()));
+        }
+        current.clone()
     }
 
     /// Connections that this shard may have at once.
     fn connections_max(&self) -> usize {
-        self.plan.borrow_mut().load().connections_max.div_ceil(self.shards)
+        self.plan().connections_max.div_ceil(self.shards)
     }
 
     /// 128 random bits.
@@ -134,6 +153,7 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
     let shard = Rc::new(Shard {
         id: parts.id,
         clock: parts.clock,
+        current: RefCell::new(Rc::new(Held(parts.plan.load_full()))),
         plan: RefCell::new(arc_swap::Cache::new(parts.plan)),
         events: parts.events,
         watch: Rc::new(Watch::default()),
@@ -173,7 +193,7 @@ async fn sweep(shard: Rc<Shard>) {
         shard.date.borrow_mut().refresh(now);
         shard.governor.borrow_mut().windows.sweep(now);
         // An idle shard lets go of a plan that was replaced, too.
-        shard.plan.borrow_mut().load();
+        shard.plan();
         if now.mono_ms() >= last_prune_ms + PRUNE_MS {
             last_prune_ms = now.mono_ms();
             shard.pools.prune(now);

@@ -32,9 +32,9 @@ impl Governor {
 }
 
 /// Evidence that a request was judged and let through: only [`admit`] makes one, and the upstream takes nothing else.
-pub(super) struct Admitted<'b> {
+pub(super) struct Admitted<'b, 'p> {
     /// Where it goes, after a downgrade if there was one.
-    pub(super) routed: Routed<'b>,
+    pub(super) routed: Routed<'b, 'p>,
     /// It counts in its user's window until it is settled.
     pub(super) entry: Entry,
     /// The policy that changed the model.
@@ -43,16 +43,16 @@ pub(super) struct Admitted<'b> {
 }
 
 /// Judges a request. `draw` shares the load among several providers of one model. A request that is refused counts in no window.
-pub(super) fn admit<'b>(
-    routed: Routed<'b>,
-    plan: &Plan,
+pub(super) fn admit<'b, 'p>(
+    routed: Routed<'b, 'p>,
+    plan: &'p Plan,
     governor: &mut Governor,
     (now, draw): (Now, u32),
-    record: &mut Record,
-) -> Result<Admitted<'b>, Refusal> {
+    record: &mut Record<'p>,
+) -> Result<Admitted<'b, 'p>, Refusal> {
     let Governor { windows, learned, evaluator } = governor;
     let known = &routed.known;
-    let ways = Ways { plan, learned, facts: &known.facts, provider: &routed.provider, draw };
+    let ways = Ways { plan, learned, facts: &known.facts, provider: routed.provider, draw };
     let estimate = ways.estimate(routed.model_name(), routed.price);
     // Before it is judged, so that of two requests on two cores at least one sees the other.
     let mut entry = windows.enter(known.tenant, known.user, now, estimate.cost);
@@ -86,7 +86,7 @@ pub(super) fn admit<'b>(
     Ok(Admitted { routed, entry, downgraded_by, _evidence: () })
 }
 
-fn inputs<'a>(routed: &'a Routed<'_>, estimate: &Estimated, used: Totals, now: Now) -> Inputs<'a> {
+fn inputs<'a>(routed: &'a Routed<'_, '_>, estimate: &Estimated, used: Totals, now: Now) -> Inputs<'a> {
     let known = &routed.known;
     Inputs {
         model: &known.facts.model,

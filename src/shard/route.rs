@@ -1,18 +1,16 @@
 //! Which provider answers. Pure; takes the evidence that a request was read and hands on the evidence that it has a way.
 
-use std::sync::Arc;
-
 use super::identify::Known;
 use super::refusal::Refusal;
 use crate::plan::{LabelId, Plan, Provider, Route};
 use crate::pricing::PriceId;
 
 /// Evidence that a provider was found: only [`route`] and [`Routed::to`] make one, and judging takes nothing else.
-pub(super) struct Routed<'b> {
+pub(super) struct Routed<'b, 'p> {
     /// The request as it was read.
     pub(super) known: Known<'b>,
     /// Who answers, unless it cannot.
-    pub(super) provider: Arc<Provider>,
+    pub(super) provider: &'p Provider,
     /// All who could.
     pub(super) targets: Targets,
     /// The effective model's label in metrics.
@@ -37,34 +35,33 @@ impl Targets {
     }
 
     /// The one to try as number `step`, from 0.
-    pub(super) fn provider(self, step: usize, plan: &Plan) -> Option<&Arc<Provider>> {
+    pub(super) fn provider(self, step: usize, plan: &Plan) -> Option<&Provider> {
         plan.on_way(self.way, self.first, step)
     }
 }
 
 /// Finds the provider of the model that the request names. `draw` is random: it shares the load among several.
-pub(super) fn route<'b>(known: Known<'b>, plan: &Plan, draw: u32) -> Result<Routed<'b>, Refusal> {
+pub(super) fn route<'b, 'p>(known: Known<'b>, plan: &'p Plan, draw: u32) -> Result<Routed<'b, 'p>, Refusal> {
     match found(&known.facts.model, plan, draw) {
         Some((targets, provider, Route { model, price, .. })) => {
-            Ok(Routed { provider: provider.clone(), targets, known, model, price, instead: None })
+            Ok(Routed { provider, targets, known, model, price, instead: None })
         }
         None => Err(Refusal::ModelNotFound { model: known.facts.model.into() }),
     }
 }
 
 /// Who would answer for `model`.
-pub(super) fn found<'p>(model: &str, plan: &'p Plan, draw: u32) -> Option<(Targets, &'p Arc<Provider>, Route)> {
+pub(super) fn found<'p>(model: &str, plan: &'p Plan, draw: u32) -> Option<(Targets, &'p Provider, Route)> {
     let route = plan.route(model)?;
     let targets = Targets { way: route.way, first: plan.way(route.way)?.first(draw) };
     Some((targets, targets.provider(0, plan)?, route))
 }
 
-impl<'b> Routed<'b> {
+impl<'b, 'p> Routed<'b, 'p> {
     /// The same request to another model, if anyone answers for that.
-    pub(super) fn to(self, model: &str, plan: &Plan, draw: u32) -> Routed<'b> {
+    pub(super) fn to(self, model: &str, plan: &'p Plan, draw: u32) -> Routed<'b, 'p> {
         match found(model, plan, draw) {
             Some((targets, provider, Route { model: label, price, .. })) => {
-                let provider = provider.clone();
                 Routed { known: self.known, provider, targets, model: label, price, instead: Some(model.into()) }
             }
             None => self,

@@ -48,17 +48,17 @@ const RETRY_AFTER_S_MAX: u32 = 3600;
 /// Sends the request once.
 pub(super) async fn attempt(
     conn: &mut Conn,
-    forward: &mut Forward,
+    forward: &mut Forward<'_>,
     frame: &Frame,
     tries: &Tries,
     plan: &Plan,
 ) -> Result<Opened, Failure> {
     let shard = conn.shard.clone();
-    let provider = forward.provider.clone();
+    let provider = forward.provider;
     let pooled = if tries.needs_fresh() { None } else { shard.pools.take(provider.origin, shard.now()) };
     let mut line = match pooled {
         Some(line) => line,
-        None => connect::connect(&shard, &provider, plan).await?,
+        None => connect::connect(&shard, provider, plan).await?,
     };
     let tether = Tether::new(&conn.wire, &line.wire);
     let (sent, request) = line.wire.write_request(std::mem::take(&mut forward.request), provider.timeout).await;
@@ -79,7 +79,7 @@ pub(super) async fn attempt(
                 // What is left of the request would be read as the next one.
                 answer.keep_alive &= sent.is_none();
                 if let Some(failure) = refused(&head, tries.has_others()) {
-                    recycle(&shard, &provider, line, &answer);
+                    recycle(&shard, provider, line, &answer);
                     return Err(failure);
                 }
                 let frame = answer.frame(frame);
@@ -167,7 +167,7 @@ fn recycle(shard: &Shard, provider: &Provider, line: Line, answer: &Answer) {
 }
 
 /// Starts the caller's head from the provider's, in `Conn::out`: everything but the body's length.
-fn lay_out(head: &ResponseHead<'_>, forward: &Forward, frame: &Frame, conn: &mut Conn) {
+fn lay_out(head: &ResponseHead<'_>, forward: &Forward<'_>, frame: &Frame, conn: &mut Conn) {
     let out = &mut conn.out;
     out.clear();
     respond::open(head.status, frame, &conn.shard.date.borrow(), out);

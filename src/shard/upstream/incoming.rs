@@ -26,7 +26,7 @@ impl Incoming {
     }
 
     /// Reads more, all of what was read before being decoded. False is a legal end of the body.
-    pub(super) async fn more(&mut self, line: &mut Line, forward: &Forward) -> Result<bool, Failure> {
+    pub(super) async fn more(&mut self, line: &mut Line, forward: &Forward<'_>) -> Result<bool, Failure> {
         line.buf.clear();
         self.at = 0;
         let until = line.wire.deadline(forward.provider.stream_idle_timeout);

@@ -9,7 +9,6 @@ mod relay; // an answer that is no stream
 mod retry; // whether another try is allowed
 mod stream; // server-sent events, one by one
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use pool::Pools;
@@ -30,8 +29,8 @@ use crate::openai::usage::Usage;
 use crate::plan::{Plan, Provider};
 
 /// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.
-pub(super) struct Forward {
-    provider: Arc<Provider>,
+pub(super) struct Forward<'p> {
+    provider: &'p Provider,
     targets: Targets,
     endpoint: Endpoint,
     /// Head and body as they go over the wire.
@@ -48,17 +47,17 @@ pub(super) struct Forward {
     body_bytes: usize,
 }
 
-impl Forward {
+impl<'p> Forward<'p> {
     /// Puts the request together in `request`, which is empty. The one copy of the body between the two sockets.
     pub(super) fn new(
-        admitted: Admitted<'_>,
+        admitted: Admitted<'_, 'p>,
         head: &RequestHead<'_>,
-        record: &mut Record,
+        record: &mut Record<'p>,
         mut request: Vec<u8>,
-    ) -> Forward {
+    ) -> Forward<'p> {
         let Admitted { routed, entry, downgraded_by, .. } = admitted;
         record.admitted(&routed, entry);
-        let (known, provider) = (&routed.known, &routed.provider);
+        let (known, provider) = (&routed.known, routed.provider);
         let mut splices = Splices::default();
         if let Some(model) = routed.instead() {
             splice::replace_model(&known.facts, model, &mut splices);
@@ -88,22 +87,22 @@ impl Forward {
             body_bytes: known.body.len(),
             own_bytes: provider.head(known.endpoint).len(),
             targets: routed.targets,
-            provider: routed.provider,
+            provider,
             request,
         }
     }
 
     /// Makes it a request to another provider of the same model.
-    fn redirect(&mut self, provider: &Arc<Provider>) {
+    fn redirect(&mut self, provider: &'p Provider) {
         let own = provider.head(self.endpoint);
         self.request.splice(..self.own_bytes, own.iter().copied());
         self.own_bytes = own.len();
-        self.provider = provider.clone();
+        self.provider = provider;
     }
 }
 
 #[cfg(test)]
-impl Forward {
+impl Forward<'_> {
     /// What would be sent.
     pub(super) fn sent_text(&self) -> String {
         String::from_utf8_lossy(&self.request).into_owned()
@@ -174,12 +173,12 @@ impl Failure {
 }
 
 /// Sends a request to its provider, as often as the rules allow, and passes the answer on.
-pub(super) async fn forward(
+pub(super) async fn forward<'p>(
     conn: &mut Conn,
-    mut forward: Forward,
+    mut forward: Forward<'p>,
     frame: Frame,
-    mut record: Record,
-    plan: &Plan,
+    mut record: Record<'p>,
+    plan: &'p Plan,
 ) -> Turn {
     let shard = conn.shard.clone();
     let _in_flight = account::InFlight::new(&shard);
@@ -197,7 +196,7 @@ pub(super) async fn forward(
         if !again.pause.is_zero() {
             monoio::time::sleep(again.pause).await;
         }
-        if let Some(provider) = targets.provider(again.step, plan).filter(|it| !Arc::ptr_eq(it, &forward.provider)) {
+        if let Some(provider) = targets.provider(again.step, plan).filter(|it| !std::ptr::eq(*it, forward.provider)) {
             forward.redirect(provider);
             record.sent_to(provider);
         }
@@ -205,7 +204,7 @@ pub(super) async fn forward(
     let turn = match opened {
         Ok(opened) if opened.answer.is_stream => stream::relay(conn, opened, &forward, record, plan).await,
         Ok(opened) => relay::relay(conn, opened, &forward, record, plan).await,
-        Err(failure) => match failure.refusal(&forward.provider) {
+        Err(failure) => match failure.refusal(forward.provider) {
             Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
             None => left(conn, record, &forward, plan),
         },
@@ -218,7 +217,7 @@ pub(super) async fn forward(
 }
 
 /// The caller left before its answer came. The provider had the request by then, so its prompt is taken for used.
-fn left(conn: &Conn, mut record: Record, forward: &Forward, plan: &Plan) -> Turn {
+fn left(conn: &Conn, mut record: Record<'_>, forward: &Forward<'_>, plan: &Plan) -> Turn {
     record.cut = Some("caller left before the answer");
     record.used(Usage::estimated(forward.body_bytes, 0), plan);
     record.settle(&conn.shard, CALLER_LEFT, None);

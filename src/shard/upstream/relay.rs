@@ -12,12 +12,19 @@ use crate::plan::Plan;
 use crate::shard::account::{self, Record};
 use crate::shard::conn::{Conn, Turn};
 use crate::shard::respond::{self, CostRoom, Frame};
+use crate::units::MicroUsd;
 
 /// Answers up to this size are collected whole. Arbitrary: a long completion is 100 KB, a batch of embeddings is more.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Passes the answer on.
-pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
+pub(super) async fn relay(
+    conn: &mut Conn,
+    opened: Opened,
+    forward: &Forward<'_>,
+    mut record: Record<'_>,
+    plan: &Plan,
+) -> Turn {
     let Opened { mut line, answer, frame, tether } = opened;
     let mut incoming = Incoming::new(&answer);
     // With a known length the head is complete but for the cost, and the body is decoded right behind it.
@@ -48,7 +55,7 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
         Err(failure) => {
             conn.body = body;
             account::attempt(&conn.shard, forward.provider.label, failure.outcome());
-            return match failure.refusal(&forward.provider) {
+            return match failure.refusal(forward.provider) {
                 Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
                 None => left(conn, record, forward, plan),
             };
@@ -66,19 +73,7 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     }
     let usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
     record.used(usage, plan);
-    let from = match room {
-        Some(room) => {
-            conn.out = body;
-            room.fill(record.cost, &mut conn.out)
-        }
-        None => {
-            respond::cost(record.cost, &mut conn.out);
-            respond::length(body.len(), &mut conn.out);
-            conn.out.extend_from_slice(&body);
-            conn.body = body;
-            0
-        }
-    };
+    let from = assemble(conn, room, body, record.cost);
     drop(tether);
     account::attempt(&conn.shard, forward.provider.label, AttemptOutcome::Answered);
     if incoming.at_clean_end(&line) && answer.keep_alive {
@@ -88,7 +83,25 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mu
     conn.send_from(from, &frame, stall(plan)).await
 }
 
-fn usage_of(body: &[u8], status: u16, readable: bool, forward: &Forward) -> Usage {
+/// Puts the answer together in `Conn::out`: with room for the cost it stands in `body` already. From which byte on it is to
+/// be sent.
+fn assemble(conn: &mut Conn, room: Option<CostRoom>, body: Vec<u8>, cost: MicroUsd) -> usize {
+    match room {
+        Some(room) => {
+            conn.out = body;
+            room.fill(cost, &mut conn.out)
+        }
+        None => {
+            respond::cost(cost, &mut conn.out);
+            respond::length(body.len(), &mut conn.out);
+            conn.out.extend_from_slice(&body);
+            conn.body = body;
+            0
+        }
+    }
+}
+
+fn usage_of(body: &[u8], status: u16, readable: bool, forward: &Forward<'_>) -> Usage {
     match status {
         200..300 if readable => of_answer(body).unwrap_or_else(|| Usage::estimated(forward.body_bytes, 0)),
         200..300 => Usage::estimated(forward.body_bytes, 0),
@@ -103,7 +116,7 @@ async fn collect(
     line: &mut Line,
     into: &mut Vec<u8>,
     max: usize,
-    forward: &Forward,
+    forward: &Forward<'_>,
 ) -> Result<bool, Failure> {
     loop {
         if incoming.decode(line, into)? {
@@ -132,9 +145,9 @@ async fn pass(
     conn: &mut Conn,
     passing: Passing,
     mut first: Vec<u8>,
-    forward: &Forward,
+    forward: &Forward<'_>,
     frame: &Frame,
-    mut record: Record,
+    mut record: Record<'_>,
     plan: &Plan,
 ) -> Turn {
     let Passing { mut incoming, mut line, answer_status, readable, keep_alive } = passing;

@@ -50,7 +50,13 @@ impl Reading {
 }
 
 /// Passes the stream on. The head stands in `Conn::out`, but for the framing.
-pub(super) async fn relay(conn: &mut Conn, opened: Opened, forward: &Forward, mut record: Record, plan: &Plan) -> Turn {
+pub(super) async fn relay(
+    conn: &mut Conn,
+    opened: Opened,
+    forward: &Forward<'_>,
+    mut record: Record<'_>,
+    plan: &Plan,
+) -> Turn {
     let Opened { mut line, answer, frame, tether } = opened;
     let chunked = frame.version == Version::Http11;
     if chunked {
@@ -120,7 +126,7 @@ async fn end_stream(
     failure: &Option<Failure>,
     keep_alive: bool,
     (chunked, sequence): (bool, u64),
-    forward: &Forward,
+    forward: &Forward<'_>,
     plan: &Plan,
 ) -> Turn {
     conn.out.clear();
