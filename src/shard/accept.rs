@@ -75,7 +75,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {
     // Without it an answer waits for the acknowledgement of the one before. A refusal of the option is survivable.
     let _ = stream.set_nodelay(true);
     let wire = Wire::tcp(stream, &shard.watch);
-    if shard.connections.get() >= shard.connections_max {
+    if shard.connections.get() >= shard.connections_max() {
         monoio::spawn(turn_away(wire, shard.clone()));
         return;
     }

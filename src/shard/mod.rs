@@ -30,6 +30,7 @@ use crate::clock::{Clock, Now};
 use crate::http::wire::{SWEEP_MS, Watch};
 use crate::link::{Event, Order, Tally};
 use crate::plan::Plan;
+use crate::usage::Registry;
 
 pub use ring::{Choice as DriverChoice, cpus};
 
@@ -47,6 +48,8 @@ pub struct Parts {
     pub shards: usize,
     /// What runs.
     pub plan: Arc<ArcSwap<Plan>>,
+    /// What users used in the last minute, over all shards.
+    pub registry: Arc<Registry>,
     /// The process's clock.
     pub clock: Clock,
     /// Dropped when the event loop stands, or cannot.
@@ -76,7 +79,8 @@ pub(crate) struct Shard {
     rng: RefCell<fastrand::Rng>,
     date: RefCell<respond::Date>,
     connections: Cell<usize>,
-    connections_max: usize,
+    /// How many shards there are, which share the connections of a plan.
+    shards: usize,
     in_flight: Cell<u64>,
     draining: Cell<bool>,
 }
@@ -89,6 +93,11 @@ impl Shard {
     /// The plan as of now; a request takes it once and keeps it.
     fn plan(&self) -> Arc<Plan> {
         self.plan.borrow_mut().load().clone()
+    }
+
+    /// Connections at once on this shard, by the plan as of now.
+    fn connections_max(&self) -> usize {
+        self.plan().connections_max.div_ceil(self.shards)
     }
 
     /// 128 random bits.
@@ -117,7 +126,6 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         Ok(()) => fastrand::Rng::with_seed(u64::from_le_bytes(seed)),
         Err(_) => fastrand::Rng::new(),
     };
-    let connections_max = parts.plan.load().connections_max.div_ceil(parts.shards);
     let shard = Rc::new(Shard {
         id: parts.id,
         clock: parts.clock,
@@ -130,7 +138,7 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         rng: RefCell::new(rng),
         date: RefCell::default(),
         connections: Cell::new(0),
-        connections_max,
+        shards: parts.shards,
         in_flight: Cell::new(0),
         draining: Cell::new(false),
     });
