@@ -12,6 +12,8 @@ use luner::demo::Demo;
 use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
 
+mod policy_cli; // luner policy test
+
 // Has a heap per thread, as shards do. Not measured against the system's allocator yet.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,12 +50,30 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Try policies out.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Print the configuration's JSON Schema.
     Schema,
     /// Print completions for a shell.
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Evaluate an expression once and print true or false; exit 1 when it fails, 2 when it is no policy's.
+    Test {
+        /// The expression, in CEL: 'cost_usd > 10.0'.
+        #[arg(long, value_name = "EXPR")]
+        expr: String,
+        /// A variable of the request: model=gpt-4o. May be given several times; others are as in a request without them.
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        vars: Vec<String>,
     },
 }
 
@@ -80,6 +100,9 @@ fn main() -> ExitCode {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
         (Some(Command::Demo { listen, keep }), _) => demo(listen, keep),
+        (Some(Command::Policy { command: PolicyCommand::Test { expr, vars } }), _) => {
+            Ok(policy_cli::test(&expr, &vars))
+        }
         (Some(Command::Schema), _) => {
             println!("{}", config::schema().trim_end());
             Ok(ExitCode::SUCCESS)
