@@ -35,3 +35,11 @@ mod concurrency; // many at once
 mod process; // how it starts, on what, how it stops
 
 mod config_cli; // the command line and the configuration
+
+mod api_access; // who may call the REST API
+
+mod api_policies; // policies over REST
+
+mod api_state; // what it tells: configuration, audit, live metrics
+
+mod reload; // changes of the configuration while it runs
