@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat};
+
 /// One reading of both clocks. Limits and windows use `mono`, records use `wall`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -22,6 +24,12 @@ impl Now {
     pub fn since(self, earlier: Now) -> Duration {
         Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
     }
+}
+
+/// A wall-clock reading as the outside sees it: RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`.
+pub fn rfc3339(wall_ms: u64) -> String {
+    let time = i64::try_from(wall_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// The source of [`Now`], copied to every thread so that their monotonic readings can be compared.
@@ -45,5 +53,18 @@ impl Clock {
             mono_ns: u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_shown_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_769_860_800_007), "2026-01-31T12:00:00.007Z");
+        // Beyond what a calendar has: never a panic.
+        assert_eq!(rfc3339(u64::MAX), "1970-01-01T00:00:00.000Z");
     }
 }

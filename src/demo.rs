@@ -7,17 +7,33 @@ use anyhow::Context;
 use mock_llm::{Mock, Options};
 
 use crate::config::{self, Listen};
-use crate::process::{self, Overrides};
+use crate::coordinator::price_file::PriceTable;
+use crate::coordinator::{Pins, SetLogLevel, Source, Start};
+use crate::process;
 use crate::shard::DriverChoice;
 
 /// The scripted provider's pace: quick, yet slow enough to see a stream stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(40);
 
+/// What the demo is asked for.
+pub struct Demo {
+    pub listen: Listen,
+    /// The database stays when it ends.
+    pub keep: bool,
+    pub driver: DriverChoice,
+    pub set_log_level: SetLogLevel,
+}
+
 /// Runs until it is told to stop.
 ///
 /// # Errors
-/// An address cannot be bound, or the gateway cannot start.
-pub fn run(listen: Listen, driver: DriverChoice) -> anyhow::Result<()> {
+/// An address cannot be bound, no temporary folder can be made, or the gateway cannot start.
+pub fn run(demo: Demo) -> anyhow::Result<()> {
+    let Demo { listen, keep, driver, set_log_level } = demo;
+    // For the owner alone, and gone with this function unless it is to stay.
+    let mut folder = tempfile::Builder::new().prefix("luner-demo-").tempdir().context("making a temporary folder")?;
+    folder.disable_cleanup(keep);
+    let database = folder.path().join("luner.db");
     let provider = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options = Options { listen: provider, chunk_delay: CHUNK_DELAY, ..Options::default() };
     let mut mock = Mock::start(options).context("starting the scripted provider")?;
@@ -28,13 +44,22 @@ pub fn run(listen: Listen, driver: DriverChoice) -> anyhow::Result<()> {
          \x20   base_url: \"http://{}\"\n\
          \x20   api_key: \"demo-key-of-the-provider\"\n\
          \x20   models: [gpt-4o, gpt-4o-mini, text-embedding-3-small, \"*\"]\n\
-         storage: {{ backend: none }}\n",
+         storage: {{ sqlite: {{ path: {database:?} }} }}\n",
         mock.addr()
     );
     let config = config::parse(&text, "demo", &|_| None).context("the demo's configuration")?;
-    let overrides = Overrides { listen: Some(listen), workers: None, driver };
-    process::run(&config, &overrides, |address| println!("{}", greeting(address)))?;
+    let start = Start {
+        source: Source::Program("demo"),
+        pins: Pins { listen: Some(listen), workers: None },
+        config,
+        table: PriceTable::built_in(),
+        set_log_level,
+    };
+    process::run(start, driver, |address| println!("{}", greeting(address)))?;
     mock.stop();
+    if keep {
+        println!("The demo's database stays: {}", database.display());
+    }
     Ok(())
 }
 
@@ -47,6 +72,9 @@ fn greeting(address: SocketAddr) -> String {
          \n\
          curl -N http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\
+         \n\
+         curl http://{address}/api/policies -H 'content-type: application/json' \\\n\
+         \x20 -d '{{\"name\":\"mini for all\",\"expression\":\"model == \\\"gpt-4o\\\"\",\"action\":\"downgrade\",\"target_model\":\"gpt-4o-mini\"}}'\n\
          \n\
          With an OpenAI SDK: base_url=\"http://{address}/v1\", and any api_key.\n\
          Health: http://{address}/api/health, metrics: http://{address}/metrics. Stop with ctrl-c."

@@ -5,9 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use luner::config::{self, Config, Listen, LogLevel};
-use luner::process::{self, LogForm, Overrides};
+use luner::config::{self, Config, Listen, LogLevel, Problems};
+use luner::coordinator::price_file::{self, PriceTable};
+use luner::coordinator::{Pins, Source, Start, warn};
+use luner::demo::Demo;
+use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
+
+mod policy_cli; // luner policy test
 
 // Has a heap per thread, as shards do. Not measured against the system's allocator yet.
 #[global_allocator]
@@ -41,6 +46,14 @@ enum Command {
         /// Where to listen.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: Listen,
+        /// Keep the demo's database when it ends, and say where it is.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Try policies out.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
     /// Print the configuration's JSON Schema.
     Schema,
@@ -48,6 +61,19 @@ enum Command {
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Evaluate an expression once and print true or false; exit 1 when it fails, 2 when it is no policy's.
+    Test {
+        /// The expression, in CEL: 'cost_usd > 10.0'.
+        #[arg(long, value_name = "EXPR")]
+        expr: String,
+        /// A variable of the request: model=gpt-4o. May be given several times; others are as in a request without them.
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        vars: Vec<String>,
     },
 }
 
@@ -71,9 +97,12 @@ fn main() -> ExitCode {
     process::end_on_panic();
     let arguments = Arguments::parse();
     let result = match (arguments.command, arguments.serve) {
-        (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(&serve),
+        (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
-        (Some(Command::Demo { listen }), _) => demo(listen),
+        (Some(Command::Demo { listen, keep }), _) => demo(listen, keep),
+        (Some(Command::Policy { command: PolicyCommand::Test { expr, vars } }), _) => {
+            Ok(policy_cli::test(&expr, &vars))
+        }
         (Some(Command::Schema), _) => {
             println!("{}", config::schema().trim_end());
             Ok(ExitCode::SUCCESS)
@@ -95,45 +124,50 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
-    let Some(config) = load(&serve.config) else {
+fn run(serve: Serve) -> anyhow::Result<ExitCode> {
+    let Some((config, table)) = load(&serve.config) else {
         return Ok(ExitCode::from(EXIT_CONFIG));
     };
-    let overrides = Overrides { listen: serve.listen, workers: serve.workers, driver: driver()? };
-    let _log = process::start_log(serve.log, config.telemetry.log);
-    for warning in &config.warnings {
-        tracing::warn!(line = warning.line, key = warning.key, "{}", warning.message);
-    }
-    process::run(&config, &overrides, |_| {})?;
+    let driver = driver()?;
+    let log = Log::start(serve.log, config.telemetry.log);
+    warn(&config.warnings);
+    let start = Start {
+        source: Source::File(serve.config),
+        pins: Pins { listen: serve.listen, workers: serve.workers },
+        config,
+        table,
+        set_log_level: log.set_level(),
+    };
+    process::run(start, driver, |_| {})?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn check(path: &Path) -> ExitCode {
-    let Some(config) = load(path) else {
+    let Some((config, table)) = load(path) else {
         return ExitCode::from(EXIT_CONFIG);
     };
     for warning in &config.warnings {
         eprintln!("{}:{warning} (warning)", path.display());
     }
-    println!("{} is in order: {} providers", path.display(), config.providers.len());
+    let (providers, models) = (config.providers.len(), table.prices.len());
+    println!("{} is in order: {providers} providers, prices of {models} models", path.display());
     ExitCode::SUCCESS
 }
 
-/// The configuration, or every problem of it on stderr.
-fn load(path: &Path) -> Option<Config> {
-    match config::load(path, &|name| std::env::var(name).ok()) {
-        Ok(config) => Some(config),
-        Err(problems) => {
-            eprintln!("{problems}");
-            None
-        }
-    }
+/// The configuration and the prices that it names, or every problem of them on stderr.
+fn load(path: &Path) -> Option<(Config, PriceTable)> {
+    let loaded = config::load(path, &|name| std::env::var(name).ok()).and_then(|config| {
+        let table = price_file::read(&config.pricing);
+        let problems = |problem| Problems { source_name: path.display().to_string(), list: vec![problem] };
+        table.map_err(problems).map(|table| (config, table))
+    });
+    loaded.map_err(|problems| eprintln!("{problems}")).ok()
 }
 
-fn demo(listen: Listen) -> anyhow::Result<ExitCode> {
+fn demo(listen: Listen, keep: bool) -> anyhow::Result<ExitCode> {
     let driver = driver()?;
-    let _log = process::start_log(LogForm::Text, LogLevel::Warn);
-    luner::demo::run(listen, driver)?;
+    let log = Log::start(LogForm::Text, LogLevel::Warn);
+    luner::demo::run(Demo { listen, keep, driver, set_log_level: log.set_level() })?;
     Ok(ExitCode::SUCCESS)
 }
 

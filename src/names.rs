@@ -38,6 +38,14 @@ pub const TOKENS_TOTAL: &str = "luner_tokens_used_total";
 pub const REFUSALS_TOTAL: &str = "luner_refusals_total";
 /// Counter `{provider, outcome}`.
 pub const ATTEMPTS_TOTAL: &str = "luner_upstream_attempts_total";
+/// Counter `{provider, model}`, in dollars.
+pub const COST_USD_TOTAL: &str = "luner_cost_usd_total";
+/// Counter `{policy, action, mode}`.
+pub const POLICY_MATCHES_TOTAL: &str = "luner_policy_matches_total";
+/// Counter `{policy}`.
+pub const POLICY_ERRORS_TOTAL: &str = "luner_policy_errors_total";
+/// Counter `{result}`.
+pub const CONFIG_RELOADS_TOTAL: &str = "luner_config_reloads_total";
 /// Gauge: requests that are being answered.
 pub const IN_FLIGHT: &str = "luner_in_flight";
 /// Gauge, always 1, with the version as a label.

@@ -153,6 +153,12 @@ impl Plan {
         self.providers.get(self.way(way)?.provider(first, step)?).map(|provider| &**provider)
     }
 
+    /// Who would answer for `model`, where nothing is drawn.
+    pub fn provider_of(&self, model: &str) -> Option<&Provider> {
+        let way = self.route(model)?.way;
+        self.on_way(way, self.way(way)?.first(0), 0)
+    }
+
     /// The price behind an id that a [`Route`] of this plan carries.
     pub fn price(&self, id: PriceId) -> Option<&Price> {
         self.prices.at(id)

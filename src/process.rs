@@ -10,13 +10,17 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Clock;
-use crate::config::{Config, Listen, LogLevel, UnknownPrice};
-use crate::coordinator::{self, Coordinator, resolver};
+use crate::config::{Config, Listen, LogLevel};
+use crate::coordinator::resolver::Resolver;
+use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Start};
 use crate::link::{Driver, EVENTS_MAX, ORDERS_MAX};
 use crate::plan::{self, Plan};
-use crate::pricing::Prices;
 use crate::shard::{self, DriverChoice};
 use crate::usage::Registry;
 
@@ -35,23 +39,44 @@ pub enum LogForm {
     Json,
 }
 
-/// Sends the log to stderr, through a bounded queue. Lines are flushed when the guard is dropped.
-pub fn start_log(form: LogForm, level: LogLevel) -> WorkerGuard {
-    let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
-    let (writer, guard) = builder.buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(io::stderr());
-    let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
-    };
-    let lines = tracing_subscriber::fmt().with_writer(writer).with_max_level(level).with_target(false);
-    match form {
-        LogForm::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
-        LogForm::Json => lines.json().flatten_event(true).init(),
+/// The process's log. Its lines are flushed when it is dropped.
+pub struct Log {
+    level: reload::Handle<LevelFilter, tracing_subscriber::Registry>,
+    _lines: WorkerGuard,
+}
+
+impl Log {
+    /// Sends the log to stderr, through a bounded queue.
+    pub fn start(form: LogForm, level: LogLevel) -> Log {
+        let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
+        let (writer, guard) = builder.buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(io::stderr());
+        // A callsite remembers whether the level lets it through: a line that is not wanted costs a comparison.
+        let (filter, level) = reload::Layer::new(filter(level));
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+        let log = tracing_subscriber::registry().with(filter);
+        match form {
+            LogForm::Text => log.with(lines.with_ansi(io::stderr().is_terminal())).init(),
+            LogForm::Json => log.with(lines.json().flatten_event(true)).init(),
+        }
+        Log { level, _lines: guard }
     }
-    guard
+
+    /// Sets the least important level later on.
+    pub fn set_level(&self) -> SetLogLevel {
+        let level = self.level.clone();
+        // An error means that the log has ended.
+        Box::new(move |to| _ = level.reload(filter(to)))
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// Makes a panic on any thread end the process with a message: a dead shard would keep its share of the connections.
@@ -63,43 +88,35 @@ pub fn end_on_panic() {
     }));
 }
 
-/// What may differ from the configuration on the command line and in the environment.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// Instead of `server.listen`.
-    pub listen: Option<Listen>,
-    /// Instead of `server.workers`.
-    pub workers: Option<u32>,
-    /// Which I/O drivers may be used.
-    pub driver: DriverChoice,
-}
-
 /// Runs the gateway until it is told to stop and has drained. `listening` is called once, when it serves.
 ///
 /// # Errors
-/// The address cannot be bound, a thread or a driver cannot be set up.
-pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+/// The storage cannot be used, the address cannot be bound, a thread or a driver cannot be set up.
+pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     let clock = Clock::start();
     harden();
-    warn_of_no_effect(config);
-    let cpus = shard::cpus();
-    let workers = match overrides.workers.unwrap_or(config.server.workers) {
-        0 => cpus.len().max(1),
-        n => n as usize,
-    };
+    let mut running = Running::new(start, clock.now());
+    warn_of_no_effect(running.config());
+    // Before anything listens: without its policies the gateway would let through what they forbid.
+    let (governance, policies) =
+        Governance::open(&running.config().storage, clock.now()).context("opening the storage")?;
     let parts = plan::Parts {
-        config,
-        prices: Prices::built_in(),
-        policies: Arc::default(),
+        config: running.config(),
+        prices: running.table().prices.clone(),
+        policies,
         created_s: clock.now().wall_ms / 1000,
     };
     let plan = Plan::new(parts, None)?;
-    let (listeners, address) = bind(overrides.listen.unwrap_or(config.server.listen), workers)?;
-    let registry = Registry::new(workers);
+    let server = &running.config().server;
+    let cpus = shard::cpus();
+    let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
+    let (listeners, address) = bind(server.listen, workers)?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
-    resolver::start(&plan, &events).context("starting to resolve names")?;
-    let plan = Arc::new(ArcSwap::from_pointee(plan));
+    running.watch(events.clone()).context("watching the configuration")?;
+    let mut resolver = Resolver::new(events.clone());
+    resolver.follow(&plan).context("starting to resolve names")?;
+    let (plan, registry) = (Arc::new(ArcSwap::from_pointee(plan)), Registry::new(workers));
     let mut orders = Vec::with_capacity(workers);
     for (id, listener) in listeners.into_iter().enumerate() {
         let (order, followed) = flume::bounded(ORDERS_MAX);
@@ -110,11 +127,11 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
             id,
             cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },
             listener,
-            driver: overrides.driver,
+            driver,
             shards: workers,
             plan: plan.clone(),
-            clock,
             registry: registry.clone(),
+            clock,
             events: events.clone(),
             orders: followed,
         };
@@ -125,7 +142,8 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
         let _ = standing.recv();
     }
     drop(events);
-    Coordinator::new(clock, plan, incoming, orders).run(|drivers| {
+    let parts = coordinator::Parts { clock, plan, registry, events: incoming, orders, governance, running, resolver };
+    Coordinator::new(parts).run(|drivers| {
         let weakest = Driver::weakest(drivers.iter().copied()).unwrap_or(Driver::Epoll);
         tracing::info!(%address, workers, io = weakest.name(), ring_entries = weakest.entries(), "listening");
         listening(address);
@@ -134,12 +152,8 @@ pub fn run(config: &Config, overrides: &Overrides, listening: impl FnOnce(Socket
 
 /// What an operator wrote to restrict something, and what does not restrict anything yet.
 fn warn_of_no_effect(config: &Config) {
-    let unlimited = config.rate_limit.enabled && !config.rate_limit.providers.is_empty();
-    let unpriced = config.pricing.unknown == UnknownPrice::Block;
-    for (key, said) in [("rate_limit", unlimited), ("pricing.unknown", unpriced)] {
-        if said {
-            tracing::warn!(key, "configured, but without effect in this version");
-        }
+    if config.rate_limit.enabled && !config.rate_limit.providers.is_empty() {
+        tracing::warn!(key = "rate_limit", "configured, but without effect in this version");
     }
 }
 

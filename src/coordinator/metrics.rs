@@ -4,15 +4,18 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
+use super::reload::Reloads;
 use crate::link::{ApiAnswer, Cell, DURATION_BUCKETS_S, Tally};
 use crate::names;
 use crate::plan::Labels;
 
 /// Answers `GET /metrics`.
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let in_flight = coordinator.shards.iter().map(|shard| shard.in_flight).sum();
-    let plan = coordinator.plan.load();
-    let families = families(coordinator.ledger.total(), &plan.labels, in_flight);
+    let plan = coordinator.plans.running();
+    let mut families = families(coordinator.ledger.total(), &plan.labels, coordinator.in_flight());
+    families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
+    // The text encoder refuses a family without metrics.
+    families.retain(|family| !family.get_metric().is_empty());
     let mut body = Vec::new();
     let encoder = TextEncoder::new();
     encoder.encode(&families, &mut body).expect("every family has metrics of its own type");
@@ -23,7 +26,7 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
     let requests = total.requests.iter().map(|((provider, model, status), count)| {
         let status = status.to_string();
         let labels = [("provider", labels.text(*provider)), ("model", labels.text(*model)), ("status", &status)];
-        counter(&labels, *count)
+        counter(&labels, *count as f64)
     });
     let durations = total.cells.iter().map(|((provider, model), cell)| {
         histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell)
@@ -31,15 +34,18 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
     let tokens = total.cells.iter().flat_map(|((provider, model), cell)| {
         let usage = &cell.usage;
         [("prompt", usage.prompt), ("completion", usage.completion), ("total", usage.total)].map(|(kind, count)| {
-            counter(&[("provider", labels.text(*provider)), ("model", labels.text(*model)), ("type", kind)], count)
+            counter(
+                &[("provider", labels.text(*provider)), ("model", labels.text(*model)), ("type", kind)],
+                count as f64,
+            )
         })
     });
     let refusals =
-        total.refusals.iter().map(|((fault, code), count)| counter(&[("fault", fault), ("code", code)], *count));
+        total.refusals.iter().map(|((fault, code), count)| counter(&[("fault", fault), ("code", code)], *count as f64));
     let attempts = total.attempts.iter().map(|((provider, outcome), count)| {
-        counter(&[("provider", labels.text(*provider)), ("outcome", outcome.label())], *count)
+        counter(&[("provider", labels.text(*provider)), ("outcome", outcome.label())], *count as f64)
     });
-    let families = [
+    vec![
         family(names::REQUESTS_TOTAL, "Requests, by the status that the caller saw.", MetricType::COUNTER, requests),
         family(
             names::REQUEST_DURATION,
@@ -57,9 +63,28 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
             MetricType::GAUGE,
             [gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)],
         ),
-    ];
-    // The text encoder refuses a family without metrics.
-    families.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+    ]
+}
+
+/// Money, policies, reloads.
+fn governance(total: &Tally, labels: &Labels, reloads: Reloads) -> Vec<MetricFamily> {
+    let costs = total.cells.iter().map(|((provider, model), cell)| {
+        counter(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell.cost.usd())
+    });
+    let matches = total.policy_matches.iter().map(|((policy, action, mode), count)| {
+        let labels = [("policy", labels.text(*policy)), ("action", action.name()), ("mode", mode.name())];
+        counter(&labels, *count as f64)
+    });
+    let errors =
+        total.policy_errors.iter().map(|(policy, count)| counter(&[("policy", labels.text(*policy))], *count as f64));
+    let reloads = [("ok", reloads.ok), ("rejected", reloads.rejected)]
+        .map(|(result, count)| counter(&[("result", result)], count as f64));
+    vec![
+        family(names::COST_USD_TOTAL, "What providers were paid for, in dollars.", MetricType::COUNTER, costs),
+        family(names::POLICY_MATCHES_TOTAL, "Requests that a policy matched.", MetricType::COUNTER, matches),
+        family(names::POLICY_ERRORS_TOTAL, "Requests that a policy failed on.", MetricType::COUNTER, errors),
+        family(names::CONFIG_RELOADS_TOTAL, "Changes of the configuration's files.", MetricType::COUNTER, reloads),
+    ]
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: impl IntoIterator<Item = Metric>) -> MetricFamily {
@@ -88,9 +113,9 @@ fn labelled(labels: &[(&str, &str)]) -> Metric {
     metric
 }
 
-fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
+fn counter(labels: &[(&str, &str)], value: f64) -> Metric {
     let mut counter = Counter::default();
-    counter.set_value(value as f64);
+    counter.set_value(value);
     let mut metric = labelled(labels);
     metric.set_counter(counter);
     metric

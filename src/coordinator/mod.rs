@@ -2,12 +2,28 @@
 //! resolves names through helpers, drains the process. It never holds a shard up: orders are tried, not waited for.
 
 mod api; // the REST API, a file per resource
+
+mod governance; // the policies and where they are kept
+
 mod ledger; // the merged counts
+
 mod metrics; // the ledger as Prometheus text
+
+mod plans; // the plan that runs, and those before it
+
+pub mod price_file; // prices from a file
+
+mod reload; // from a changed file to a new plan
+
 pub mod resolver; // names to addresses, on helper threads
-mod signals;
+
+mod signals; // SIGTERM and SIGINT
+
 pub mod store; // policies and their audit in SQLite
-pub mod watch; // changes of the configuration's file // SIGTERM and SIGINT
+
+pub mod trial; // one expression, tried once
+
+pub mod watch; // changes of the configuration's file
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,9 +32,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
-use crate::link::{ApiCall, Driver, Event, Order};
+use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
+use crate::usage::Registry;
+use api::{Admitted, Throttle};
+pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
+use plans::Plans;
+pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
+use resolver::Resolver;
 
 /// The loop wakes at least so often: for deadlines of its own.
 const TICK: Duration = Duration::from_millis(100);
@@ -26,12 +48,40 @@ const TICK: Duration = Duration::from_millis(100);
 const FLUSH_PATIENCE_MS: u64 = 500;
 /// Questions that may wait for fresh counts at once; more are answered at once with what is there.
 const WAITING_MAX: usize = 256;
+/// Cells of the usage registry that are looked at in each tick: 65,536 of them in a minute.
+const SWEPT_CELLS: usize = 110;
+
+/// What a coordinator is made of.
+pub struct Parts {
+    /// The process's clock.
+    pub clock: Clock,
+    /// What runs, as the shards read it.
+    pub plan: Arc<ArcSwap<Plan>>,
+    /// What users used, as the shards count it.
+    pub registry: Arc<Registry>,
+    /// Up from the shards and the helpers.
+    pub events: flume::Receiver<Event>,
+    /// Down to each shard.
+    pub orders: Vec<flume::Sender<Order>>,
+    /// The policies that are in the plan.
+    pub governance: Governance,
+    /// The configuration that the plan was made of.
+    pub running: Running,
+    /// Follows the plan's names.
+    pub resolver: Resolver,
+}
 
 /// The coordinator's state.
 pub struct Coordinator {
     clock: Clock,
     started: Now,
-    plan: Arc<ArcSwap<Plan>>,
+    plans: Plans,
+    governance: Governance,
+    running: Running,
+    resolver: Resolver,
+    throttle: Throttle,
+    registry: Arc<Registry>,
+    ticked: Now,
     events: flume::Receiver<Event>,
     orders: Vec<flume::Sender<Order>>,
     shards: Vec<ShardState>,
@@ -53,22 +103,25 @@ struct ShardState {
 /// A question that waits until every shard has reported.
 struct Waiting {
     call: ApiCall,
+    admitted: Admitted,
     epoch: u64,
     until_ms: u64,
 }
 
 impl Coordinator {
     /// A coordinator for shards that follow `orders` and send to `events`.
-    pub fn new(
-        clock: Clock,
-        plan: Arc<ArcSwap<Plan>>,
-        events: flume::Receiver<Event>,
-        orders: Vec<flume::Sender<Order>>,
-    ) -> Coordinator {
+    pub fn new(parts: Parts) -> Coordinator {
+        let Parts { clock, plan, registry, events, orders, governance, running, resolver } = parts;
         Coordinator {
             clock,
             started: clock.now(),
-            plan,
+            plans: Plans::new(plan),
+            governance,
+            running,
+            resolver,
+            throttle: Throttle::default(),
+            registry,
+            ticked: clock.now(),
             events,
             shards: vec![ShardState::default(); orders.len()],
             orders,
@@ -85,6 +138,7 @@ impl Coordinator {
     /// A shard could not start.
     pub fn run(mut self, listening: impl FnOnce(&[Driver])) -> anyhow::Result<()> {
         let mut listening = Some(listening);
+        self.look_at_files();
         loop {
             match self.events.recv_timeout(TICK) {
                 Ok(event) => self.handle(event)?,
@@ -92,6 +146,7 @@ impl Coordinator {
                 Err(flume::RecvTimeoutError::Disconnected) => anyhow::bail!("every shard is gone"),
             }
             self.answer_waiting();
+            self.tick();
             if listening.is_some() {
                 let drivers: Vec<Driver> = self.shards.iter().filter_map(|shard| shard.driver).collect();
                 if drivers.len() == self.shards.len()
@@ -125,6 +180,7 @@ impl Coordinator {
                 self.shard(shard).drained = true;
             }
             Event::Resolved { host, port, result } => self.resolved(host, port, result),
+            Event::FilesChanged => self.files_changed(),
             Event::Terminate if self.draining => {
                 tracing::warn!("told to stop again: stopping at once");
                 self.shards.iter_mut().for_each(|shard| shard.drained = true);
@@ -151,24 +207,49 @@ impl Coordinator {
         }
     }
 
+    /// What is due every now and then.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.ticked) < TICK {
+            return;
+        }
+        self.ticked = now;
+        self.registry.sweep(now, SWEPT_CELLS);
+        self.ledger.mark(now);
+        self.governance.check(now);
+        for (host, port) in self.plans.prune() {
+            self.order(&Order::Forget { host, port });
+        }
+    }
+
+    /// Requests under way, as last reported.
+    fn in_flight(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.in_flight).sum()
+    }
+
     fn resolved(&self, host: Arc<str>, port: u16, result: Result<Arc<[std::net::SocketAddr]>, String>) {
         let addresses = result.unwrap_or_else(|error| {
             tracing::warn!(host = &*host, error, "could not resolve a provider's name");
             Arc::new([])
         });
-        self.order(&Order::Addresses { host, port, addresses });
+        if self.resolver.follows(&host, port) {
+            self.order(&Order::Addresses { host, port, addresses });
+        }
     }
 
     /// Answers a REST request, at once or when every shard has reported.
     fn call(&mut self, call: ApiCall) {
-        if !api::needs_fresh_counts(&call) || self.waiting.len() >= WAITING_MAX {
-            self.answer(call);
-            return;
+        let admitted = match api::admit(self, &call) {
+            Ok(admitted) => admitted,
+            Err(answer) => return reply(&call, answer),
+        };
+        if !admitted.needs_fresh_counts || self.waiting.len() >= WAITING_MAX {
+            return self.answer(&call, admitted);
         }
         self.epoch += 1;
         self.order(&Order::Flush { epoch: self.epoch });
         let until_ms = self.clock.now().mono_ms() + FLUSH_PATIENCE_MS;
-        self.waiting.push_back(Waiting { call, epoch: self.epoch, until_ms });
+        self.waiting.push_back(Waiting { call, admitted, epoch: self.epoch, until_ms });
     }
 
     fn answer_waiting(&mut self) {
@@ -177,17 +258,21 @@ impl Coordinator {
             if first.epoch > reported && self.clock.now().mono_ms() < first.until_ms {
                 return;
             }
-            if let Some(waiting) = self.waiting.pop_front() {
-                self.answer(waiting.call);
+            if let Some(Waiting { call, admitted, .. }) = self.waiting.pop_front() {
+                self.answer(&call, admitted);
             }
         }
     }
 
-    fn answer(&self, call: ApiCall) {
-        let answer = api::answer(self, &call);
-        // The caller may have left.
-        let _ = call.reply.try_send(answer);
+    fn answer(&mut self, call: &ApiCall, admitted: Admitted) {
+        let answer = api::answer(self, admitted, call);
+        reply(call, answer);
     }
+}
+
+/// The caller may have left.
+fn reply(call: &ApiCall, answer: ApiAnswer) {
+    let _ = call.reply.try_send(answer);
 }
 
 pub use signals::listen as listen_for_signals;

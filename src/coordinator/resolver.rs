@@ -1,12 +1,14 @@
 //! Names to addresses. getaddrinfo blocks, so each name has a helper thread of its own, of which there are as many as the
 //! configuration names hosts; a slow name server for one does not delay another. The last good answer stays in use.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use hashbrown::HashSet;
+use flume::RecvTimeoutError;
+use hashbrown::{HashMap, HashSet};
 
 use crate::link::Event;
 use crate::plan::Plan;
@@ -20,24 +22,60 @@ const ADDRESSES_MAX: usize = 16;
 /// getaddrinfo needs little stack.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Starts to look the names of the plan's providers up.
-///
-/// # Errors
-/// A thread could not be started.
-pub fn start(plan: &Plan, events: &flume::Sender<Event>) -> io::Result<()> {
-    let mut seen = HashSet::new();
-    for provider in plan.providers.iter().filter(|provider| provider.literal.is_none()) {
-        let (host, port) = (provider.host.clone(), provider.port);
-        if seen.insert((host.clone(), port)) {
-            let events = events.clone();
-            let thread = thread::Builder::new().name(format!("dns {host}")).stack_size(STACK_BYTES);
-            thread.spawn(move || follow(&host, port, &events))?;
-        }
-    }
-    Ok(())
+/// The names that are followed, each by a thread of its own.
+pub struct Resolver {
+    events: flume::Sender<Event>,
+    followed: HashMap<(Arc<str>, u16), Follower>,
 }
 
-fn follow(host: &Arc<str>, port: u16, events: &flume::Sender<Event>) {
+/// A thread that looks one name up. It ends when this is dropped: at once while it waits, else after its look-up.
+struct Follower {
+    _stop: flume::Sender<Infallible>,
+}
+
+impl Resolver {
+    /// Follows nothing yet; tells what it finds to `events`.
+    pub fn new(events: flume::Sender<Event>) -> Resolver {
+        Resolver { events, followed: HashMap::new() }
+    }
+
+    /// Starts to follow the names of the plan's providers that it does not follow yet.
+    ///
+    /// # Errors
+    /// A thread could not be started. Those that were started before it go on, until the next [`Resolver::release`].
+    pub fn follow(&mut self, plan: &Plan) -> io::Result<()> {
+        for (host, port) in names(plan) {
+            if self.follows(&host, port) {
+                continue;
+            }
+            let (stop, stopped) = flume::bounded(0);
+            let (events, name) = (self.events.clone(), host.clone());
+            let thread = thread::Builder::new().name(format!("dns {host}")).stack_size(STACK_BYTES);
+            thread.spawn(move || follow(&name, port, &events, &stopped))?;
+            self.followed.insert((host, port), Follower { _stop: stop });
+        }
+        Ok(())
+    }
+
+    /// Stops to follow what is no name of the plan's, and tells what that was.
+    pub fn release(&mut self, plan: &Plan) -> Vec<(Arc<str>, u16)> {
+        let named: HashSet<_> = names(plan).collect();
+        self.followed.extract_if(|name, _| !named.contains(name)).map(|(name, _)| name).collect()
+    }
+
+    /// Whether news of this name are of interest: a look-up may end after its name has gone.
+    pub fn follows(&self, host: &Arc<str>, port: u16) -> bool {
+        self.followed.contains_key(&(host.clone(), port))
+    }
+}
+
+/// What a plan needs to be looked up.
+pub(super) fn names(plan: &Plan) -> impl Iterator<Item = (Arc<str>, u16)> {
+    let named = plan.providers.iter().filter(|provider| provider.literal.is_none());
+    named.map(|provider| (provider.host.clone(), provider.port))
+}
+
+fn follow(host: &Arc<str>, port: u16, events: &flume::Sender<Event>, stopped: &flume::Receiver<Infallible>) {
     let mut known: Option<Arc<[SocketAddr]>> = None;
     let mut failed = false;
     loop {
@@ -55,7 +93,9 @@ fn follow(host: &Arc<str>, port: u16, events: &flume::Sender<Event>) {
         if news && events.send(Event::Resolved { host: host.clone(), port, result }).is_err() {
             return;
         }
-        thread::sleep(if good { REFRESH } else { TRY_AGAIN });
+        if stopped.recv_timeout(if good { REFRESH } else { TRY_AGAIN }) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
     }
 }
 

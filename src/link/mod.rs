@@ -23,6 +23,8 @@ pub const REPORT_MS: u64 = 250;
 pub enum Order {
     /// Where a provider's host can be reached, in the order to try; empty when its name never resolved.
     Addresses { host: Arc<str>, port: u16, addresses: Arc<[SocketAddr]> },
+    /// That host and port is no provider's any more, and no request that could need it is left.
+    Forget { host: Arc<str>, port: u16 },
     /// Report now, and name this epoch.
     Flush { epoch: u64 },
     /// Stop accepting, finish what runs, then report [`Event::Drained`].
@@ -44,6 +46,8 @@ pub enum Event {
     Drained { shard: usize, cut: usize },
     /// A name was looked up.
     Resolved { host: Arc<str>, port: u16, result: Result<Arc<[SocketAddr]>, String> },
+    /// The configuration's file, or the price file that it names, has other content than before.
+    FilesChanged,
     /// SIGTERM or SIGINT.
     Terminate,
 }

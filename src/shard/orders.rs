@@ -22,6 +22,9 @@ pub(super) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, acc
             Order::Addresses { host, port, addresses } => {
                 shard.addresses.borrow_mut().insert((host, port), addresses);
             }
+            Order::Forget { host, port } => {
+                shard.addresses.borrow_mut().remove(&(host, port));
+            }
             Order::Flush { epoch } => {
                 epoch_followed = epoch;
                 shard.report(epoch_followed);

@@ -249,3 +249,39 @@ fn serve_may_be_said_or_left_out() {
         assert!(said(&output).contains("providers"));
     }
 }
+
+#[test]
+fn an_expression_can_be_tried_on_the_command_line() {
+    let test = |expression: &str, vars: &[&str]| {
+        let mut arguments = vec!["policy", "test", "--expr", expression];
+        vars.iter().for_each(|var| arguments.extend(["--var", var]));
+        let output = luner(&arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = test("cost_usd > 10.0 && model == 'gpt-4o'", &["cost_usd=10.5", "model=gpt-4o"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "true\n", ""));
+    assert_eq!(test("cost_usd > 10.0", &[]).1, "false\n");
+    assert_eq!(test("stream && request_count == 3", &["stream=true", "request_count=3"]).1, "true\n");
+    assert_eq!(test("now.getFullYear() == 2025", &["now=2025-06-01T00:00:00Z"]).1, "true\n");
+
+    let (code, out, err) = test("true &&\n  costs > 1", &[]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.ends_with("    costs > 1\n    ^\n") && err.contains("line 2, column 3"), "{err}");
+    let (code, out, err) = test("1 / request_count > 0", &[]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("DivisionByZero"), "{err}");
+    for (var, said) in [
+        ("cost=1", "there is no such variable"),
+        ("request_count=many", "whole number"),
+        ("stream=yes", "true or false"),
+        ("now=noon", "RFC 3339"),
+        ("model", "NAME=VALUE"),
+    ] {
+        let (code, out, err) = test("true", &[var]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{var}");
+        assert!(err.contains(said) && err.contains(var.split('=').next().unwrap()), "{var}: {err}");
+    }
+    assert_eq!(test("true", &["model=a", "model=b"]).0, Some(2));
+    assert_eq!(luner(&["policy", "test"]).status.code(), Some(2));
+}

@@ -24,6 +24,8 @@ mod scenes; // providers that misbehave once: what the four below share
 
 mod upstream_faults; // providers that fail a plain answer
 
+mod governance; // policies that act, exactly
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another
@@ -37,3 +39,11 @@ mod concurrency; // many at once
 mod process; // how it starts, on what, how it stops
 
 mod config_cli; // the command line and the configuration
+
+mod api_access; // who may call the REST API
+
+mod api_policies; // policies over REST
+
+mod api_state; // what it tells: configuration, audit, live metrics
+
+mod reload; // changes of the configuration while it runs

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::super::Coordinator;
-use super::JSON;
+use super::json;
+use crate::coordinator::governance::StorageState;
 use crate::link::{ApiAnswer, Driver};
 
 /// The answer's shape.
@@ -28,16 +29,22 @@ struct Health {
 /// Answers from the coordinator's state.
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let weakest = Driver::weakest(coordinator.shards.iter().filter_map(|shard| shard.driver));
+    let storage = coordinator.governance.state();
+    let status = match (coordinator.draining, storage) {
+        (true, _) => "draining",
+        // It serves on, so a probe must not end it: 200.
+        (false, StorageState::Degraded) => "degraded",
+        (false, StorageState::Ok | StorageState::Off) => "ok",
+    };
     let health = Health {
-        status: if coordinator.draining { "draining" } else { "ok" },
+        status,
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: coordinator.clock.now().since(coordinator.started).as_secs(),
         workers: coordinator.shards.len(),
         io: weakest.map_or("none", Driver::name),
         ring_entries: weakest.map(Driver::entries).filter(|entries| *entries > 0),
-        storage: "off",
-        plan: coordinator.plan.load().version,
+        storage: storage.name(),
+        plan: coordinator.plans.running().version,
     };
-    let body = serde_json::to_vec(&health).expect("a struct of numbers and texts serialises");
-    ApiAnswer { status: if coordinator.draining { 503 } else { 200 }, content_type: JSON, headers: Vec::new(), body }
+    json(if coordinator.draining { 503 } else { 200 }, &health)
 }

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use super::error::StoreError;
 use super::{By, Store};
 
-/// Rows that are kept. Arbitrary: years of a team's changes.
+/// Rows of everything but reloads that are kept. Arbitrary: years of a team's changes.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
+/// Rows of reloads that are kept, counted by themselves: a file that is rewritten in a loop must not push out who changed
+/// which policy. Arbitrary: fewer, because each holds two whole configurations.
+pub const AUDIT_RELOAD_ROWS_MAX: u32 = 1_000;
 /// A larger `before` or `after` is replaced by a note of its size. Arbitrary: a policy is a tenth of it.
 pub const AUDIT_JSON_BYTES_MAX: usize = 64 * 1024;
 /// Rows of one page; CONTRACT, REST API.
@@ -58,7 +61,7 @@ pub struct NewAudit<'a> {
 /// A row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AuditEntry {
-    /// Rises by one.
+    /// Rises with each row.
     pub id: u64,
     pub at_ms: u64,
     pub actor: String,
@@ -120,7 +123,11 @@ pub(super) fn append(connection: &Connection, entry: &NewAudit<'_>, by: By<'_>) 
     let row = params![by.at_ms, by.actor, entry.action.name(), entry.subject, before, after];
     connection.prepare_cached(INSERT)?.execute(row)?;
     let id = connection.last_insert_rowid();
-    connection.prepare_cached(PRUNE)?.execute([id - i64::from(AUDIT_ROWS_MAX)])?;
+    let (is_reload, most) = match entry.action {
+        AuditAction::ConfigReload | AuditAction::ConfigRejected => (true, AUDIT_RELOAD_ROWS_MAX),
+        _ => (false, AUDIT_ROWS_MAX),
+    };
+    connection.prepare_cached(PRUNE)?.execute(params![is_reload, most])?;
     Ok(u64::try_from(id).unwrap_or_default())
 }
 
@@ -151,6 +158,9 @@ fn value(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Value>> {
 }
 
 const INSERT: &str = "INSERT INTO audit (at_ms, actor, action, subject, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-/// By id, not by count: ids have no gaps, because nothing else is ever deleted.
-const PRUNE: &str = "DELETE FROM audit WHERE id <= ?1";
+/// Of the one kind or the other, all but the newest. Looks at every row, which takes about a millisecond.
+const PRUNE: &str = "
+    DELETE FROM audit
+    WHERE (action LIKE 'config.%') = ?1
+      AND id <= (SELECT id FROM audit WHERE (action LIKE 'config.%') = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
 const SELECT_PAGE: &str = "SELECT * FROM audit ORDER BY id DESC LIMIT ?1 OFFSET ?2";

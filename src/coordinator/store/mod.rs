@@ -29,7 +29,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use aside::set_aside;
-pub use audit::{AUDIT_JSON_BYTES_MAX, AUDIT_ROWS_MAX, AuditAction, AuditEntry, NewAudit, PAGE_SIZE_MAX, Page, Paging};
+pub use audit::{
+    AUDIT_JSON_BYTES_MAX, AUDIT_RELOAD_ROWS_MAX, AUDIT_ROWS_MAX, AuditAction, AuditEntry, NewAudit, PAGE_SIZE_MAX,
+    Page, Paging,
+};
 pub use error::{Fault, StoreError};
 pub use health::{Health, WAL_BYTES_ALARM};
 pub use policies::StoredPolicy;

@@ -16,7 +16,7 @@ CREATE TABLE policy (
     updated_at_ms INTEGER NOT NULL
 ) STRICT;
 
--- Pruned from its low end only, so ids have no gaps. `before` and `after` are JSON.
+-- The newest row always stays, so ids only rise. `before` and `after` are JSON.
 CREATE TABLE audit (
     id      INTEGER NOT NULL PRIMARY KEY,
     at_ms   INTEGER NOT NULL,

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::{Answer, GUARD, Raw, eventually, get, lock, post_chat};
+use super::{Answer, Api, GUARD, Raw, eventually, get, lock, post_chat};
 
 /// Every provider's key, unless a test gives another. It must never be seen in any output of luner's.
 pub const CANARY: &str = "sk-canary-7f3a91c4e0d25b86";
@@ -30,7 +31,11 @@ pub struct Gateway {
     workers: Option<usize>,
     env: Vec<(String, String)>,
     wrap: Vec<String>,
-    demo: bool,
+    demo: Vec<String>,
+    storage: bool,
+    more: String,
+    log: Option<String>,
+    token: Option<String>,
 }
 
 impl Gateway {
@@ -72,7 +77,37 @@ impl Gateway {
 
     /// `luner demo`, which has a configuration and a provider of its own.
     pub fn demo() -> Gateway {
-        Gateway { demo: true, ..Gateway::default() }
+        Gateway::demo_with(&[])
+    }
+
+    /// The same with these further arguments.
+    pub fn demo_with(arguments: &[&str]) -> Gateway {
+        let demo = ["demo", "--listen", "127.0.0.1:0"].iter().chain(arguments).map(|&word| word.into()).collect();
+        Gateway { demo, ..Gateway::default() }
+    }
+
+    /// With a database beside the configuration's file.
+    pub fn storage_sqlite(mut self) -> Gateway {
+        self.storage = true;
+        self
+    }
+
+    /// Adds lines at the top level.
+    pub fn top(mut self, lines: &str) -> Gateway {
+        let _ = writeln!(self.more, "{lines}");
+        self
+    }
+
+    /// A log level other than debug.
+    pub fn log(mut self, level: &str) -> Gateway {
+        self.log = Some(level.into());
+        self
+    }
+
+    /// With this admin token, which [`Running::api`] sends.
+    pub fn token(mut self, token: &str) -> Gateway {
+        self.token = Some(token.into());
+        self.server(&format!("admin: {{ token: {token:?} }}"))
     }
 
     /// Instead of all that, a whole configuration.
@@ -101,23 +136,37 @@ impl Gateway {
     pub fn text(&self) -> String {
         self.yaml.clone().unwrap_or_else(|| {
             let server = if self.server.is_empty() { String::new() } else { format!("server:\n{}", self.server) };
-            let providers = &self.providers;
-            format!("version: v1\n{server}storage: {{ backend: none }}\ntelemetry: {{ log: debug }}\nproviders:\n{providers}")
+            let Gateway { providers, more, .. } = self;
+            let log = self.log.as_deref().unwrap_or("debug");
+            let storage = if self.storage { DATABASE } else { "backend: none" };
+            let rest = format!("{more}telemetry: {{ log: {log} }}\nproviders:\n{providers}");
+            format!("version: v1\n{server}storage: {{ {storage} }}\n{rest}")
         })
     }
 
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Running {
-        let config = Scratch::new(&self.text());
+        let scratch = Arc::new(Scratch::new(&self.text()));
+        self.start_in(scratch)
+    }
+
+    /// The same in a folder where one may have run before, with the configuration that is there.
+    #[track_caller]
+    pub fn start_in(self, scratch: Arc<Scratch>) -> Running {
         let mut words: Vec<OsString> = self.wrap.iter().map(OsString::from).collect();
         words.push(binary().into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        if self.demo {
-            command.args(["demo", "--listen", "127.0.0.1:0"]);
+        if !self.demo.is_empty() {
+            command.args(&self.demo);
         } else {
-            command.arg("--config").arg(&config.path).args(["--listen", "127.0.0.1:0", "--log", "json"]);
+            command.env(FOLDER, &scratch.folder).arg("--config").arg(&scratch.path).args([
+                "--listen",
+                "127.0.0.1:0",
+                "--log",
+                "json",
+            ]);
             command.args(["--workers", &self.workers.unwrap_or(1).to_string()]);
         }
         command.envs(self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -126,7 +175,8 @@ impl Gateway {
         let out = child.stdout.take().map(|out| collect(out, lines.clone()));
         let err = child.stderr.take().map(|err| collect(err, lines.clone()));
         let readers = out.into_iter().chain(err).collect();
-        let mut running = Running { child, lines, readers, addr: None, exit: None, _config: config };
+        let token = self.token;
+        let mut running = Running { child, lines, readers, addr: None, exit: None, scratch, token };
         let mut found = None;
         eventually("luner listens", || {
             found = running.logs().iter().find_map(|line| listening(line));
@@ -166,7 +216,8 @@ pub struct Running {
     readers: Vec<JoinHandle<()>>,
     addr: Option<SocketAddr>,
     exit: Option<ExitStatus>,
-    _config: Scratch,
+    scratch: Arc<Scratch>,
+    token: Option<String>,
 }
 
 impl Running {
@@ -176,6 +227,22 @@ impl Running {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its configuration, and the folder that it is in.
+    pub fn scratch(&self) -> &Arc<Scratch> {
+        &self.scratch
+    }
+
+    /// The REST API, with the admin token if there is one, under a loopback name.
+    pub fn api(&self) -> Api<'_> {
+        Api::new(self, self.token.as_deref())
+    }
+
+    /// Waits until this plan runs, as `/api/health` tells.
+    #[track_caller]
+    pub fn wait_plan(&self, version: u64) {
+        eventually(&format!("plan {version} runs"), || self.health()["plan"] == version);
     }
 
     /// A new connection.
@@ -332,27 +399,77 @@ pub fn luner_with(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     command.output().unwrap_or_else(|error| panic!("cannot start luner: {error}"))
 }
 
-/// A file of its own for one test, gone with it.
+/// A configuration in a folder of its own for one test, gone with it.
 pub struct Scratch {
     pub path: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Scratch {
     #[track_caller]
     pub fn new(text: &str) -> Scratch {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("luner-it-{}-{}.yaml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let folder = Scratch::empty();
+        let path = folder.join("config.yaml");
         std::fs::write(&path, text).expect("a file in the temporary folder");
-        Scratch { path }
+        Scratch { path, folder }
+    }
+
+    /// As the kubelet lays a ConfigMap out: config.yaml → ..data/config.yaml, ..data → ..1.
+    #[track_caller]
+    pub fn config_map(text: &str) -> Scratch {
+        let folder = Scratch::empty();
+        let scratch = Scratch { path: folder.join("config.yaml"), folder };
+        scratch.swap(text);
+        symlink("..data/config.yaml", &scratch.path).expect("a link");
+        scratch
+    }
+
+    #[track_caller]
+    fn empty() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("luner-it-{}-{}", std::process::id(), Scratch::number()));
+        std::fs::create_dir(&folder).expect("a folder in the temporary folder");
+        folder
+    }
+
+    fn number() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Writes the configuration anew, in place.
+    #[track_caller]
+    pub fn write(&self, text: &str) {
+        std::fs::write(&self.path, text).expect("the configuration can be written");
+    }
+
+    /// Puts another file in its place, as editors save.
+    #[track_caller]
+    pub fn rename(&self, text: &str) {
+        let beside = self.folder.join("config.yaml.new");
+        std::fs::write(&beside, text).expect("a file beside the configuration");
+        std::fs::rename(&beside, &self.path).expect("a file can be renamed");
+    }
+
+    /// Swaps the link to the folder of a [`Scratch::config_map`], as the kubelet does.
+    #[track_caller]
+    pub fn swap(&self, text: &str) {
+        let name = format!("..{}", Scratch::number());
+        std::fs::create_dir(self.folder.join(&name)).expect("a folder for the new data");
+        std::fs::write(self.folder.join(&name).join("config.yaml"), text).expect("the new data");
+        symlink(&name, self.folder.join("..data_tmp")).expect("a link");
+        std::fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).expect("a link can be renamed");
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
+
+/// The variable that names the configuration's folder, and the storage that is in it.
+const FOLDER: &str = "LUNER_IT_FOLDER";
+const DATABASE: &str = "sqlite: { path: \"${LUNER_IT_FOLDER}/luner.db\" }";
 
 /// The binary under test: cargo's, or where `LUNER_BIN` says.
 pub fn binary() -> PathBuf {

@@ -5,12 +5,14 @@
 // A helper may wait for its first test.
 #![allow(dead_code, unused_imports)]
 
+mod api; // a client of the REST API
 mod gateway; // the process under test
 mod message; // bytes ↔ answers
 mod raw; // a client
 mod sample; // requests and answers that tests share
 mod upstream; // a provider
 
+pub use api::Api;
 pub use gateway::{CANARY, Gateway, Running, Scratch, luner, luner_with, project};
 pub use message::{Answer, show};
 pub use raw::Raw;

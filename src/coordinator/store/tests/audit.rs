@@ -45,23 +45,50 @@ fn pages_run_from_the_newest_to_the_oldest() {
     assert_eq!(ids(0, 0), [5]);
 }
 
+/// Many rows of one action at once: each of its own would be synced.
+fn fill(store: &Store, action: &str, rows: u32) {
+    let many = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+         INSERT INTO audit (at_ms, actor, action, subject) SELECT i, 'test', '{action}', 'x' FROM n"
+    );
+    store.connection.execute_batch(&many).unwrap();
+}
+
+fn count(store: &Store, action: &str) -> u32 {
+    let count = "SELECT count(*) FROM audit WHERE action = ?1";
+    store.connection.query_row(count, [action], |row| row.get(0)).unwrap()
+}
+
+fn oldest(store: &Store) -> u64 {
+    store.connection.query_row("SELECT min(id) FROM audit", [], |row| row.get(0)).unwrap()
+}
+
 #[test]
 fn the_oldest_rows_leave_when_there_are_too_many() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    // All but the last few at once: each row of its own would be synced.
-    let many = format!(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {AUDIT_ROWS_MAX})
-         INSERT INTO audit (at_ms, actor, action, subject) SELECT i, 'test', 'config.reload', 'x' FROM n"
-    );
-    store.connection.execute_batch(&many).unwrap();
+    fill(&store, "policy.update", AUDIT_ROWS_MAX);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     store.delete_policy("pol_1", BY).unwrap();
-    let last = reload(&mut store, 1);
-    assert_eq!(last, u64::from(AUDIT_ROWS_MAX) + 3);
-    let oldest = store.audit(Paging { page: AUDIT_ROWS_MAX, page_size: 1 }).unwrap();
-    assert_eq!(oldest.total, u64::from(AUDIT_ROWS_MAX));
-    assert_eq!(oldest.items[0].id, 4);
+    assert_eq!(store.audit(Paging { page: 1, page_size: 1 }).unwrap().total, u64::from(AUDIT_ROWS_MAX));
+    assert_eq!((oldest(&store), count(&store, "policy.update")), (3, AUDIT_ROWS_MAX - 2));
+}
+
+#[test]
+fn reloads_in_a_loop_leave_the_policies_history_alone() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    fill(&store, "policy.update", AUDIT_ROWS_MAX);
+    fill(&store, "config.rejected", AUDIT_RELOAD_ROWS_MAX);
+    for revision in 1..=3 {
+        reload(&mut store, revision);
+    }
+    assert_eq!(count(&store, "policy.update"), AUDIT_ROWS_MAX);
+    assert_eq!((count(&store, "config.rejected"), count(&store, "config.reload")), (AUDIT_RELOAD_ROWS_MAX - 3, 3));
+    // Nor the other way round.
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    assert_eq!((count(&store, "policy.update"), oldest(&store)), (AUDIT_ROWS_MAX - 1, 2));
+    assert_eq!(count(&store, "config.reload"), 3);
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! Who may call what: the token, the loopback rule, `Host` against DNS rebinding, `Origin` and the media type against forms
+//! of foreign pages. Pure: it takes what was asked, by whom and when; the coordinator owns the one [`Throttle`]. It never
+//! tells whether a token was nearly right, and never decides what a path means.
+//!
+//! *Invariant:* every answer but those of open paths has an [`Actor`], and only [`decide`] makes one.
+
+mod host; // names in `Host` and `Origin`
+mod throttle; // who presented too many wrong tokens
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use subtle::ConstantTimeEq;
+
+use crate::clock::Now;
+use crate::config::Admin;
+use crate::http::head::Method;
+use crate::link::ApiHeaders;
+use crate::units::Secret;
+use host::{Host, authority_of};
+pub(in crate::coordinator) use throttle::Throttle;
+
+/// What the rules look at.
+pub(super) struct Asked<'a> {
+    pub method: Method,
+    pub headers: &'a ApiHeaders,
+    pub has_body: bool,
+    pub peer: IpAddr,
+}
+
+/// Who calls, as the audit shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::coordinator) enum Actor {
+    /// Whoever knows the token.
+    Token,
+    /// Whoever calls from this address.
+    Peer(IpAddr),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Actor::Token => f.write_str("token"),
+            Actor::Peer(peer) => peer.fmt(f),
+        }
+    }
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// A token is set, and none was presented.
+    TokenMissing,
+    /// Another one was.
+    TokenWrong,
+    /// Too many wrong ones came from there; the next try makes sense after so many seconds.
+    Throttled { retry_after_s: u64 },
+    /// No token is set, and the peer or the name it used is not this machine's.
+    NotLocal,
+    /// Management is open, but under this name it may be a foreign page that calls.
+    ForeignHost,
+    /// A page from elsewhere tries to change something.
+    ForeignOrigin,
+    /// A write whose body is not announced as JSON.
+    NotJson,
+}
+
+/// Applies the rules of CONTRACT.md, "Who may call". The paths that are open to everyone do not come here.
+///
+/// A peer that presented too many wrong tokens is refused with the right one as well, until its minute is over: a guess
+/// that were answered with success while throttled would make the throttle worthless. What was not presented is no guess.
+pub(super) fn decide(admin: &Admin, asked: &Asked<'_>, throttle: &mut Throttle, now: Now) -> Result<Actor, Denied> {
+    let peer = asked.peer.to_canonical();
+    let actor = caller(admin, asked.headers, peer, throttle, now)?;
+    if matches!(asked.method, Method::Get | Method::Head) {
+        return Ok(actor);
+    }
+    let ApiHeaders { host, origin, content_type, .. } = asked.headers;
+    if !origin.is_empty() && !authority_of(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
+        return Err(Denied::ForeignOrigin);
+    }
+    let may_lack = !asked.has_body && matches!(asked.method, Method::Post | Method::Delete);
+    if is_json(content_type) || content_type.is_empty() && may_lack { Ok(actor) } else { Err(Denied::NotJson) }
+}
+
+fn caller(
+    admin: &Admin,
+    headers: &ApiHeaders,
+    peer: IpAddr,
+    throttle: &mut Throttle,
+    now: Now,
+) -> Result<Actor, Denied> {
+    let host = Host::parse(&headers.host);
+    let named = host.as_ref().is_some_and(|host| host.is_loopback() || host.is_one_of(&admin.hosts));
+    let by_token = present(admin, headers, peer, throttle, now);
+    match by_token {
+        Ok(()) => Ok(Actor::Token),
+        // A token that is not needed may be missing or wrong; it is not compared more often for that.
+        Err(_) if admin.open => match named || host.is_some_and(|host| host.is_address()) {
+            true => Ok(Actor::Peer(peer)),
+            false => Err(Denied::ForeignHost),
+        },
+        Err(Denied::NotLocal) if peer.is_loopback() && named => Ok(Actor::Peer(peer)),
+        Err(denied) => Err(denied),
+    }
+}
+
+/// Whether the right token was presented; [`Denied::NotLocal`] where none is set.
+fn present(admin: &Admin, headers: &ApiHeaders, peer: IpAddr, throttle: &mut Throttle, now: Now) -> Result<(), Denied> {
+    if admin.token.is_empty() {
+        return Err(Denied::NotLocal);
+    }
+    let Some(presented) = bearer(&headers.authorization) else {
+        return Err(Denied::TokenMissing);
+    };
+    if let Some(retry_after_s) = throttle.blocks(peer, now) {
+        return Err(Denied::Throttled { retry_after_s });
+    }
+    // Equal in time for all tokens of one length. The length itself may be found out: a random token can afford that.
+    if bool::from(presented.as_bytes().ct_eq(admin.token.expose().as_bytes())) {
+        return Ok(());
+    }
+    throttle.failed(peer, now);
+    Err(Denied::TokenWrong)
+}
+
+/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(authorization: &Secret) -> Option<&str> {
+    let (scheme, token) = authorization.expose().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')).filter(|token| !token.is_empty())
+}
+
+fn is_json(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/json")
+}

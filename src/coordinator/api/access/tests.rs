@@ -1,0 +1,286 @@
+//! The rules as a table: what is set, who asks how, what comes of it.
+
+use super::throttle::{FAILURES_MAX, PEERS_MAX, WINDOW_MS};
+use super::*;
+
+const TOKEN: &str = "a-token-of-sixteen-bytes-or-more";
+const LOCAL: &str = "127.0.0.1";
+const REMOTE: &str = "192.0.2.7";
+
+fn at(ms: u64) -> Now {
+    Now { mono_ns: ms * 1_000_000, wall_ms: 0 }
+}
+
+fn admin(token: &str, open: bool, hosts: &[&str]) -> Admin {
+    Admin { token: Secret::new(token.into()), open, hosts: hosts.iter().map(|host| (*host).into()).collect() }
+}
+
+/// A GET, unless a test makes it something else.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    peer: &'a str,
+    host: &'a str,
+    authorization: &'a str,
+    method: Method,
+    origin: &'a str,
+    content_type: &'a str,
+    body: bool,
+}
+
+const CALL: Call<'static> = Call {
+    peer: LOCAL,
+    host: "localhost:8080",
+    authorization: "",
+    method: Method::Get,
+    origin: "",
+    content_type: "",
+    body: false,
+};
+
+impl Call<'_> {
+    fn against(self, admin: &Admin, throttle: &mut Throttle, now: Now) -> Result<String, Denied> {
+        let headers = ApiHeaders {
+            host: self.host.into(),
+            origin: self.origin.into(),
+            authorization: Secret::new(self.authorization.into()),
+            content_type: self.content_type.into(),
+        };
+        let peer = self.peer.parse().unwrap();
+        let asked = Asked { method: self.method, headers: &headers, has_body: self.body, peer };
+        decide(admin, &asked, throttle, now).map(|actor| actor.to_string())
+    }
+
+    fn under(self, admin: &Admin) -> Result<String, Denied> {
+        self.against(admin, &mut Throttle::default(), at(0))
+    }
+}
+
+#[test]
+fn without_a_token_only_this_machine_may_call_under_its_own_name() {
+    let rules = admin("", false, &["luner.example.com", "10.0.0.9"]);
+    for host in [
+        "localhost",
+        "LocalHost:8080",
+        "127.0.0.1",
+        "127.8.9.1:1",
+        "[::1]",
+        "[::1]:8080",
+        "[::ffff:127.0.0.1]:80",
+        "luner.example.com",
+        "LUNER.example.com:8443",
+        "10.0.0.9:8080",
+    ] {
+        for (peer, actor) in [(LOCAL, LOCAL), ("127.3.3.3", "127.3.3.3"), ("::1", "::1"), ("::ffff:127.0.0.1", LOCAL)] {
+            assert_eq!(Call { peer, host, ..CALL }.under(&rules), Ok(actor.into()), "{peer} {host}");
+        }
+        for peer in [REMOTE, "10.0.0.9", "::ffff:192.0.2.7", "2001:db8::1", "fe80::1", "0.0.0.0"] {
+            assert_eq!(Call { peer, host, ..CALL }.under(&rules), Err(Denied::NotLocal), "{peer} {host}");
+        }
+    }
+    for host in [
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "localhost.",
+        "127.0.0.1.evil.example",
+        "evil.example:127",
+        "127.0.0.1:80:80",
+        "127.0.0.1:",
+        "localhost:x",
+        "localhost, localhost",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "[::2]",
+        "0.0.0.0",
+        "128.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "a/b?x",
+        "user@localhost",
+        "example.com",
+    ] {
+        let expected = match host {
+            // An empty port is the usual one (RFC 9110, section 4.2.3).
+            "127.0.0.1:" => Ok(LOCAL.into()),
+            _ => Err(Denied::NotLocal),
+        };
+        assert_eq!(Call { host, ..CALL }.under(&rules), expected, "{host:?}");
+    }
+    // A token that nobody set opens nothing.
+    let bearer = Call { peer: REMOTE, authorization: "Bearer x", ..CALL };
+    assert_eq!(bearer.under(&rules), Err(Denied::NotLocal));
+}
+
+#[test]
+fn with_a_token_nothing_else_counts() {
+    let rules = admin(TOKEN, false, &["luner.example.com"]);
+    let right = format!("Bearer {TOKEN}");
+    for authorization in [&right, &right.replace("Bearer", "bearer"), &right.replace(' ', "  ")] {
+        for (peer, host) in [(LOCAL, "localhost"), (REMOTE, "anything.example"), (REMOTE, "")] {
+            assert_eq!(Call { peer, host, authorization, ..CALL }.under(&rules), Ok("token".into()), "{authorization}");
+        }
+    }
+    for authorization in ["", "Bearer", "Bearer ", "Basic YTpi", TOKEN, "BearerX y"] {
+        assert_eq!(Call { authorization, ..CALL }.under(&rules), Err(Denied::TokenMissing), "{authorization:?}");
+    }
+    let almost = [
+        format!("{right}x"),
+        right[..right.len() - 1].to_owned(),
+        right.to_uppercase(),
+        format!("{right}, {right}"),
+        format!("Bearer x{TOKEN}"),
+        "Bearer x".into(),
+    ];
+    for authorization in &almost {
+        assert_eq!(Call { authorization, ..CALL }.under(&rules), Err(Denied::TokenWrong), "{authorization:?}");
+    }
+}
+
+#[test]
+fn open_lets_anyone_in_but_no_page_under_a_name_of_its_own() {
+    for token in ["", TOKEN] {
+        let rules = admin(token, true, &["luner.example.com"]);
+        for host in ["localhost", "192.0.2.1:8080", "[2001:db8::1]:8080", "luner.example.com"] {
+            for authorization in ["", "Bearer of-something-else"] {
+                let call = Call { peer: REMOTE, host, authorization, ..CALL };
+                assert_eq!(call.under(&rules), Ok(REMOTE.into()), "{host}");
+            }
+        }
+        for host in ["evil.example", "luner.example.com.evil.example", "", "192.0.2.1.evil.example"] {
+            assert_eq!(Call { peer: REMOTE, host, ..CALL }.under(&rules), Err(Denied::ForeignHost), "{host:?}");
+            assert_eq!(Call { host, ..CALL }.under(&rules), Err(Denied::ForeignHost), "{host:?}");
+        }
+    }
+    let authorization = &format!("Bearer {TOKEN}");
+    let call = Call { peer: REMOTE, host: "evil.example", authorization, ..CALL };
+    assert_eq!(call.under(&admin(TOKEN, true, &[])), Ok("token".into()), "who has the token is no foreign page");
+}
+
+#[test]
+fn a_write_announces_json() {
+    let rules = admin("", false, &[]);
+    let json = "application/json";
+    for (method, content_type, body, expected) in [
+        (Method::Post, json, true, Ok(())),
+        (Method::Put, "Application/JSON; charset=utf-8", true, Ok(())),
+        (Method::Post, json, false, Ok(())),
+        (Method::Post, "", false, Ok(())),
+        (Method::Delete, "", false, Ok(())),
+        (Method::Put, "", false, Err(Denied::NotJson)),
+        (Method::Post, "", true, Err(Denied::NotJson)),
+        (Method::Delete, "", true, Err(Denied::NotJson)),
+        (Method::Post, "text/plain", true, Err(Denied::NotJson)),
+        (Method::Post, "text/plain", false, Err(Denied::NotJson)),
+        (Method::Post, "application/x-www-form-urlencoded", true, Err(Denied::NotJson)),
+        (Method::Post, "multipart/form-data; boundary=application/json", true, Err(Denied::NotJson)),
+        (Method::Post, "application/jsonp", true, Err(Denied::NotJson)),
+        (Method::Post, "application/json, text/plain", true, Err(Denied::NotJson)),
+        (Method::Get, "text/plain", true, Ok(())),
+    ] {
+        let call = Call { method, content_type, body, ..CALL };
+        assert_eq!(call.under(&rules).map(|_| ()), expected, "{method:?} {content_type:?} {body}");
+    }
+}
+
+#[test]
+fn a_write_comes_from_a_page_of_the_gateways_own_or_from_none() {
+    for rules in [admin("", false, &["luner.example.com"]), admin(TOKEN, false, &[])] {
+        for (host, origin, good) in [
+            ("localhost:8080", "", true),
+            ("localhost:8080", "http://localhost:8080", true),
+            ("luner.example.com", "https://luner.example.com", true),
+            ("luner.example.com", "https://LUNER.example.com", true),
+            ("localhost:8080", "http://localhost:8081", false),
+            ("localhost:8080", "http://localhost", false),
+            ("localhost:8080", "http://127.0.0.1:8080", false),
+            ("localhost:8080", "null", false),
+            ("localhost:8080", "http://evil.example", false),
+            ("localhost:8080", "http://evil.example, http://localhost:8080", false),
+            ("localhost:8080", "http://localhost:8080@evil.example", false),
+            ("localhost:8080", "file://localhost:8080", false),
+            ("localhost:8080", "http://localhost:8080/", false),
+        ] {
+            let authorization = &format!("Bearer {TOKEN}");
+            let write = Call { method: Method::Delete, host, origin, authorization, ..CALL };
+            let expected = if good { Ok(()) } else { Err(Denied::ForeignOrigin) };
+            assert_eq!(write.under(&rules).map(|_| ()), expected, "{host} {origin}");
+            let read = Call { method: Method::Get, ..write };
+            assert!(read.under(&rules).is_ok(), "what is only read is kept from the page by its browser");
+        }
+    }
+}
+
+#[test]
+fn ten_wrong_tokens_in_a_minute_are_enough_for_the_right_one_too() {
+    let rules = admin(TOKEN, false, &[]);
+    let mut throttle = Throttle::default();
+    let right = &format!("Bearer {TOKEN}");
+    let wrong = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
+    let good = Call { authorization: right, ..wrong };
+    let missing = Call { authorization: "", ..wrong };
+    for n in 0..u64::from(FAILURES_MAX) {
+        assert_eq!(good.against(&rules, &mut throttle, at(n)), Ok("token".into()));
+        assert_eq!(missing.against(&rules, &mut throttle, at(n)), Err(Denied::TokenMissing));
+        assert_eq!(wrong.against(&rules, &mut throttle, at(n)), Err(Denied::TokenWrong));
+    }
+    for call in [wrong, good] {
+        let refused = Err(Denied::Throttled { retry_after_s: 60 });
+        assert_eq!(call.against(&rules, &mut throttle, at(10)), refused);
+        assert_eq!(Call { peer: "::ffff:192.0.2.7", ..call }.against(&rules, &mut throttle, at(10)), refused);
+    }
+    let last = at(WINDOW_MS - 1);
+    assert_eq!(good.against(&rules, &mut throttle, last), Err(Denied::Throttled { retry_after_s: 1 }));
+    let elsewhere = Call { peer: "192.0.2.8", ..good };
+    assert_eq!(elsewhere.against(&rules, &mut throttle, at(10)), Ok("token".into()));
+    assert_eq!(missing.against(&rules, &mut throttle, at(10)), Err(Denied::TokenMissing), "that is no guess");
+    assert_eq!(good.against(&rules, &mut throttle, at(WINDOW_MS)), Ok("token".into()));
+    assert_eq!(wrong.against(&rules, &mut throttle, at(WINDOW_MS)), Err(Denied::TokenWrong));
+}
+
+#[test]
+fn a_wrong_token_does_not_open_or_close_what_is_open() {
+    let rules = admin(TOKEN, true, &[]);
+    let mut throttle = Throttle::default();
+    let wrong = Call { authorization: "Bearer wrong", ..CALL };
+    for _ in 0..FAILURES_MAX * 2 {
+        assert_eq!(wrong.against(&rules, &mut throttle, at(0)), Ok(LOCAL.into()));
+    }
+    // The right one is not found out by trying on: it is taken for none.
+    let right = &format!("Bearer {TOKEN}");
+    let foreign = Call { authorization: right, host: "evil.example", ..CALL };
+    assert_eq!(foreign.against(&rules, &mut throttle, at(0)), Err(Denied::ForeignHost));
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_peer() {
+    let rules = admin(TOKEN, false, &[]);
+    let mut throttle = Throttle::default();
+    for n in 0..FAILURES_MAX {
+        let peer = &format!("2001:db8:0:1::{n:x}");
+        let call = Call { peer, authorization: "Bearer wrong", ..CALL };
+        assert_eq!(call.against(&rules, &mut throttle, at(0)), Err(Denied::TokenWrong));
+    }
+    let inside = Call { peer: "2001:db8:0:1:ffff::1", authorization: "Bearer wrong", ..CALL };
+    assert_eq!(inside.against(&rules, &mut throttle, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
+    let outside = Call { peer: "2001:db8:0:2::1", ..inside };
+    assert_eq!(outside.against(&rules, &mut throttle, at(0)), Err(Denied::TokenWrong));
+}
+
+#[test]
+fn many_peers_neither_fill_the_memory_nor_gain_tries() {
+    let rules = admin(TOKEN, false, &[]);
+    let mut throttle = Throttle::default();
+    let mut tries = 0;
+    for n in 0..100_000_u32 {
+        let peer = &IpAddr::V4(n.into()).to_string();
+        let call = Call { peer, authorization: "Bearer wrong", ..CALL };
+        tries += usize::from(call.against(&rules, &mut throttle, at(1)) == Err(Denied::TokenWrong));
+    }
+    assert_eq!(throttle.len(), PEERS_MAX);
+    assert_eq!(tries, PEERS_MAX + FAILURES_MAX as usize);
+    // When their minute is over, there is room again.
+    let call = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
+    assert_eq!(call.against(&rules, &mut throttle, at(2 * WINDOW_MS)), Err(Denied::TokenWrong));
+    assert_eq!(throttle.len(), 1);
+}

@@ -1,0 +1,104 @@
+//! The price table that the configuration names, read from its file. On the coordinator's thread, at start and on a reload,
+//! and in `luner check`. It never falls back on another table than the one that was asked for.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::watch::bytes_hash;
+use crate::config::{Pricing, Problem};
+use crate::pricing::{PriceError, Prices};
+
+/// Arbitrary: ten times LiteLLM's table of 2026.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Prices, and which content of the file they were read from.
+#[derive(Clone, Debug)]
+pub struct PriceTable {
+    pub prices: Arc<Prices>,
+    /// Absent for the built-in table.
+    pub(super) bytes_hash: Option<u64>,
+}
+
+impl PriceTable {
+    /// The table that luner brings along.
+    pub fn built_in() -> PriceTable {
+        PriceTable { prices: Prices::built_in(), bytes_hash: None }
+    }
+}
+
+/// Reads what `pricing.file` names; the built-in table where it is empty.
+///
+/// # Errors
+/// The file cannot be read or is no price table; the problem names the key, the file and the place in it.
+pub fn read(pricing: &Pricing) -> Result<PriceTable, Problem> {
+    if pricing.file.as_os_str().is_empty() {
+        return Ok(PriceTable::built_in());
+    }
+    let shown = pricing.file.display();
+    let problem = |message| Problem { line: 0, column: 0, key: "pricing.file".into(), message };
+    let mut bytes = Vec::new();
+    let file = File::open(&pricing.file).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    file.map_err(|error| problem(format!("{shown} cannot be read: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(problem(format!("{shown} is larger than 16 MiB")));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| problem(format!("{shown} is not UTF-8 text")))?;
+    match Prices::parse(text) {
+        Ok(prices) => Ok(PriceTable { prices: Arc::new(prices), bytes_hash: Some(bytes_hash(&bytes)) }),
+        Err(error) => Err(problem(format!("{shown}{}: {error}", place(text, &error)))),
+    }
+}
+
+/// `:3:14` where the error has a place, else nothing.
+fn place(text: &str, error: &PriceError) -> String {
+    let fault = match error {
+        PriceError::Json(fault) | PriceError::JsonOf { fault, .. } => fault,
+        PriceError::NoObject { .. } | PriceError::Field { .. } => return String::new(),
+    };
+    let before = text.as_bytes().get(..fault.at).unwrap_or(text.as_bytes());
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let column = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default()).chars().count() + 1;
+    format!(":{}:{column}", before.iter().filter(|byte| **byte == b'\n').count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: impl AsRef<[u8]>) -> Result<PriceTable, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prices.json");
+        std::fs::write(&file, text).unwrap();
+        let shown = file.display().to_string();
+        read(&Pricing { file, ..Pricing::default() }).map_err(|problem| {
+            assert_eq!(problem.key, "pricing.file");
+            problem.message.strip_prefix(&shown).expect("the file's name first").to_owned()
+        })
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_place() {
+        assert_eq!(read_text("{\n  \"é\": ü }").unwrap_err()[..5], *":2:8:");
+        assert!(read_text("").unwrap_err().starts_with(":1:1:"));
+        let negative = read_text(r#"{"m":{"input_cost_per_token":-1}}"#).unwrap_err();
+        assert!(negative.contains("\"m\"") && negative.contains("input_cost_per_token"), "{negative}");
+        assert!(read_text(b"\xff").unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_hash() {
+        let text = r#"{"m":{"input_cost_per_token":1e-6,"output_cost_per_token":2e-6}}"#;
+        let (one, two) = (read_text(text).unwrap(), read_text(text).unwrap());
+        assert_eq!((one.bytes_hash, one.prices.len()), (two.bytes_hash, 1));
+        assert_ne!(one.bytes_hash, read_text(format!("{text} ")).unwrap().bytes_hash);
+        assert!(PriceTable::built_in().bytes_hash.is_none());
+    }
+
+    #[test]
+    fn a_missing_file_is_no_reason_to_take_other_prices() {
+        let missing = read(&Pricing { file: "/no/such/prices.json".into(), ..Pricing::default() }).unwrap_err();
+        assert!(missing.message.contains("/no/such/prices.json"), "{}", missing.message);
+        assert!(!read(&Pricing::default()).unwrap().prices.is_empty());
+    }
+}

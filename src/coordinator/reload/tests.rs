@@ -1,0 +1,254 @@
+//! Reloads of a coordinator without shards, driven by hand: what they publish, what they leave behind.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tempfile::TempDir;
+
+use super::super::Parts;
+use super::*;
+use crate::clock::Clock;
+use crate::coordinator::resolver::Resolver;
+use crate::coordinator::store::{Paging, Store, StoredPolicy};
+use crate::usage::Registry;
+
+/// A coordinator, its files, and what it is told.
+struct Scene {
+    folder: TempDir,
+    coordinator: Coordinator,
+    events: flume::Receiver<Event>,
+    levels: flume::Receiver<LogLevel>,
+}
+
+fn text(host: &str, more: &str) -> String {
+    format!(
+        "version: v1\nproviders:\n  - name: a\n    base_url: \"http://{host}/v1\"\n    api_key: secret-key-of-a\n    \
+         models: [gpt-4o, unheard-of]\n{more}\n"
+    )
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+fn scene(text: &str, pins: Pins) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let database = folder.path().join("luner.db");
+    write(&path, &text.replace("DATABASE", database.to_str().unwrap()));
+    let config = config::load(&path, &|_| None).unwrap();
+    let clock = Clock::start();
+    let (told, levels) = flume::unbounded();
+    let table = price_file::read(&config.pricing).unwrap();
+    let set_log_level: SetLogLevel = Box::new(move |level| told.send(level).unwrap());
+    let start = Start { source: Source::File(path), pins, config, table, set_log_level };
+    let running = Running::new(start, clock.now());
+    let (governance, policies) = Governance::open(&running.config().storage, clock.now()).unwrap();
+    let parts =
+        plan::Parts { config: running.config(), prices: running.table().prices.clone(), policies, created_s: 0 };
+    let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).unwrap()));
+    let (sender, events) = flume::unbounded();
+    let mut resolver = Resolver::new(sender);
+    resolver.follow(&plan.load()).unwrap();
+    let parts = Parts {
+        clock,
+        plan,
+        registry: Registry::new(1),
+        events: flume::unbounded().1,
+        orders: Vec::new(),
+        governance,
+        running,
+        resolver,
+    };
+    Scene { folder, coordinator: Coordinator::new(parts), events, levels }
+}
+
+impl Scene {
+    /// Writes the file and looks at it, and tells which plan runs now.
+    fn rewrite(&mut self, text: &str) -> (Outcome, u64) {
+        let database = self.folder.path().join("luner.db");
+        write(&self.folder.path().join("config.yaml"), &text.replace("DATABASE", database.to_str().unwrap()));
+        let outcome = self.coordinator.reload();
+        (outcome, self.version())
+    }
+
+    fn version(&self) -> u64 {
+        self.coordinator.plans.running().version
+    }
+}
+
+const NO_STORE: &str = "storage: { backend: none }";
+const STORE: &str = "storage: { sqlite: { path: \"DATABASE\" } }";
+
+#[test]
+fn what_says_the_same_publishes_nothing() {
+    let same = text("127.0.0.1:9", NO_STORE);
+    let mut scene = scene(&same, Pins::default());
+    assert_eq!(scene.rewrite(&same), (Outcome::Same, 1));
+    assert_eq!(scene.rewrite(&format!("# a comment\n\n{same}")), (Outcome::Same, 1));
+    scene.coordinator.files_changed();
+    assert_eq!((scene.version(), scene.coordinator.running.reloads.ok), (1, 1));
+    assert_eq!(scene.rewrite(&text("127.0.0.1:8", NO_STORE)), (Outcome::Published, 2));
+}
+
+#[test]
+fn a_bad_file_changes_nothing_until_a_good_one_comes() {
+    let good = text("127.0.0.1:9", STORE);
+    let mut scene = scene(&good, Pins::default());
+    let before = scene.coordinator.plans.running();
+    assert_eq!(scene.rewrite("version: v1\n"), (Outcome::Rejected, 1));
+    assert!(Arc::ptr_eq(&before, &scene.coordinator.plans.running()));
+    let rejected = scene.coordinator.running.rejected.as_ref().unwrap();
+    assert_eq!(rejected.problems.list[0].key, "providers");
+    assert_eq!(scene.coordinator.running.reloads.rejected, 1);
+    assert_eq!(scene.rewrite(&good), (Outcome::Same, 1));
+    assert!(scene.coordinator.running.rejected.is_none());
+    assert_eq!(scene.rewrite(&text("127.0.0.1:8", STORE)), (Outcome::Published, 2));
+    let audit = scene.coordinator.governance.store().unwrap().audit(Paging { page: 1, page_size: 10 }).unwrap();
+    let actions: Vec<&str> = audit.items.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["config.reload", "config.rejected"]);
+    let shown = serde_json::to_string(&audit).unwrap();
+    assert!(shown.contains("http://127.0.0.1:8") && shown.contains("***"), "{shown}");
+    assert!(!shown.contains("secret-key"), "{shown}");
+}
+
+#[test]
+fn what_needs_a_restart_is_told_and_not_in_force() {
+    let with = |server: &str| text("127.0.0.1:9", &format!("{NO_STORE}\nserver: {{ {server} }}"));
+    let mut scene = scene(&with("listen: \":1234\""), Pins { listen: None, workers: Some(3) });
+    let changed = "listen: \":4321\", read_timeout: 5s, write_timeout: 6s, workers: 7, drain_timeout: 8s";
+    assert_eq!(scene.rewrite(&with(changed)), (Outcome::Published, 2));
+    let running = &scene.coordinator.running;
+    assert_eq!(running.needs_restart(), ["server.listen", "server.read_timeout", "server.write_timeout"]);
+    let plan = scene.coordinator.plans.running();
+    assert_eq!((plan.read_timeout, plan.write_timeout), (Duration::from_secs(30), Duration::from_secs(120)));
+    assert_eq!(plan.drain_timeout, Duration::from_secs(8));
+    assert_eq!((running.config().server.workers, running.config().server.listen.port), (3, 1234));
+    // The rest of it is as it runs: nothing is published, and what was taken back needs no restart.
+    let back = "listen: \":1234\", read_timeout: 5s, drain_timeout: 8s";
+    assert_eq!(scene.rewrite(&with(back)), (Outcome::Same, 2));
+    assert_eq!(scene.coordinator.running.needs_restart(), ["server.read_timeout"]);
+}
+
+#[test]
+fn the_log_level_is_set_when_it_changes() {
+    let with = |level: &str| text("127.0.0.1:9", &format!("{NO_STORE}\ntelemetry: {{ log: {level} }}"));
+    let mut scene = scene(&with("info"), Pins::default());
+    scene.rewrite(&with("debug"));
+    scene.rewrite(&format!("{}cache: {{ enabled: false }}\n", with("debug")));
+    scene.rewrite(&with("error"));
+    assert_eq!(scene.levels.drain().collect::<Vec<_>>(), [LogLevel::Debug, LogLevel::Error]);
+}
+
+#[test]
+fn a_price_file_is_a_part_of_the_configuration() {
+    let mut scene = scene(&text("127.0.0.1:9", NO_STORE), Pins::default());
+    let prices = scene.folder.path().join("prices.json");
+    let with_file = text("127.0.0.1:9", &format!("{NO_STORE}\npricing: {{ file: {prices:?} }}"));
+    assert_eq!(scene.rewrite(&with_file), (Outcome::Rejected, 1));
+    let problem = &scene.coordinator.running.rejected.as_ref().unwrap().problems.list[0];
+    assert_eq!(problem.key, "pricing.file");
+    assert!(problem.message.contains("prices.json"), "{problem:?}");
+
+    write(&prices, r#"{"unheard-of":{"input_cost_per_token":1e-6,"output_cost_per_token":2e-6}}"#);
+    assert_eq!(scene.coordinator.reload(), Outcome::Published);
+    let price = |scene: &Scene| {
+        let plan = scene.coordinator.plans.running();
+        plan.prices.price("unheard-of").map(|price| price.rates.input)
+    };
+    assert_eq!(price(&scene), Some(1_000_000));
+    assert_eq!(scene.coordinator.reload(), Outcome::Same);
+
+    write(&prices, r#"{"unheard-of":{"input_cost_per_token":3e-6,"output_cost_per_token":2e-6}}"#);
+    assert_eq!(scene.coordinator.reload(), Outcome::Published);
+    assert_eq!(price(&scene), Some(3_000_000));
+
+    write(&prices, "{\n  \"unheard-of\": {");
+    assert_eq!(scene.coordinator.reload(), Outcome::Rejected);
+    let problem = &scene.coordinator.running.rejected.as_ref().unwrap().problems.list[0];
+    assert!(problem.message.contains("prices.json:2:"), "{problem:?}");
+    assert_eq!((price(&scene), scene.version()), (Some(3_000_000), 3));
+}
+
+#[test]
+fn another_database_brings_its_own_policies_or_nothing_changes() {
+    let mut scene = scene(&text("127.0.0.1:9", NO_STORE), Pins::default());
+    let database = scene.folder.path().join("luner.db");
+    let with_store = text("127.0.0.1:9", STORE);
+    let insert = |expression: &str| {
+        let mut store = Store::open(&database, 0).unwrap();
+        let row = StoredPolicy {
+            id: "pol_1".into(),
+            name: "one".into(),
+            description: String::new(),
+            expression: expression.into(),
+            action: "block".into(),
+            target_model: None,
+            message: None,
+            priority: 100,
+            enabled: true,
+            mode: "enforce".into(),
+            created_at_ms: 0,
+            updated_at_ms: 0,
+        };
+        let by = By { actor: "test", at_ms: 0 };
+        match store.policies().unwrap().is_empty() {
+            true => store.insert_policy(&row, by).unwrap(),
+            false => _ = store.update_policy(&row, by).unwrap(),
+        }
+    };
+    insert("costs > 1");
+    assert_eq!(scene.rewrite(&with_store), (Outcome::Rejected, 1));
+    let problem = &scene.coordinator.running.rejected.as_ref().unwrap().problems.list[0];
+    assert!(problem.message.contains("pol_1") && problem.message.contains("costs"), "{problem:?}");
+    assert!(scene.coordinator.governance.store().is_none());
+    insert("cost_usd > 1.0");
+    assert_eq!(scene.rewrite(&with_store), (Outcome::Published, 2));
+    assert_eq!(scene.coordinator.plans.running().policies.policies().len(), 1);
+    assert_eq!(scene.rewrite(&text("127.0.0.1:9", NO_STORE)), (Outcome::Published, 3));
+    assert!(scene.coordinator.plans.running().policies.is_empty());
+}
+
+/// Nothing here takes so long, and a test that hangs says where.
+const PATIENCE_MS: u64 = 20_000;
+
+/// Threads of this process by that name, as the kernel cuts it.
+fn threads(name: &str) -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|found| found.trim_end() == name).count()
+}
+
+#[test]
+fn a_thousand_reloads_leave_nothing_behind() {
+    const RELOADS: u64 = 1_000;
+    let mut scene = scene(&text("localhost:1", NO_STORE), Pins::default());
+    scene.coordinator.running.watch(flume::unbounded().0).unwrap();
+    let prices = scene.folder.path().join("prices.json");
+    write(&prices, "{}");
+    // Held as a request under way holds its plan.
+    let held = scene.coordinator.plans.running();
+    let mut forgotten = Vec::new();
+    for n in 1..=RELOADS {
+        let file = if n % 2 == 0 { "\"\"".to_owned() } else { format!("{prices:?}") };
+        let port = 2 + n % 5;
+        let next = text(&format!("localhost:{port}"), &format!("{NO_STORE}\npricing: {{ file: {file} }}"));
+        assert_eq!(scene.rewrite(&next), (Outcome::Published, n + 1));
+        forgotten.extend(scene.coordinator.plans.prune());
+        assert!(scene.coordinator.plans.retired() <= 1, "only the one that is held");
+    }
+    let localhost: Arc<str> = "localhost".into();
+    assert!(!forgotten.contains(&(localhost.clone(), 1)), "the plan that is held may need it");
+    drop(held);
+    forgotten = scene.coordinator.plans.prune();
+    assert_eq!((forgotten, scene.coordinator.plans.retired()), (vec![(localhost.clone(), 1)], 0));
+    assert!(scene.coordinator.resolver.follows(&localhost, 2));
+    let clock = Clock::start();
+    // Of this test and of whichever others look this name up or watch a file at the moment.
+    while threads("dns localhost") > 1 || threads("config watch") > 10 {
+        assert!(clock.now().mono_ms() < PATIENCE_MS, "{} {}", threads("dns localhost"), threads("config watch"));
+        scene.events.drain();
+        std::thread::yield_now();
+    }
+}

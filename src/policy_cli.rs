@@ -1,0 +1,91 @@
+//! `luner policy test`: one expression, tried once, without a gateway. On the main thread of a process that does nothing
+//! else. It judges by the code that judges requests and never reads a configuration or a store.
+
+use std::borrow::Cow;
+use std::process::ExitCode;
+
+use luner::clock::Clock;
+use luner::coordinator::trial::{Given, Trial, json_of};
+use luner::policy::{Action, Downgrades, ExpressionError, Repriced};
+use serde_json::Map;
+
+/// Wrong usage; clap's code for it.
+const EXIT_USAGE: u8 = 2;
+
+/// Prints the verdict and tells the exit code: 0 for either verdict, 1 if the expression fails for these variables, 2 if it
+/// may not be a policy's, or a variable is none.
+pub fn test(expression: &str, vars: &[String]) -> ExitCode {
+    let given = match given(vars) {
+        Ok(given) => given,
+        Err(complaints) => {
+            complaints.iter().for_each(|complaint| eprintln!("luner: --var {complaint}"));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let trial = Trial { expression: expression.to_owned(), action: Action::Alert, target_model: None };
+    match trial.run(&given, &NoPlan) {
+        Ok(outcome) => match outcome.error {
+            None => {
+                println!("{}", outcome.matched);
+                ExitCode::SUCCESS
+            }
+            Some(fault) => {
+                eprintln!("luner: the expression fails for these variables: {fault:?}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("luner: --expr {error}");
+            if let Some(place) = place(expression, &error) {
+                eprintln!("{place}");
+            }
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// `NAME=VALUE`, each once.
+fn given(vars: &[String]) -> Result<Given, Vec<String>> {
+    let (mut map, mut complaints) = (Map::new(), Vec::new());
+    for var in vars {
+        match var.split_once('=') {
+            None => complaints.push(format!("{var}: write NAME=VALUE")),
+            Some((name, value)) if map.insert(name.to_owned(), json_of(name, value)).is_some() => {
+                complaints.push(format!("{name}: comes twice"));
+            }
+            Some(_) => {}
+        }
+    }
+    match Given::new(&map, Clock::start().now()) {
+        Ok(given) if complaints.is_empty() => Ok(given),
+        Ok(_) => Err(complaints),
+        Err(errors) => Err(complaints.into_iter().chain(errors.iter().map(ToString::to_string)).collect()),
+    }
+}
+
+/// The line with the mistake, and a caret below its place.
+fn place(expression: &str, error: &ExpressionError) -> Option<String> {
+    let at = error.position?;
+    let line = expression.lines().nth(usize::try_from(at.line).ok()?.checked_sub(1)?).unwrap_or_default();
+    let before = line.chars().take(usize::try_from(at.column).ok()?.saturating_sub(1));
+    // A tab stays a tab, so that the caret stands where the place is shown.
+    let margin: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    Some(format!("  {line}\n  {margin}^"))
+}
+
+/// Without a plan there is nothing to go down to.
+struct NoPlan;
+
+impl Downgrades for NoPlan {
+    fn target(&self, _: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn is_served(&self, _: &str) -> bool {
+        true
+    }
+
+    fn reprice(&self, _: &str) -> Repriced<'_> {
+        Repriced { provider: Cow::Borrowed(""), est_cost_usd: 0.0 }
+    }
+}

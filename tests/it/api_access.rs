@@ -1,0 +1,185 @@
+//! Who may call the REST API (CONTRACT.md, "Who may call"; FAULTS.md rows 74 to 76). The rules themselves are tested as a
+//! table beside their code; here, that they stand before every path, on the wire.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const TOKEN: &str = "it-admin-token-4c1f9b27";
+
+/// Every method and path that is not open to everyone, with a body that would do something.
+fn guarded() -> Vec<(&'static str, &'static str, Value)> {
+    let policy = json!({ "name": "n", "expression": "true", "action": "alert" });
+    vec![
+        ("GET", "/api/policies", json!({})),
+        ("HEAD", "/api/policies", json!({})),
+        ("GET", "/api/policies/pol_0000000000000000", json!({})),
+        ("GET", "/api/audit", json!({})),
+        ("GET", "/api/config", json!({})),
+        ("POST", "/api/policies", policy.clone()),
+        ("PUT", "/api/policies/pol_0000000000000000", policy),
+        ("DELETE", "/api/policies/pol_0000000000000000", json!({})),
+        ("POST", "/api/policies/test", json!({ "expression": "true" })),
+        ("POST", "/api/policies/reload", json!({})),
+    ]
+}
+
+/// The answer to one of them; a HEAD has no body to look at.
+fn call(luner: &Running, lines: &str, (method, path, body): &(&str, &str, Value)) -> (u16, Option<String>, Answer) {
+    if *method == "HEAD" {
+        let mut client = luner.connect();
+        let answer = client.send(format!("HEAD {path} HTTP/1.1\r\n{lines}\r\n")).answer_to_head();
+        return (answer.status, None, answer);
+    }
+    let answer = luner.api().with(lines).send(method, path, body.to_string());
+    let code = if answer.status < 400 { None } else { answer.error_code() };
+    (answer.status, code, answer)
+}
+
+// Row 75.
+#[test]
+fn with_a_token_nothing_that_is_guarded_answers_without_it() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().token(TOKEN).start();
+    for guarded in guarded() {
+        for lines in [
+            "Host: localhost\r\n".to_owned(),
+            "Host: localhost\r\nAuthorization: Basic YTpi\r\n".into(),
+            format!("Host: localhost\r\nAuthorization: {TOKEN}\r\n"),
+            format!("Host: localhost\r\nX-Api-Key: {TOKEN}\r\n"),
+        ] {
+            let (status, code, answer) = call(&luner, &lines, &guarded);
+            assert_eq!(status, 401, "{guarded:?} {lines}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{guarded:?}");
+            assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
+        }
+    }
+    for path in ["/api/health", "/api/metrics/live", "/metrics"] {
+        assert_eq!(luner.ask(get(path)).status, 200, "{path} is open");
+    }
+    assert!(luner.api().policies().is_empty(), "nothing was changed");
+    // Under any name: who has the token is no foreign page.
+    let lines = format!("Host: gateway.example\r\nAuthorization: Bearer {TOKEN}\r\n");
+    assert_eq!(luner.api().with(&lines).get("/api/policies").status, 200);
+}
+
+// Row 75.
+#[test]
+fn without_a_token_a_foreign_name_is_refused_and_told_how_to_set_one() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1")
+        .storage_sqlite()
+        .server("admin: { hosts: [luner.example.com] }")
+        .start();
+    for guarded in guarded() {
+        for host in ["gateway", "evil.example", "localhost.evil.example", "192.0.2.1"] {
+            let (status, code, answer) = call(&luner, &format!("Host: {host}\r\n"), &guarded);
+            assert_eq!(status, 401, "{guarded:?} {host}");
+            if guarded.0 != "HEAD" {
+                assert_eq!(code.as_deref(), Some("invalid_api_key"));
+                assert!(answer.text().contains("server.admin.token"), "{}", answer.text());
+            }
+        }
+    }
+    for host in ["localhost", "127.0.0.1:8080", "[::1]", "luner.example.com:443"] {
+        assert_eq!(luner.api().with(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
+    }
+    assert!(luner.api().policies().is_empty(), "nothing was changed");
+}
+
+// Row 75: brute force.
+#[test]
+fn ten_wrong_tokens_are_enough() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").token(TOKEN).workers(2).start();
+    let wrong = luner.api().with("Host: localhost\r\nAuthorization: Bearer wrong\r\n");
+    for _ in 0..10 {
+        let answer = wrong.get("/api/config");
+        assert_eq!((answer.status, answer.error_code().as_deref()), (401, Some("invalid_api_key")));
+    }
+    for api in [&wrong, &luner.api()] {
+        let answer = api.get("/api/config");
+        assert_eq!((answer.status, answer.error_code().as_deref()), (429, Some("rate_limit_exceeded")));
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+    assert_eq!(luner.ask(get("/api/health")).status, 200, "what is open stays so");
+    assert!(luner.logs().iter().all(|line| !line.contains(TOKEN)));
+}
+
+// Row 74: a form of a foreign page, a name that was made to point here, an answer that a foreign page may read.
+#[test]
+fn a_foreign_page_changes_nothing() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+    let port = luner.addr().port();
+    let host = format!("Host: localhost:{port}\r\n");
+    for guarded in guarded().into_iter().filter(|(method, ..)| !["GET", "HEAD"].contains(method)) {
+        for origin in ["http://evil.example", "null", "http://localhost", &format!("https://localhost:{}", port + 1)] {
+            let (status, code, answer) = call(&luner, &format!("{host}Origin: {origin}\r\n"), &guarded);
+            assert_eq!((status, code.as_deref()), (403, Some("forbidden_origin")), "{guarded:?} {origin}");
+            assert!(answer.headers.iter().all(|(name, _)| !name.to_lowercase().starts_with("access-control")));
+        }
+    }
+    for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        let body = r#"{"name":"n","expression":"true","action":"alert"}"#;
+        let request = format!(
+            "POST /api/policies HTTP/1.1\r\n{host}Content-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = luner.ask(request);
+        assert_eq!((answer.status, answer.error_code().as_deref()), (415, Some("unsupported_media_type")), "{media}");
+    }
+    let preflight = luner.ask(format!("OPTIONS /api/policies HTTP/1.1\r\n{host}Origin: http://evil.example\r\n\r\n"));
+    assert_eq!(preflight.status, 405);
+    assert!(luner.api().policies().is_empty(), "nothing was changed");
+    // A page of its own may.
+    let own = format!("{host}Origin: http://localhost:{port}\r\n");
+    let policy = json!({ "name": "n", "expression": "true", "action": "alert" });
+    assert_eq!(luner.api().with(&own).post("/api/policies", &policy).status, 201);
+}
+
+// Row 74.
+#[test]
+fn open_still_knows_foreign_names() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().server("admin: { open: true }").start();
+    for guarded in guarded() {
+        let (status, code, _) = call(&luner, "Host: evil.example\r\n", &guarded);
+        assert_eq!(status, 403, "{guarded:?}");
+        assert!(guarded.0 == "HEAD" || code.as_deref() == Some("forbidden_host"), "{code:?}");
+    }
+    for host in ["localhost", "192.0.2.1:8080", "[2001:db8::1]"] {
+        assert_eq!(luner.api().with(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
+    }
+}
+
+#[test]
+fn paths_and_methods_that_do_not_exist_are_told() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+    let api = luner.api();
+    for path in ["/api/", "/api/policy", "/api/policies/", "/api/policies/a/b", "/api/Policies", "/api//policies"] {
+        let answer = api.get(path);
+        assert_eq!((answer.status, answer.error_code().as_deref()), (404, Some("not_found")), "{path}");
+    }
+    for (method, path, allowed) in [
+        ("PATCH", "/api/policies", "GET, HEAD, POST"),
+        ("DELETE", "/api/policies", "GET, HEAD, POST"),
+        ("POST", "/api/policies/pol_1", "GET, HEAD, PUT, DELETE"),
+        ("GET", "/api/policies/test", "POST"),
+        ("PUT", "/api/policies/reload", "POST"),
+        // Row 76: no way to set an upstream.
+        ("PUT", "/api/config", "GET, HEAD"),
+        ("POST", "/api/config", "GET, HEAD"),
+        ("PATCH", "/api/config", "GET, HEAD"),
+        ("DELETE", "/api/audit", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
+    ] {
+        let answer = api.send(method, path, "{}");
+        assert_eq!(
+            (answer.status, answer.error_code().as_deref()),
+            (405, Some("method_not_allowed")),
+            "{method} {path}"
+        );
+        assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
+    }
+    for path in ["/api/policies?x=1", "/api/config?x=1", "/api/audit?sort=at", "/api/metrics/live?x="] {
+        let answer = api.get(path);
+        assert_eq!((answer.status, answer.error_code().as_deref()), (400, Some("unknown_parameter")), "{path}");
+    }
+}
