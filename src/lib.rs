@@ -48,10 +48,13 @@
 //! | refusal | a request answered with an error by the gateway itself |
 //! | attempt | one try at a provider; a request may take several |
 //! | line | a connection to a provider with its buffer |
+//! | owner | the shard that holds the cached answers of some keys; each other shard has a *front* of them |
+//! | flight | one call that answers all who missed the same key meanwhile |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.
 
+pub mod cache; // answers that are given again
 pub mod clock; // the one place that reads the time
 pub mod config; // what the operator wrote
 pub mod coordinator; // control plane
