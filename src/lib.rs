@@ -50,6 +50,7 @@
 //! | line | a connection to a provider with its buffer |
 //! | owner | the shard that holds the cached answers of some keys; each other shard has a *front* of them |
 //! | flight | one call that answers all who missed the same key meanwhile |
+//! | level | how much of a provider's rate limit is used up, in one word that all shards share |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.
@@ -60,6 +61,7 @@ pub mod config; // what the operator wrote
 pub mod coordinator; // control plane
 pub mod demo;
 pub mod http; // bytes ↔ messages
+pub mod limit; // how often a provider may be asked
 pub mod link; // what crosses threads
 pub mod names; // metrics, headers
 pub mod openai; // the API's shapes

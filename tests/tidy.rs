@@ -18,7 +18,7 @@ mod source;
 const LAYERS: &[&[&str]] = &[
     &["units", "clock", "names"],
     &["http", "openai"],
-    &["config", "policy", "pricing", "usage", "cache"],
+    &["config", "policy", "pricing", "usage", "cache", "limit"],
     &["plan"],
     &["link"],
     &["shard", "coordinator"],
