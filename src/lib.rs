@@ -55,6 +55,7 @@
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.
 
+pub mod breaker; // whether a provider is worth asking
 pub mod cache; // answers that are given again
 pub mod clock; // the one place that reads the time
 pub mod config; // what the operator wrote
