@@ -48,15 +48,21 @@
 //! | refusal | a request answered with an error by the gateway itself |
 //! | attempt | one try at a provider; a request may take several |
 //! | line | a connection to a provider with its buffer |
+//! | owner | the shard that holds the cached answers of some keys; each other shard has a *front* of them |
+//! | flight | one call that answers all who missed the same key meanwhile |
+//! | level | how much of a provider's rate limit is used up, in one word that all shards share |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.
 
+pub mod breaker; // whether a provider is worth asking
+pub mod cache; // answers that are given again
 pub mod clock; // the one place that reads the time
 pub mod config; // what the operator wrote
 pub mod coordinator; // control plane
 pub mod demo;
 pub mod http; // bytes ↔ messages
+pub mod limit; // how often a provider may be asked
 pub mod link; // what crosses threads
 pub mod names; // metrics, headers
 pub mod openai; // the API's shapes

@@ -18,7 +18,7 @@ mod source;
 const LAYERS: &[&[&str]] = &[
     &["units", "clock", "names"],
     &["http", "openai"],
-    &["config", "policy", "pricing", "usage"],
+    &["config", "policy", "pricing", "usage", "cache", "limit", "breaker"],
     &["plan"],
     &["link"],
     &["shard", "coordinator"],

@@ -20,6 +20,15 @@ impl<'b> Text<'b> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 
+    /// Appends what it means.
+    pub fn decode_onto(&self, out: &mut Vec<u8>) {
+        if self.escaped {
+            each_piece(self.raw, |piece| out.extend_from_slice(piece.as_bytes()));
+        } else {
+            out.extend_from_slice(self.raw.as_bytes());
+        }
+    }
+
     /// Characters (Unicode scalar values) that it means.
     pub fn chars(&self) -> usize {
         if !self.escaped {
@@ -40,16 +49,23 @@ impl<'b> Text<'b> {
 /// Undoes the escapes of RFC 8259 §7. Meant for text that was checked; of a broken escape it drops the backslash.
 fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
+    each_piece(raw, |piece| out.push_str(piece));
+    out
+}
+
+/// What the text means, piece by piece.
+fn each_piece(raw: &str, mut take: impl FnMut(&str)) {
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        out.push_str(plain);
+        take(plain);
         let (char, after) = undo(escape);
-        out.extend(char);
+        if let Some(char) = char {
+            take(char.encode_utf8(&mut [0; 4]));
+        }
         rest = after;
     }
-    out.push_str(rest);
-    out
+    take(rest);
 }
 
 /// The character of the escape that `text` starts with, and what follows it.
@@ -161,6 +177,9 @@ mod tests {
             let text = Text { raw, escaped: true, at: 0 };
             let expected: String = serde_json::from_str(&format!("\"{raw}\"")).expect("valid");
             assert_eq!(text.decode(), expected, "{raw}");
+            let mut appended = b"before ".to_vec();
+            text.decode_onto(&mut appended);
+            assert_eq!(appended, format!("before {expected}").as_bytes(), "{raw}");
             assert_eq!(text.chars(), expected.chars().count(), "{raw}");
         }
     }

@@ -1,0 +1,81 @@
+//! What a rate limit costs a request, alone and with the other cores at the same word; beside it what a lease could save at
+//! the best. `cargo bench --bench limit`; the median of several rounds, because the best of several threads is the one in
+//! which they did not meet.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use luner::breaker::{Breaker, Rules, Verdict};
+use luner::clock::Now;
+use luner::limit::Limit;
+
+/// Arbitrary, and odd.
+const ROUNDS: usize = 15;
+const REPEAT: u64 = 1_000_000;
+
+/// Each of some threads does the same `REPEAT` times; how long one time takes, in the middle of the rounds.
+#[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn time<S: Sync>(name: &str, threads: u64, setup: impl Fn() -> S, run: impl Fn(&S, u64) + Sync) {
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let (state, start) = (setup(), Barrier::new(threads as usize));
+        let elapsed = |thread: u64| {
+            start.wait();
+            let begun = Instant::now();
+            (0..REPEAT).for_each(|n| run(&state, n * threads + thread));
+            begun.elapsed()
+        };
+        let slowest = std::thread::scope(|scope| {
+            let elapsed = &elapsed;
+            let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || elapsed(thread))).collect();
+            running.into_iter().map(|thread| thread.join().expect("it ran")).max().expect("a thread")
+        });
+        rounds.push(slowest);
+    }
+    rounds.sort_unstable();
+    let median = rounds[ROUNDS / 2].as_nanos() as f64 / REPEAT as f64;
+    println!("{name:<44} {threads:>2} threads {median:>8.1} ns");
+}
+
+fn at(mono_ns: u64) -> Now {
+    Now { mono_ns, wall_ms: 0 }
+}
+
+fn main() {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    for threads in [1, cores] {
+        let wide = || Limit::new(1e6, 1_000_000, at(0));
+        // A microsecond passes from request to request, so all are charged: a million a second for each thread.
+        time("charged", threads, wide, |limit, n| drop(black_box(limit.try_take(at(n * 1_000)))));
+        let spent = || {
+            let limit = Limit::new(0.001, 1, at(0));
+            drop(limit.try_take(at(0)));
+            limit
+        };
+        time("refused", threads, spent, |limit, _| drop(black_box(limit.try_take(black_box(at(1))))));
+        // A hundred times more are asked for than the limit lets through.
+        time(
+            "refused, 1 in 100 charged",
+            threads,
+            || Limit::new(1e6, 1, at(0)),
+            |limit, n| {
+                drop(black_box(limit.try_take(at(n * 10))));
+            },
+        );
+    }
+    // As cheap as a lease can be: a count of the shard's own, and a look at the clock, because leases run out.
+    time("a count of the shard's own", 1, AtomicU64::default, |count, n| {
+        count.store(count.load(Ordering::Relaxed) + u64::from(black_box(n) < REPEAT), Ordering::Relaxed);
+    });
+    time(
+        "breaker: asked and ended well",
+        cores,
+        || Breaker::new(Rules::default()),
+        |breaker, n| {
+            let permit = breaker.ask(at(n)).expect("closed");
+            permit.end(breaker, Verdict::Sound, at(n), 0);
+        },
+    );
+}
