@@ -86,6 +86,9 @@ pub enum State {
 }
 
 impl State {
+    /// Of all states.
+    pub const NAMES: [&str; 3] = ["closed", "open", "half_open"];
+
     pub fn name(self) -> &'static str {
         match self {
             State::Closed { .. } => "closed",
@@ -153,6 +156,11 @@ impl Breaker {
             Phase::Closed { .. } => Ok(Permit { probe: None }),
             phase => self.ask_for_probe(word, phase, now),
         }
+    }
+
+    /// By which it opens.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// As of now.

@@ -46,6 +46,18 @@ pub const POLICY_MATCHES_TOTAL: &str = "luner_policy_matches_total";
 pub const POLICY_ERRORS_TOTAL: &str = "luner_policy_errors_total";
 /// Counter `{result}`.
 pub const CONFIG_RELOADS_TOTAL: &str = "luner_config_reloads_total";
+/// Counter.
+pub const CACHE_HITS_TOTAL: &str = "luner_cache_hits_total";
+/// Counter.
+pub const CACHE_MISSES_TOTAL: &str = "luner_cache_misses_total";
+/// Counter `{reason}`.
+pub const CACHE_EVICTIONS_TOTAL: &str = "luner_cache_evictions_total";
+/// Gauge.
+pub const CACHE_SIZE: &str = "luner_cache_size";
+/// Counter, in dollars.
+pub const SAVED_USD_TOTAL: &str = "luner_saved_usd_total";
+/// Gauge `{provider, state}`: 1 for the state that the provider's circuit breaker is in, 0 for the others.
+pub const BREAKER_STATE: &str = "luner_breaker_state";
 /// Gauge: requests that are being answered.
 pub const IN_FLIGHT: &str = "luner_in_flight";
 /// Gauge, always 1, with the version as a label.

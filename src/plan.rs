@@ -16,14 +16,16 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use crate::config::{Config, UnknownPrice};
+use crate::cache;
+use crate::clock::Now;
+use crate::config::{self, CacheScope, Config, UnknownPrice};
 use crate::http::head::HeadLimits;
 use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
 use crate::pricing::{Price, PriceId, Prices};
 
 pub use labels::{LabelId, Labels, OriginId};
-pub use provider::Provider;
+pub use provider::{Provider, SharedState};
 use routes::{Models, Routes};
 pub use routes::{Route, Way};
 
@@ -58,11 +60,37 @@ pub struct Plan {
     policy_labels: Arc<[LabelId]>,
     /// What tokens cost.
     pub prices: Arc<Prices>,
+    /// What is cached, and how much of it.
+    pub cache: CachePlan,
     /// Whether a model without a price may be used.
     pub unknown_price: UnknownPrice,
     origins: Labels,
     routes: Arc<Routes>,
     models: Arc<Models>,
+}
+
+/// What is cached, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachePlan {
+    /// Nothing is, otherwise.
+    pub enabled: bool,
+    /// Over all shards.
+    pub limits: cache::Limits,
+    /// How long an answer may be given again.
+    pub ttl: Duration,
+    /// Among whom.
+    pub scope: CacheScope,
+}
+
+impl CachePlan {
+    fn new(cache: &config::Cache) -> CachePlan {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let limits = match cache.enabled {
+            true => cache::Limits { items: size(cache.max_items), bytes: size(cache.max_bytes) },
+            false => cache::Limits { items: 0, bytes: 0 },
+        };
+        CachePlan { enabled: cache.enabled, limits, ttl: cache.default_ttl, scope: cache.scope }
+    }
 }
 
 /// What a plan is made of.
@@ -75,6 +103,8 @@ pub struct Parts<'a> {
     pub policies: Arc<Compiled>,
     /// The time that the model list shows, in seconds since the epoch.
     pub created_s: u64,
+    /// When it is made, for limits that go on from where they stand.
+    pub now: Now,
 }
 
 /// Why no plan can be made of a checked configuration.
@@ -94,12 +124,14 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(parts: Parts<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let Parts { config, prices, policies, created_s } = parts;
+        let Parts { config, prices, policies, created_s, now } = parts;
         let (mut labels, mut origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
-        let providers = config.providers.iter();
-        let providers = providers
-            .map(|provider| Provider::new(provider, &prices, &mut labels, &mut origins).map(Arc::new))
-            .collect::<Result<Arc<[_]>, _>>()?;
+        let mut made = Vec::with_capacity(config.providers.len());
+        for provider in &config.providers {
+            let before = before.and_then(|plan| plan.providers.iter().find(|it| *it.name == *provider.name));
+            let state = SharedState::new(provider, &config.rate_limit, before.map(|it| &it.state), now);
+            made.push(Arc::new(Provider::new(provider, state, &prices, &mut labels, &mut origins)?));
+        }
         let limits = &config.server.limits;
         let tls = match before.and_then(|plan| plan.tls.clone()) {
             Some(tls) => Some(tls),
@@ -124,7 +156,8 @@ impl Plan {
             policies,
             prices,
             unknown_price: config.pricing.unknown,
-            providers,
+            providers: made.into(),
+            cache: CachePlan::new(&config.cache),
             labels,
             tls,
             origins,

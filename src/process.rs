@@ -15,11 +15,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::cache::HashKey;
 use crate::clock::Clock;
-use crate::config::{Config, Listen, LogLevel};
+use crate::config::{Listen, LogLevel};
 use crate::coordinator::resolver::Resolver;
 use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Start};
-use crate::link::{Driver, EVENTS_MAX, ORDERS_MAX};
+use crate::link::{self, Driver, EVENTS_MAX, ORDERS_MAX};
 use crate::plan::{self, Plan};
 use crate::shard::{self, DriverChoice};
 use crate::usage::Registry;
@@ -96,7 +97,6 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let clock = Clock::start();
     harden();
     let mut running = Running::new(start, clock.now());
-    warn_of_no_effect(running.config());
     // Before anything listens: without its policies the gateway would let through what they forbid.
     let (governance, policies) =
         Governance::open(&running.config().storage, clock.now()).context("opening the storage")?;
@@ -105,12 +105,17 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         prices: running.table().prices.clone(),
         policies,
         created_s: clock.now().wall_ms / 1000,
+        now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;
     let server = &running.config().server;
     let cpus = shard::cpus();
     let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
     let (listeners, address) = bind(server.listen, workers)?;
+    let mut peers = link::cache_peers(workers).into_iter();
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("drawing the cache's secret: {error}"))?;
+    let hash_key = HashKey::new(secret);
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
     running.watch(events.clone()).context("watching the configuration")?;
@@ -131,6 +136,8 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
             shards: workers,
             plan: plan.clone(),
             registry: registry.clone(),
+            peers: peers.next().context("a shard without peers")?,
+            hash_key,
             clock,
             events: events.clone(),
             orders: followed,
@@ -148,13 +155,6 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         tracing::info!(%address, workers, io = weakest.name(), ring_entries = weakest.entries(), "listening");
         listening(address);
     })
-}
-
-/// What an operator wrote to restrict something, and what does not restrict anything yet.
-fn warn_of_no_effect(config: &Config) {
-    if config.rate_limit.enabled && !config.rate_limit.providers.is_empty() {
-        tracing::warn!(key = "rate_limit", "configured, but without effect in this version");
-    }
 }
 
 /// Keys are in this process's memory: it leaves no core dumps. And it may open as many sockets as it is allowed to.

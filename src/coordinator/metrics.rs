@@ -5,15 +5,19 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
 use super::reload::Reloads;
+use crate::breaker::State;
+use crate::clock::Now;
 use crate::link::{ApiAnswer, Cell, DURATION_BUCKETS_S, Tally};
 use crate::names;
-use crate::plan::Labels;
+use crate::plan::{Labels, Plan};
 
 /// Answers `GET /metrics`.
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let plan = coordinator.plans.running();
     let mut families = families(coordinator.ledger.total(), &plan.labels, coordinator.in_flight());
     families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
+    families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
+    families.push(breakers(&plan, coordinator.clock.now()));
     // The text encoder refuses a family without metrics.
     families.retain(|family| !family.get_metric().is_empty());
     let mut body = Vec::new();
@@ -85,6 +89,37 @@ fn governance(total: &Tally, labels: &Labels, reloads: Reloads) -> Vec<MetricFam
         family(names::POLICY_ERRORS_TOTAL, "Requests that a policy failed on.", MetricType::COUNTER, errors),
         family(names::CONFIG_RELOADS_TOTAL, "Changes of the configuration's files.", MetricType::COUNTER, reloads),
     ]
+}
+
+/// What the cache did.
+fn caching(total: &Tally, items: u64) -> [MetricFamily; 5] {
+    let evictions = [("ttl", total.evicted.ttl), ("capacity", total.evicted.capacity)]
+        .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
+    let one = |count: f64| [counter(&[], count)];
+    let (hits, misses) = (one(total.cache_hits as f64), one(total.cache_misses as f64));
+    [
+        family(names::CACHE_HITS_TOTAL, "Requests answered from the cache.", MetricType::COUNTER, hits),
+        family(names::CACHE_MISSES_TOTAL, "Requests that could have been.", MetricType::COUNTER, misses),
+        family(names::CACHE_EVICTIONS_TOTAL, "Answers that left the cache.", MetricType::COUNTER, evictions),
+        family(names::CACHE_SIZE, "Answers in the cache.", MetricType::GAUGE, [gauge(&[], items as f64)]),
+        family(
+            names::SAVED_USD_TOTAL,
+            "What answers from the cache would have cost, in dollars.",
+            MetricType::COUNTER,
+            one(total.saved.usd()),
+        ),
+    ]
+}
+
+/// Which providers are worth asking.
+fn breakers(plan: &Plan, now: Now) -> MetricFamily {
+    let states = plan.providers.iter().flat_map(|provider| {
+        let state = provider.state.breaker.state(now).name();
+        State::NAMES
+            .map(|name| gauge(&[("provider", &provider.name), ("state", name)], f64::from(u8::from(name == state))))
+    });
+    let help = "1 for the state of the provider's circuit breaker, 0 for the others.";
+    family(names::BREAKER_STATE, help, MetricType::GAUGE, states)
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: impl IntoIterator<Item = Metric>) -> MetricFamily {

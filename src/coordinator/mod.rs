@@ -97,6 +97,7 @@ struct ShardState {
     driver: Option<Driver>,
     epoch: u64,
     in_flight: u64,
+    cache_items: u64,
     drained: bool,
 }
 
@@ -170,7 +171,7 @@ impl Coordinator {
                 self.ledger.add(&tally);
                 let state = self.shard(shard);
                 state.epoch = state.epoch.max(epoch);
-                state.in_flight = tally.in_flight;
+                (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
             Event::Call(call) => self.call(call),
             Event::Drained { shard, cut } => {
@@ -220,6 +221,11 @@ impl Coordinator {
         for (host, port) in self.plans.prune() {
             self.order(&Order::Forget { host, port });
         }
+    }
+
+    /// Entries in the cache, as last reported.
+    fn cache_items(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.cache_items).sum()
     }
 
     /// Requests under way, as last reported.

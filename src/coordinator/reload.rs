@@ -308,7 +308,7 @@ impl Coordinator {
             None => (None, before.policies.clone()),
         };
         let created_s = self.started.wall_ms / 1000;
-        let parts = plan::Parts { config: &next, prices: table.prices.clone(), policies, created_s };
+        let parts = plan::Parts { config: &next, prices: table.prices.clone(), policies, created_s, now };
         let plan = Plan::new(parts, Some(&before)).map_err(|error| running.problems("providers", error.to_string()))?;
         if let Err(error) = self.resolver.follow(&plan) {
             self.resolver.release(&before);

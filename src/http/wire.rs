@@ -22,8 +22,10 @@ use rustix::net::{RecvFlags, Shutdown};
 use slab::Slab;
 
 mod state; // why a wire was cut, what it waits for
+mod tether; // a caller's departure ends what serves it
 
 pub use state::{Cut, Idle};
+pub use tether::Tether;
 
 /// How often the watch looks at its sockets, in milliseconds; also how late a deadline may fire. Arbitrary: well below
 /// the shortest timeout that makes sense, and 40 wake-ups a second are not measurable.
@@ -358,6 +360,14 @@ impl Wire {
         self.guard.cut.get()
     }
 
+    /// Whether the peer has ended its side. One `poll` that waits for nothing.
+    pub fn peer_left(&self) -> bool {
+        let Some(fd) = self.guard.borrow_fd() else { return true };
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).unwrap_or(0) > 0
+    }
+
     /// Whether an idle connection still is as we left it: open, with nothing to read that nobody asked for. One `recv` that
     /// takes nothing.
     pub fn is_quiet(&self) -> bool {
@@ -375,25 +385,5 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.guard.open.set(false);
         self.watch.slots.borrow_mut().remove(self.key);
-    }
-}
-
-/// While it lives, the departure of `caller`'s peer shuts the wire down that serves it.
-pub struct Tether {
-    caller: Rc<Guard>,
-}
-
-impl Tether {
-    /// Ties the fate of `upstream` to the presence of `caller`.
-    pub fn new(caller: &Wire, upstream: &Wire) -> Tether {
-        *caller.guard.serves.borrow_mut() = Some(upstream.guard.clone());
-        caller.guard.serves_since_ms.set(caller.watch.now_ms.get());
-        Tether { caller: caller.guard.clone() }
-    }
-}
-
-impl Drop for Tether {
-    fn drop(&mut self) {
-        self.caller.serves.borrow_mut().take();
     }
 }

@@ -2,12 +2,14 @@
 //! up to it. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
 //! with the shard when the channel is full and goes with the next one, so that nothing is lost and nobody waits.
 
+mod cache; // between shards: who holds an answer, who fetches it
 mod call; // a REST request on its way to the coordinator, and the answer back
 mod tally; // what a shard has counted since its last report
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use cache::{CacheMessage, CachePeers, Told, cache_peers};
 pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
 pub use tally::{AttemptOutcome, Cell, DURATION_BUCKETS_S, Histogram, Tally};
 

@@ -3,6 +3,7 @@
 
 use hashbrown::HashMap;
 
+use crate::cache::Evictions;
 use crate::openai::usage::Usage;
 use crate::plan::LabelId;
 use crate::policy::{Action, Mode};
@@ -28,7 +29,17 @@ pub struct Tally {
     pub policy_matches: HashMap<(LabelId, Action, Mode), u64>,
     /// By the policy's name.
     pub policy_errors: HashMap<LabelId, u64>,
-    /// Requests under way when the report was made: a level, the one number here that replaces instead of adding.
+    /// Answers given again.
+    pub cache_hits: u64,
+    /// Requests whose answer could have come from the cache.
+    pub cache_misses: u64,
+    /// What the hits would have cost.
+    pub saved: MicroUsd,
+    /// Entries that left the cache because their time was over, and to make room.
+    pub evicted: Evictions,
+    /// Entries in the cache when the report was made: a level, as is the next.
+    pub cache_items: u64,
+    /// Requests under way when the report was made: levels replace instead of adding.
     pub in_flight: u64,
 }
 
@@ -106,7 +117,10 @@ impl Histogram {
 impl Tally {
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.refusals.is_empty() && self.attempts.is_empty()
+        self.requests.is_empty()
+            && self.refusals.is_empty()
+            && self.attempts.is_empty()
+            && self.evicted == Evictions::default()
     }
 
     /// Adds what `other` counted.
@@ -126,6 +140,11 @@ impl Tally {
         for (key, count) in &other.attempts {
             *self.attempts.entry(*key).or_default() += count;
         }
+        self.cache_hits += other.cache_hits;
+        self.cache_misses += other.cache_misses;
+        self.saved = self.saved.saturating_add(other.saved);
+        self.evicted.ttl += other.evicted.ttl;
+        self.evicted.capacity += other.evicted.capacity;
         for (key, count) in &other.policy_matches {
             *self.policy_matches.entry(*key).or_default() += count;
         }

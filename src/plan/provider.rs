@@ -11,7 +11,10 @@ use zeroize::Zeroizing;
 
 use super::PlanError;
 use super::labels::{LabelId, Labels, OriginId};
+use crate::breaker::{Breaker, Rules};
+use crate::clock::Now;
 use crate::config;
+use crate::limit::Limit;
 use crate::openai::facts::Endpoint;
 use crate::pricing::Prices;
 
@@ -39,6 +42,8 @@ pub struct Provider {
     pub stream_idle_timeout: Duration,
     /// Further attempts after a failed one.
     pub retries: u32,
+    /// What all shards share of it, and what outlives the plan.
+    pub state: SharedState,
     /// From model to model: where a downgrade without a target goes.
     downgrade: HashMap<Box<str>, Box<str>>,
     /// Of the models that it names exactly, the one that costs least.
@@ -46,6 +51,37 @@ pub struct Provider {
     /// By [`Endpoint`]: request line, Host, Authorization, what never changes.
     heads: [Zeroizing<Vec<u8>>; Endpoint::ALL.len()],
 }
+
+/// What all shards share of a provider. It goes on from plan to plan, as long as the provider keeps its name.
+pub struct SharedState {
+    /// Whether it is worth asking.
+    pub breaker: Arc<Breaker>,
+    /// How often it may be asked.
+    pub limit: Option<Limit>,
+}
+
+impl SharedState {
+    pub(super) fn new(
+        provider: &config::Provider,
+        limits: &config::RateLimit,
+        before: Option<&SharedState>,
+        now: Now,
+    ) -> SharedState {
+        // Longer than a probe can take, so that no second one goes while the first still waits.
+        let probe_max = provider.timeout + provider.connect_timeout + PROBE_SLACK;
+        let rules = Rules { probe_max, ..Rules::default() };
+        let known = before.filter(|state| state.breaker.rules() == rules);
+        let configured = limits.providers.iter().find(|limit| limits.enabled && limit.name == provider.name);
+        let limit = configured.map(|limit| match before.and_then(|state| state.limit.as_ref()) {
+            Some(running) => running.successor(limit.qps, limit.burst, now),
+            None => Limit::new(limit.qps, limit.burst, now),
+        });
+        SharedState { breaker: known.map_or_else(|| Breaker::new(rules), |state| state.breaker.clone()), limit }
+    }
+}
+
+/// Arbitrary.
+const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 impl Provider {
     /// The request's head as far as it is the same for all requests; ends after a complete line.
@@ -61,6 +97,7 @@ impl Provider {
 
     pub(super) fn new(
         provider: &config::Provider,
+        state: SharedState,
         prices: &Prices,
         labels: &mut Labels,
         origins: &mut Labels,
@@ -85,6 +122,7 @@ impl Provider {
             connect_timeout: provider.connect_timeout,
             stream_idle_timeout: provider.stream_idle_timeout,
             retries: provider.retries,
+            state,
             downgrade: downgrade.map(|(from, to)| (from.as_str().into(), to.as_str().into())).collect(),
             cheapest: prices.cheapest(exact).map(Into::into),
             heads: Endpoint::ALL.map(|endpoint| head_for(provider, endpoint)),

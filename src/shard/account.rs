@@ -6,6 +6,7 @@ use super::identify::Known;
 use super::refusal::Refusal;
 use super::respond::Token;
 use super::route::Routed;
+use crate::cache;
 use crate::clock::Now;
 use crate::link::{AttemptOutcome, Tally};
 use crate::openai::usage::Usage;
@@ -36,9 +37,11 @@ pub(super) struct Record<'p> {
     /// Policies that failed.
     failed: Vec<LabelId>,
     /// As the provider counted, or as estimated.
-    usage: Usage,
+    pub(super) usage: Usage,
     /// What that cost.
     pub(super) cost: MicroUsd,
+    /// What the cache had to do with it.
+    cached: Cached,
     /// Set when the answer ended other than it should: a cut stream, a caller who left.
     pub(super) cut: Option<&'static str>,
 }
@@ -64,6 +67,7 @@ impl<'p> Record<'p> {
             failed: Vec::new(),
             usage: Usage::default(),
             cost: MicroUsd(0),
+            cached: Cached::Bypass,
             cut: None,
         }
     }
@@ -105,6 +109,21 @@ impl<'p> Record<'p> {
         self.entry = Some(entry);
     }
 
+    /// Takes over that its answer could have come from the cache.
+    pub(super) fn missed(&mut self) {
+        self.cached = Cached::Miss;
+    }
+
+    /// Takes over that its answer came from the cache: it used nothing, and saved what the first one cost.
+    pub(super) fn hit(&mut self, entry: &cache::Entry) {
+        self.cached = Cached::Hit { saved: entry.cost };
+    }
+
+    /// Takes the request out of its user's window: it was refused after all.
+    pub(super) fn refused(&mut self) {
+        self.entry = None;
+    }
+
     /// Takes over what the answer used, and what that cost. `plan` is the one that the request began with.
     pub(super) fn used(&mut self, usage: Usage, plan: &Plan) {
         let price = self.price.and_then(|id| plan.price(id));
@@ -134,6 +153,14 @@ impl<'p> Record<'p> {
         cell.duration.observe(self.took_ns(now));
         cell.usage.add(&self.usage);
         cell.cost = cell.cost.saturating_add(self.cost);
+        match self.cached {
+            Cached::Bypass => {}
+            Cached::Miss => tally.cache_misses += 1,
+            Cached::Hit { saved } => {
+                tally.cache_hits += 1;
+                tally.saved = tally.saved.saturating_add(saved);
+            }
+        }
         for key in &self.matched {
             *tally.policy_matches.entry(*key).or_default() += 1;
         }
@@ -146,7 +173,7 @@ impl<'p> Record<'p> {
         }
         if let Some(entry) = self.entry.take() {
             entry.settle(now, self.usage.total, self.cost);
-            if self.cut.is_none() && status < 300 {
+            if self.cut.is_none() && status < 300 && !matches!(self.cached, Cached::Hit { .. }) {
                 learned.learn(self.model(), self.body_bytes, &self.usage);
             }
         }
@@ -208,6 +235,13 @@ impl<'p> Record<'p> {
             );
         }
     }
+}
+
+/// What the cache had to do with a request.
+enum Cached {
+    Bypass,
+    Miss,
+    Hit { saved: MicroUsd },
 }
 
 /// User, tenant, agent and the model that was asked for, in one piece of memory.

@@ -231,7 +231,8 @@ impl Conn {
         let date = self.shard.date.borrow();
         let mut governor = self.shard.governor.borrow_mut();
         let draw = self.shard.random() as u32;
-        let judging = Judging { plan, governor: &mut governor, now, draw };
+        let mut cache = self.shard.cache.borrow_mut();
+        let judging = Judging { plan, governor: &mut governor, cache: &mut cache, now, draw };
         let buffers = (&mut self.out, &mut self.spare);
         let decision = flow::decide(judging, &head, body, &frame, &date, record, buffers);
         Ok(Look::Decided(Decided { decision, frame, used }))

@@ -2,12 +2,13 @@
 //! an await, so that nothing borrowed crosses one and a simulator can run the same code.
 //!
 //! ```text
-//! head and body → identify → route → policies → (cache → rate limit) → upstream → account
+//! head and body → identify → route → policies → cache → rate limit → upstream → account
 //! ```
 
 use std::borrow::Cow;
 
 use super::account::Record;
+use super::cache::{Cache, Found};
 use super::identify::identify;
 use super::policies::{Governor, admit};
 use super::refusal::Refusal;
@@ -37,6 +38,7 @@ pub(super) enum Decision<'p> {
 pub(super) struct Judging<'s, 'p> {
     pub(super) plan: &'p Plan,
     pub(super) governor: &'s mut Governor,
+    pub(super) cache: &'s mut Cache,
     pub(super) now: Now,
     /// Random: it shares the load among several providers of one model.
     pub(super) draw: u32,
@@ -55,7 +57,7 @@ pub(super) fn decide<'p>(
 ) -> Decision<'p> {
     let plan = judging.plan;
     let decided = match Target::of(head) {
-        Target::Model(endpoint) => govern(judging, head, endpoint, body, record, spare).map(Decision::Forward),
+        Target::Model(endpoint) => govern(judging, head, endpoint, body, record, (frame, date), (out, spare)),
         Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
         Target::OneModel(id) => match plan.model(&id) {
             Some(model) => Ok(answer(model, frame, date, out)),
@@ -68,21 +70,33 @@ pub(super) fn decide<'p>(
     decided.unwrap_or_else(Decision::Refuse)
 }
 
-/// A request for a model: read, routed, judged, ready to send.
+/// A request for a model: read, routed, judged, answered from the cache or ready to be sent.
 fn govern<'p>(
-    Judging { plan, governor, now, draw }: Judging<'_, 'p>,
+    Judging { plan, governor, cache, now, draw }: Judging<'_, 'p>,
     head: &RequestHead<'_>,
     endpoint: Endpoint,
     body: &[u8],
     record: &mut Record<'p>,
-    spare: &mut Vec<u8>,
-) -> Result<Box<Forward<'p>>, Refusal> {
+    (frame, date): (&Frame, &Date),
+    (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
+) -> Result<Decision<'p>, Refusal> {
     let known = identify(head, endpoint, body, &plan.fact_limits)?;
     record.identified(&known);
     let routed = route(known, plan, draw)?;
     record.routed(&routed);
     let admitted = admit(routed, plan, governor, (now, draw), record)?;
-    Ok(Box::new(Forward::new(admitted, head, record, std::mem::take(spare))))
+    let asking = match cache.find(&admitted, head, plan, now) {
+        Found::Hit(entry) => {
+            respond::hit(entry, &admitted.hit(), frame, date, out);
+            record.admitted(&admitted.routed, admitted.entry);
+            record.hit(entry);
+            return Ok(Decision::Answered { status: 200 });
+        }
+        Found::Miss(asking) => Some(asking),
+        Found::Bypass => None,
+    };
+    let forward = Forward::new(admitted, asking, head, record, std::mem::take(spare));
+    Ok(Decision::Forward(Box::new(forward)))
 }
 
 /// A request for the coordinator, as far as it needs it.

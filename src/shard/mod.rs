@@ -6,9 +6,11 @@
 
 mod accept; // a listener of its own, connections within their number
 mod account; // what it took, into the tally
+mod cache; // answers that are given again
 mod conn; // one caller's connection: requests in, one at a time
 mod flow; // the path of a request on one screen
 mod identify; // who asks, and for what: Known
+mod limit; // whether a provider may be asked now: Charged
 mod orders; // what the coordinator wants, and the reports back
 mod policies; // what the policies say: Admitted
 pub mod refusal;
@@ -30,12 +32,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
+use crate::cache::HashKey;
 use crate::clock::{Clock, Now};
 use crate::http::wire::{SWEEP_MS, Watch};
-use crate::link::{Event, Order, Tally};
+use crate::link::{CachePeers, Event, Order, Tally};
 use crate::plan::Plan;
 use crate::usage::{LocalWindows, Registry};
 
+use cache::Cache;
 use policies::Governor;
 pub use ring::{Choice as DriverChoice, cpus};
 
@@ -57,6 +61,10 @@ pub struct Parts {
     pub clock: Clock,
     /// Dropped when the event loop stands, or cannot.
     pub built: flume::Sender<std::convert::Infallible>,
+    /// The way to the other shards' parts of the cache.
+    pub peers: CachePeers,
+    /// The secret of the cache's keys, the same for all shards.
+    pub hash_key: HashKey,
     /// The users' windows, which all shards count in.
     pub registry: Arc<Registry>,
     /// Up to the coordinator.
@@ -97,6 +105,7 @@ pub(crate) struct Shard {
     rng: RefCell<fastrand::Rng>,
     date: RefCell<respond::Date>,
     governor: RefCell<Governor>,
+    cache: RefCell<Cache>,
     connections: Cell<usize>,
     /// How many shards there are.
     shards: usize,
@@ -150,10 +159,12 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         Ok(()) => fastrand::Rng::with_seed(u64::from_le_bytes(seed)),
         Err(_) => fastrand::Rng::new(),
     };
+    let (plan, shards) = (parts.plan.load_full(), parts.shards);
+    let cache = Cache::new(parts.id, shards, parts.hash_key, &parts.peers, plan.cache);
     let shard = Rc::new(Shard {
         id: parts.id,
         clock: parts.clock,
-        current: RefCell::new(Rc::new(Held(parts.plan.load_full()))),
+        current: RefCell::new(Rc::new(Held(plan))),
         plan: RefCell::new(arc_swap::Cache::new(parts.plan)),
         events: parts.events,
         watch: Rc::new(Watch::default()),
@@ -163,8 +174,9 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         rng: RefCell::new(rng),
         date: RefCell::default(),
         governor: RefCell::new(Governor::new(LocalWindows::new(parts.registry, parts.id))),
+        cache: RefCell::new(cache),
         connections: Cell::new(0),
-        shards: parts.shards,
+        shards,
         in_flight: Cell::new(0),
         draining: Cell::new(false),
     });
@@ -172,6 +184,7 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
     shard.watch.sweep(now.mono_ms());
     shard.date.borrow_mut().refresh(now);
     monoio::spawn(sweep(shard.clone()));
+    monoio::spawn(cache::serve(shard.clone(), parts.peers.inbox));
     let accepting = match accept::start(parts.listener, driver, shard.clone()) {
         Ok(accepting) => accepting,
         Err(error) => {
@@ -193,7 +206,7 @@ async fn sweep(shard: Rc<Shard>) {
         shard.date.borrow_mut().refresh(now);
         shard.governor.borrow_mut().windows.sweep(now);
         // An idle shard lets go of a plan that was replaced, too.
-        shard.plan();
+        shard.cache.borrow_mut().sweep(&shard.plan(), now);
         if now.mono_ms() >= last_prune_ms + PRUNE_MS {
             last_prune_ms = now.mono_ms();
             shard.pools.prune(now);

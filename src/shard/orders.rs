@@ -68,6 +68,9 @@ impl Shard {
     fn report(&self, epoch: u64) {
         let mut tally = self.tally.take();
         tally.in_flight = self.in_flight.get();
+        let mut cache = self.cache.borrow_mut();
+        (tally.evicted, tally.cache_items) = (cache.evicted(), cache.len() as u64);
+        drop(cache);
         let report = Event::Report { shard: self.id, epoch, tally: Box::new(tally) };
         if let Err(error) = self.events.try_send(report)
             && let Event::Report { tally, .. } = error.into_inner()

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::account::Record;
 use super::refusal::Refusal;
+use super::respond::Labels;
 use super::route::{self, Routed};
 use crate::clock::Now;
 use crate::config::UnknownPrice;
@@ -40,6 +41,14 @@ pub(super) struct Admitted<'b, 'p> {
     /// The policy that changed the model.
     pub(super) downgraded_by: Option<Box<str>>,
     _evidence: (),
+}
+
+impl Admitted<'_, '_> {
+    /// What an answer from the cache says of where it comes from.
+    pub(super) fn hit(&self) -> Labels<'_> {
+        let (provider, model) = (&*self.routed.provider.name, self.routed.model_name());
+        Labels { provider, model, policy: self.downgraded_by.as_deref() }
+    }
 }
 
 /// Judges a request. `draw` shares the load among several providers of one model. A request that is refused counts in no window.
@@ -99,10 +108,10 @@ fn inputs<'a>(routed: &'a Routed<'_, '_>, estimate: &Estimated, used: Totals, no
         temperature: known.facts.temperature.unwrap_or(1.0),
         max_tokens: int(known.facts.max_tokens.unwrap_or(0)),
         request_count: int(used.requests),
-        cost_usd: dollars(used.cost),
+        cost_usd: used.cost.usd(),
         tokens_used: int(used.tokens),
         est_input_tokens: int(estimate.input_tokens),
-        est_cost_usd: dollars(estimate.cost),
+        est_cost_usd: estimate.cost.usd(),
         now_ms: now.wall_ms,
     }
 }
@@ -150,12 +159,8 @@ impl Downgrades for Ways<'_> {
     fn reprice(&self, model: &str) -> Repriced<'_> {
         let found = route::found(model, self.plan, self.draw);
         let cost = self.estimate(model, found.and_then(|(_, _, route)| route.price)).cost;
-        Repriced { provider: found.map_or("", |(_, it, _)| &it.name).into(), est_cost_usd: dollars(cost) }
+        Repriced { provider: found.map_or("", |(_, it, _)| &it.name).into(), est_cost_usd: cost.usd() }
     }
-}
-
-fn dollars(amount: MicroUsd) -> f64 {
-    amount.0 as f64 / 1e6
 }
 
 fn int(count: u64) -> i64 {

@@ -2,9 +2,11 @@
 //! is refused; shards make refusals, nothing else does. It never holds an amount, a key or a body.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::http::body::BodyError;
 use crate::http::head::HeadError;
+use crate::limit::{self, Limited};
 use crate::openai::error::ErrorBody;
 use crate::openai::facts::FactsError;
 
@@ -43,6 +45,10 @@ pub enum Refusal {
     Policy { policy: Box<str>, message: Option<Box<str>>, failed: bool },
     /// The model has no price, and the configuration lets only models with one through.
     Unpriced { model: Box<str> },
+    /// The provider's rate limit is used up.
+    RateLimited { provider: Box<str>, limited: Limited },
+    /// The provider has failed too often to be asked now.
+    CircuitOpen { provider: Box<str>, retry_after: Duration },
     /// No connection to the provider.
     Unreachable { provider: Box<str>, reason: Cow<'static, str> },
     /// The provider's answer is no valid answer.
@@ -122,6 +128,8 @@ impl Refusal {
             Refusal::BodyTooLarge { .. } => row(413, INVALID, Some("request_too_large"), Caller),
             Refusal::MediaType { .. } => row(415, INVALID, Some("unsupported_media_type"), Caller),
             Refusal::Expectation => row(417, INVALID, Some("expectation_failed"), Caller),
+            Refusal::RateLimited { .. } => row(429, "requests", Some("rate_limit_exceeded"), Policy),
+            Refusal::CircuitOpen { .. } => row(503, "service_unavailable_error", Some("overloaded"), Provider),
             Refusal::Unreachable { .. } | Refusal::Broken { .. } => {
                 row(502, "server_error", Some("provider_error"), Provider)
             }
@@ -172,6 +180,12 @@ impl Refusal {
             Refusal::Unpriced { model } => {
                 format!("The model `{}` has no price, and only models with one may be used.", printable(model)).into()
             }
+            Refusal::RateLimited { provider, .. } => {
+                format!("The rate limit of the provider `{provider}` is used up; try again later.").into()
+            }
+            Refusal::CircuitOpen { provider, .. } => {
+                format!("The provider `{provider}` has failed too often and is given a pause; try again later.").into()
+            }
             Refusal::Unreachable { provider, reason } => {
                 format!("The provider `{provider}` could not be reached: {reason}.").into()
             }
@@ -220,11 +234,31 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which another try makes sense, when the provider said so.
-    pub fn retry_after_s(&self) -> Option<u32> {
+    /// Appends the headers that say when another try makes sense.
+    pub fn write_waiting(&self, out: &mut Vec<u8>) {
+        let line = |name: &str, write: &dyn Fn(&mut Vec<u8>), out: &mut Vec<u8>| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            write(out);
+            out.extend_from_slice(b"\r\n");
+        };
+        let wait = |wait: Duration, out: &mut Vec<u8>| {
+            line("retry-after", &|out| limit::write_retry_after_s(wait, out), out);
+            line("retry-after-ms", &|out| limit::write_retry_after_ms(wait, out), out);
+        };
+        let count = |name: &str, count: u32, out: &mut Vec<u8>| {
+            line(name, &|out| out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()), out);
+        };
         match self {
-            Refusal::ProviderStatus { retry_after_s, .. } => *retry_after_s,
-            _ => None,
+            Refusal::ProviderStatus { retry_after_s: Some(seconds), .. } => count("retry-after", *seconds, out),
+            Refusal::CircuitOpen { retry_after, .. } => wait(*retry_after, out),
+            Refusal::RateLimited { limited: Limited { retry_after, standing }, .. } => {
+                wait(*retry_after, out);
+                count("x-ratelimit-limit-requests", standing.limit, out);
+                count("x-ratelimit-remaining-requests", standing.remaining, out);
+                line("x-ratelimit-reset-requests", &|out| limit::write_reset(standing.reset, out), out);
+            }
+            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::refusal::Refusal;
+use crate::cache::Entry;
 use crate::clock::Now;
 use crate::http::head::Version;
 use crate::link::ApiAnswer;
@@ -137,6 +138,37 @@ pub(super) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Who answered, as the answer's head says it.
+pub(super) struct Labels<'a> {
+    pub(super) provider: &'a str,
+    /// The effective one.
+    pub(super) model: &'a str,
+    /// The policy that changed it.
+    pub(super) policy: Option<&'a str>,
+}
+
+impl Labels<'_> {
+    /// Appends them, and what the cache had to do with it: HIT, MISS or BYPASS.
+    pub(super) fn write(&self, cache: &str, out: &mut Vec<u8>) {
+        header(names::PROVIDER, self.provider.as_bytes(), out);
+        encoded_header(names::MODEL, self.model, out);
+        header(names::CACHE, cache.as_bytes(), out);
+        if let Some(policy) = self.policy {
+            encoded_header(names::POLICY, policy, out);
+        }
+    }
+}
+
+/// A whole answer from the cache.
+pub(super) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    open(200, frame, date, out);
+    header("Content-Type", entry.content_type.as_bytes(), out);
+    labels.write("HIT", out);
+    cost(MicroUsd(0), out);
+    length(entry.body.len(), out);
+    out.extend_from_slice(&entry.body);
+}
+
 /// Appends what the request cost, in dollars.
 pub(super) fn cost(amount: MicroUsd, out: &mut Vec<u8>) {
     header(names::COST_USD, amount.to_string().as_bytes(), out);
@@ -214,9 +246,7 @@ pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut V
     refusal.write_body(&mut body);
     open(row.status, frame, date, out);
     header("Content-Type", JSON.as_bytes(), out);
-    if let Some(seconds) = refusal.retry_after_s() {
-        header("Retry-After", itoa::Buffer::new().format(seconds).as_bytes(), out);
-    }
+    refusal.write_waiting(out);
     if let Some(policy) = refusal.policy() {
         encoded_header(names::POLICY, policy, out);
     }

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use super::account::Record;
+use super::cache::Cache;
 use super::flow::{self, Decision, Judging};
 use super::policies::Governor;
 use super::refusal::Refusal;
 use super::respond::{Date, Frame};
+use crate::cache::HashKey;
 use crate::clock::Now;
 use crate::http::head::{HeadLimits, request};
 use crate::http::seeded::Seeded;
-use crate::link::Tally;
+use crate::link::{CachePeers, Tally, cache_peers};
 use crate::openai::usage::Usage;
 use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};
@@ -93,6 +95,12 @@ impl History {
     }
 }
 
+struct Shard {
+    governor: Governor,
+    cache: Cache,
+    tally: Tally,
+}
+
 struct InFlight {
     record: Record<'static>,
     shard: usize,
@@ -115,7 +123,7 @@ struct Sums {
 struct Simulation {
     seeded: Seeded,
     registry: Arc<Registry>,
-    shards: Vec<(Governor, Tally)>,
+    shards: Vec<Shard>,
     governed: &'static Plan,
     free: &'static Plan,
     governing: bool,
@@ -129,14 +137,20 @@ impl Simulation {
     fn new(seed: u64, shards: usize) -> Simulation {
         let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
         let prices = Arc::new(Prices::parse(PRICES).unwrap());
-        let free = Plan::new(Parts { config: &config, prices, policies: Arc::default(), created_s: 0 }, None).unwrap();
+        let free =
+            Plan::new(Parts { config: &config, prices, policies: Arc::default(), created_s: 0, now: at(0) }, None)
+                .unwrap();
         let registry = Registry::new(shards);
-        let shard = |id| (Governor::new(LocalWindows::new(registry.clone(), id)), Tally::default());
+        let shard = |(id, peers): (usize, CachePeers)| Shard {
+            governor: Governor::new(LocalWindows::new(registry.clone(), id)),
+            cache: Cache::new(id, shards, HashKey::new([7; 32]), &peers, free.cache),
+            tally: Tally::default(),
+        };
         // A record points into its plan; that a few plans are never freed is nothing to a test.
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
         Simulation {
             seeded: Seeded(seed),
-            shards: (0..shards).map(shard).collect(),
+            shards: cache_peers(shards).into_iter().enumerate().map(shard).collect(),
             governed: Box::leak(Box::new(governed)),
             free: Box::leak(Box::new(free)),
             governing: true,
@@ -155,7 +169,7 @@ impl Simulation {
             15 => self.governing = self.seeded.below(4) > 0,
             16 => {
                 let shard = self.seeded.below(self.shards.len());
-                self.shards[shard].0.windows.sweep(at(self.now));
+                self.shards[shard].governor.windows.sweep(at(self.now));
                 self.registry.sweep(at(self.now), 5);
             }
             17 if self.seeded.below(30) == 0 => self.now += self.seeded.next() % (150 * SECOND),
@@ -179,8 +193,8 @@ impl Simulation {
         let head = request(head.as_bytes(), &HeadLimits { head_bytes: 4096, headers: 32 }).unwrap();
         let mut record = Record::new(at(self.now), None);
         let plan = if self.governing { self.governed } else { self.free };
-        let (governor, tally) = &mut self.shards[shard];
-        let judging = Judging { plan, governor, now: at(self.now), draw: 0 };
+        let Shard { governor, cache, tally } = &mut self.shards[shard];
+        let judging = Judging { plan, governor, cache, now: at(self.now), draw: 0 };
         let (mut out, mut spare) = (Vec::new(), Vec::new());
         let buffers = (&mut out, &mut spare);
         let decision =
@@ -209,7 +223,7 @@ impl Simulation {
 
     /// What the policies should say, worked out from the history alone.
     fn expect(&self, user: usize, shard: usize, asked: &'static str, bytes: usize, max_tokens: u64) -> Expected {
-        let learned = &self.shards[shard].0.learned;
+        let learned = &self.shards[shard].governor.learned;
         let estimate = |model: &str| {
             let size = learned.estimate(model, bytes, Some(max_tokens));
             let price = self.governed.prices.price(model);
@@ -262,7 +276,7 @@ impl Simulation {
         let plan = if self.governing { self.governed } else { self.free };
         let history = &mut self.histories[user];
         history.pending -= estimate;
-        let (governor, tally) = &mut self.shards[shard];
+        let Shard { governor, tally, .. } = &mut self.shards[shard];
         if self.seeded.below(5) == 0 {
             let refusal = Refusal::UpstreamTimeout { provider: "big".into() };
             record.fold(at(self.now), 504, Some(&refusal), tally, &mut governor.learned);
@@ -283,7 +297,7 @@ impl Simulation {
     /// What the shards counted, all together.
     fn counted(&self) -> Sums {
         let mut total = Tally::default();
-        self.shards.iter().for_each(|(_, tally)| total.merge(tally));
+        self.shards.iter().for_each(|shard| total.merge(&shard.tally));
         let of_status = |status: u16| total.requests.iter().filter(|it| it.0.2 == status).map(|it| it.1).sum();
         Sums {
             answered: of_status(200),
@@ -319,7 +333,7 @@ fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often(
         // Whoever was let through and ended is in no window any more once it has slid on.
         simulation.now += 2 * PERIODS * PERIOD;
         for (tenant, user) in USERS {
-            let entry = simulation.shards[0].0.windows.enter(tenant, user, at(simulation.now), MicroUsd(0));
+            let entry = simulation.shards[0].governor.windows.enter(tenant, user, at(simulation.now), MicroUsd(0));
             let totals = entry.totals(at(simulation.now));
             assert_eq!((totals.requests, totals.tokens, totals.cost), (1, 0, MicroUsd(0)));
         }

@@ -26,6 +26,10 @@ mod upstream_faults; // providers that fail a plain answer
 
 mod governance; // policies that act, exactly
 
+mod caching; // answers given again
+
+mod limiting; // how often a provider is asked
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another

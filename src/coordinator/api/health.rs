@@ -1,9 +1,12 @@
 //! `GET /api/health`: whether the gateway serves, and on what. Open to everyone; says nothing about providers or callers.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::super::Coordinator;
 use super::json;
+use crate::breaker::State;
 use crate::coordinator::governance::StorageState;
 use crate::link::{ApiAnswer, Driver};
 
@@ -24,6 +27,8 @@ struct Health {
     storage: &'static str,
     /// The version of the running plan.
     plan: u64,
+    /// How many providers' circuit breakers are in which state.
+    breakers: BTreeMap<&'static str, usize>,
 }
 
 /// Answers from the coordinator's state.
@@ -36,15 +41,21 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         (false, StorageState::Degraded) => "degraded",
         (false, StorageState::Ok | StorageState::Off) => "ok",
     };
+    let (plan, now) = (coordinator.plans.running(), coordinator.clock.now());
+    let mut breakers: BTreeMap<_, _> = State::NAMES.map(|name| (name, 0)).into();
+    for provider in plan.providers.iter() {
+        *breakers.entry(provider.state.breaker.state(now).name()).or_default() += 1;
+    }
     let health = Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: coordinator.clock.now().since(coordinator.started).as_secs(),
+        uptime_s: now.since(coordinator.started).as_secs(),
         workers: coordinator.shards.len(),
         io: weakest.map_or("none", Driver::name),
         ring_entries: weakest.map(Driver::entries).filter(|entries| *entries > 0),
         storage: storage.name(),
-        plan: coordinator.plans.running().version,
+        plan: plan.version,
+        breakers,
     };
     json(if coordinator.draining { 503 } else { 200 }, &health)
 }

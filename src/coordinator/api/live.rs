@@ -49,9 +49,15 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     }
     let mut usage = Usage::default();
     total.cells.values().for_each(|cell| usage.add(&cell.usage));
-    // Nothing is cached in this version: no request was looked up, so none was missed.
-    let max_items = coordinator.running.config().cache.max_items;
-    let cache = Cache { hits: 0, misses: 0, hit_rate: 0.0, evictions: 0, size: 0, max_items };
+    let (hits, misses) = (total.cache_hits, total.cache_misses);
+    let cache = Cache {
+        hits,
+        misses,
+        hit_rate: if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 },
+        evictions: total.evicted.ttl + total.evicted.capacity,
+        size: coordinator.cache_items(),
+        max_items: coordinator.running.config().cache.max_items,
+    };
     json(
         200,
         &Live {

@@ -45,8 +45,13 @@ fn scene(text: &str, pins: Pins) -> Scene {
     let start = Start { source: Source::File(path), pins, config, table, set_log_level };
     let running = Running::new(start, clock.now());
     let (governance, policies) = Governance::open(&running.config().storage, clock.now()).unwrap();
-    let parts =
-        plan::Parts { config: running.config(), prices: running.table().prices.clone(), policies, created_s: 0 };
+    let parts = plan::Parts {
+        config: running.config(),
+        prices: running.table().prices.clone(),
+        policies,
+        created_s: 0,
+        now: Now::default(),
+    };
     let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).unwrap()));
     let (sender, events) = flume::unbounded();
     let mut resolver = Resolver::new(sender);

@@ -9,7 +9,6 @@ use super::{ANSWER_HEAD, Failure, Forward, READ_BYTES, connect};
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Framing, HeadError, HeadScan, Known, Method, ResponseHead, Version};
 use crate::http::wire::{Cut, Tether};
-use crate::names;
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 use crate::shard::conn::Conn;
@@ -35,6 +34,8 @@ pub(super) struct Answer {
     pub(super) is_stream: bool,
     /// The body is JSON that can be read as it is.
     pub(super) is_readable: bool,
+    /// Of a readable body that may be cached.
+    pub(super) content_type: Option<Box<str>>,
     /// Where in `Line::buf` the body begins.
     pub(super) head_len: usize,
 }
@@ -75,7 +76,7 @@ pub(super) async fn attempt(
             let head_bytes = line.buf.get(..head_len).unwrap_or_default();
             let head = head::response(head_bytes, &ANSWER_HEAD, Method::Post).map_err(broken)?;
             if head.status >= 200 {
-                let mut answer = Answer::of(&head, head_len);
+                let mut answer = Answer::of(&head, head_len, forward.asking.is_some());
                 // What is left of the request would be read as the next one.
                 answer.keep_alive &= sent.is_none();
                 if let Some(failure) = refused(&head, tries.has_others()) {
@@ -116,16 +117,18 @@ fn ended(line: &Line, began: bool, end: io::Result<usize>) -> Failure {
 }
 
 impl Answer {
-    fn of(head: &ResponseHead<'_>, head_len: usize) -> Answer {
+    fn of(head: &ResponseHead<'_>, head_len: usize, may_be_cached: bool) -> Answer {
         let media = head.first(Known::ContentType).unwrap_or_default();
-        let is_readable =
-            head.first(Known::ContentEncoding).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let is_plain = head.first(Known::ContentEncoding).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let is_readable = is_plain && starts_with(media, b"application/json");
+        let content_type = std::str::from_utf8(media).ok().filter(|_| is_readable && may_be_cached);
         Answer {
             status: head.status,
             framing: head.framing,
             keep_alive: head.keep_alive,
-            is_stream: head.status < 300 && is_readable && starts_with(media, b"text/event-stream"),
-            is_readable: is_readable && starts_with(media, b"application/json"),
+            is_stream: head.status < 300 && is_plain && starts_with(media, b"text/event-stream"),
+            is_readable,
+            content_type: content_type.map(Into::into),
             head_len,
         }
     }
@@ -177,12 +180,7 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward<'_>, frame: &Frame, conn: 
             respond::header(header.name, header.value, out);
         }
     }
-    respond::header(names::PROVIDER, forward.provider.name.as_bytes(), out);
-    respond::encoded_header(names::MODEL, &forward.model, out);
-    respond::header(names::CACHE, b"BYPASS", out);
-    if let Some(policy) = &forward.downgraded_by {
-        respond::encoded_header(names::POLICY, policy, out);
-    }
+    forward.labels().write(if forward.asking.is_some() { "MISS" } else { "BYPASS" }, out);
 }
 
 /// Which of the provider's headers the caller sees: all but those of the connection, those that the gateway writes itself,

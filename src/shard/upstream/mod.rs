@@ -4,9 +4,11 @@
 mod attempt; // one try: send, and read the answer's head
 mod connect; // new ones: addresses, TCP, TLS
 mod incoming; // an answer's body on its way in
+mod open; // attempt after attempt
 mod pool; // connections that wait for the next request
 mod relay; // an answer that is no stream
 mod retry; // whether another try is allowed
+mod share; // what others fetch, and what others may have
 mod stream; // server-sent events, one by one
 
 use std::time::Duration;
@@ -14,13 +16,16 @@ use std::time::Duration;
 pub(super) use pool::Pools;
 
 use attempt::{Answer, Opened};
+use open::Unopened;
 
 use super::account::{self, CALLER_LEFT, Record};
+use super::cache::{Asking, Lead};
 use super::conn::{Conn, Turn};
 use super::policies::Admitted;
 use super::refusal::Refusal;
-use super::respond::Frame;
+use super::respond::{Frame, Labels};
 use super::route::Targets;
+use crate::breaker::Verdict;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
 use crate::openai::facts::Endpoint;
@@ -45,12 +50,17 @@ pub(super) struct Forward<'p> {
     usage_injected: bool,
     /// Bytes of the body, to estimate the prompt's tokens from when the provider does not say.
     body_bytes: usize,
+    /// Set when the answer may come from the cache and go there.
+    asking: Option<Asking>,
+    /// Set when others wait for the answer.
+    lead: Option<Lead>,
 }
 
 impl<'p> Forward<'p> {
     /// Puts the request together in `request`, which is empty. The one copy of the body between the two sockets.
     pub(super) fn new(
         admitted: Admitted<'_, 'p>,
+        asking: Option<Asking>,
         head: &RequestHead<'_>,
         record: &mut Record<'p>,
         mut request: Vec<u8>,
@@ -89,15 +99,40 @@ impl<'p> Forward<'p> {
             targets: routed.targets,
             provider,
             request,
+            asking,
+            lead: None,
         }
     }
 
-    /// Makes it a request to another provider of the same model.
-    fn redirect(&mut self, provider: &'p Provider) {
+    /// Makes it a request to this provider of its model.
+    fn send_to(&mut self, provider: &'p Provider, record: &mut Record<'p>) {
+        if std::ptr::eq(provider, self.provider) {
+            return;
+        }
         let own = provider.head(self.endpoint);
         self.request.splice(..self.own_bytes, own.iter().copied());
         self.own_bytes = own.len();
         self.provider = provider;
+        record.sent_to(provider);
+    }
+
+    /// Who answers, for the answer's head.
+    fn labels(&self) -> Labels<'_> {
+        Labels { provider: &self.provider.name, model: &self.model, policy: self.downgraded_by.as_deref() }
+    }
+
+    /// There is one, but not for those who wait for it.
+    fn unshared(&mut self) {
+        if let Some(lead) = self.lead.take() {
+            lead.unshared();
+        }
+    }
+
+    /// There is no answer; whoever waits for it may try.
+    fn failed(&mut self) {
+        if let Some(lead) = self.lead.take() {
+            lead.failed();
+        }
     }
 }
 
@@ -154,6 +189,17 @@ impl Failure {
         }
     }
 
+    /// What it says about the provider.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Failure::Unreachable(_) | Failure::ConnectTimedOut | Failure::TimedOut | Failure::Broken(_) => {
+                Verdict::Failed
+            }
+            Failure::Status { status, .. } => Verdict::of_status(*status),
+            Failure::Stale | Failure::Abandoned => Verdict::Nothing,
+        }
+    }
+
     /// What the caller is told; `None` when there is no caller any more.
     fn refusal(self, provider: &Provider) -> Option<Refusal> {
         let provider = provider.name.clone();
@@ -177,37 +223,23 @@ pub(super) async fn forward<'p>(
     conn: &mut Conn,
     mut forward: Forward<'p>,
     frame: Frame,
-    mut record: Record<'p>,
+    record: Record<'p>,
     plan: &'p Plan,
 ) -> Turn {
     let shard = conn.shard.clone();
     let _in_flight = account::InFlight::new(&shard);
-    let targets = forward.targets;
-    let retries = |step| targets.provider(step, plan).map_or(0, |provider| provider.retries);
-    let mut tries = retry::Tries::new(targets.len(plan));
-    let opened = loop {
-        let failure = match attempt::attempt(conn, &mut forward, &frame, &tries, plan).await {
-            Ok(opened) => break Ok(opened),
-            Err(failure) => failure,
-        };
-        account::attempt(&conn.shard, forward.provider.label, failure.outcome());
-        let jitter = conn.shard.random() as u32;
-        let Some(again) = tries.again(&failure, jitter, retries) else { break Err(failure) };
-        if !again.pause.is_zero() {
-            monoio::time::sleep(again.pause).await;
-        }
-        if let Some(provider) = targets.provider(again.step, plan).filter(|it| !std::ptr::eq(*it, forward.provider)) {
-            forward.redirect(provider);
-            record.sent_to(provider);
-        }
+    let mut record = match share::answer_of_another(conn, &mut forward, &frame, record, plan).await {
+        Ok(record) => record,
+        Err(turn) => return turn,
     };
-    let turn = match opened {
+    let turn = match open::open(conn, &mut forward, &frame, &mut record, plan).await {
         Ok(opened) if opened.answer.is_stream => stream::relay(conn, opened, &forward, record, plan).await,
-        Ok(opened) => relay::relay(conn, opened, &forward, record, plan).await,
-        Err(failure) => match failure.refusal(forward.provider) {
-            Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
-            None => left(conn, record, &forward, plan),
-        },
+        Ok(opened) => relay::relay(conn, opened, &mut forward, record, plan).await,
+        Err(Unopened::Refused(refusal)) => {
+            forward.failed();
+            conn.refuse(&refusal, &frame, record, plan).await
+        }
+        Err(Unopened::Left) => left(conn, record, &forward, plan),
     };
     forward.request.clear();
     if forward.request.capacity() <= SPARE_BYTES_MAX {

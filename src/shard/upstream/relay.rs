@@ -3,6 +3,7 @@
 
 use super::incoming::Incoming;
 use super::pool::Line;
+use super::share::share;
 use super::{Failure, Forward, Opened, left, stall};
 use crate::http::body;
 use crate::http::head::{Framing, Version};
@@ -21,7 +22,7 @@ const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 pub(super) async fn relay(
     conn: &mut Conn,
     opened: Opened,
-    forward: &Forward<'_>,
+    forward: &mut Forward<'_>,
     mut record: Record<'_>,
     plan: &Plan,
 ) -> Turn {
@@ -56,12 +57,16 @@ pub(super) async fn relay(
             conn.body = body;
             account::attempt(&conn.shard, forward.provider.label, failure.outcome());
             return match failure.refusal(forward.provider) {
-                Some(refusal) => conn.refuse(&refusal, &frame, record, plan).await,
+                Some(refusal) => {
+                    forward.failed();
+                    conn.refuse(&refusal, &frame, record, plan).await
+                }
                 None => left(conn, record, forward, plan),
             };
         }
     };
     if !whole {
+        forward.unshared();
         let passing = Passing {
             incoming,
             line,
@@ -73,6 +78,7 @@ pub(super) async fn relay(
     }
     let usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
     record.used(usage, plan);
+    share(&conn.shard, forward, &answer, body.get(body_at..).unwrap_or_default(), &record, plan);
     let from = assemble(conn, room, body, record.cost);
     drop(tether);
     account::attempt(&conn.shard, forward.provider.label, AttemptOutcome::Answered);

@@ -101,6 +101,16 @@ impl Tries {
         Some(Again { step, pause })
     }
 
+    /// The provider at hand cannot be asked now: the next one that was not tried yet.
+    pub(super) fn pass_over(&mut self) -> Option<usize> {
+        if !self.has_others() {
+            return None;
+        }
+        self.move_to(self.tried);
+        self.tried += 1;
+        Some(self.step)
+    }
+
     fn move_to(&mut self, step: usize) {
         if step != self.step {
             self.step = step;
