@@ -2,9 +2,11 @@
 //! up to it. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
 //! with the shard when the channel is full and goes with the next one, so that nothing is lost and nobody waits.
 
+pub mod accounts; // what requests took, by minute and by who and what
 mod cache; // between shards: who holds an answer, who fetches it
 mod call; // a REST request on its way to the coordinator, and the answer back
 mod tally; // what a shard has counted since its last report
+pub mod trace; // one request as a shard saw it
 
 use std::net::SocketAddr;
 use std::sync::Arc;

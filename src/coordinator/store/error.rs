@@ -43,6 +43,12 @@ pub enum StoreError {
     /// SQLite, in the step that is named.
     #[error("could not {step} in {path}: {fault} ({source})", path = path.display())]
     Sqlite { step: &'static str, path: PathBuf, fault: Fault, source: rusqlite::Error },
+    /// A question was given up.
+    #[error("could not {step} within two seconds: ask for a shorter time, or for less")]
+    TooLong { step: &'static str },
+    /// Written by an older luner, and not yet brought up to date.
+    #[error("{path} has schema {found}, older than {known}: run luner on it once", path = path.display())]
+    Older { path: PathBuf, found: u32, known: u32 },
     /// Names are unique, by their exact characters.
     #[error("a policy named `{name}` exists already")]
     NameTaken { name: String },
@@ -99,7 +105,8 @@ impl StoreError {
             StoreError::WalGrows { .. } => Some(Fault::WalGrows),
             StoreError::File { .. } => Some(Fault::Io),
             StoreError::Sqlite { fault, .. } => Some(*fault),
-            StoreError::Foreign { .. } | StoreError::Newer { .. } => Some(Fault::Other),
+            StoreError::Foreign { .. } | StoreError::Newer { .. } | StoreError::Older { .. } => Some(Fault::Other),
+            StoreError::TooLong { .. } => None,
             StoreError::NameTaken { .. } | StoreError::IdTaken { .. } | StoreError::NotFound { .. } => None,
         }
     }

@@ -10,7 +10,7 @@ use super::Store;
 use super::error::{Fault, StoreError};
 use super::open::{BUSY_TIMEOUT, Identity, beside};
 
-/// A -wal beyond this size is an alarm. Arbitrary: SQLite folds it in at 4 MB unless a reader holds it open.
+/// A -wal beyond this size is an alarm. Arbitrary: SQLite folds it in at 16 MB unless a reader holds it open.
 pub const WAL_BYTES_ALARM: u64 = 256 << 20;
 /// What a probe writes: more pages than any policy takes with its audit row, so that what fits is not only a trifle.
 const PROBE_BYTES: u32 = 64 * 1024;

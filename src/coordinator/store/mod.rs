@@ -1,6 +1,6 @@
-//! What outlives the process: policies and an audit of their changes, in one SQLite file. Owned by the coordinator's thread,
-//! its one writer; others may read through connections of their own. It never starts over: a file that it cannot use is
-//! an error, and only [`set_aside`] moves one out of the way.
+//! What outlives the process: policies, an audit of changes, requests and exact counts of them, in one SQLite file. Owned
+//! by the coordinator's thread, its one writer; others read through connections of their own ([`reader`]). It never starts
+//! over: a file that it cannot use is an error, and only [`set_aside`] moves one out of the way.
 //!
 //! A change and its audit row are one transaction, and it is on the disk (`synchronous=FULL`) when the method returns.
 //! What fails at run time is classified as a [`Fault`] and remembered, so that the gateway goes on without the store and
@@ -13,6 +13,16 @@ mod migrate; // its schema, brought up to date
 mod policies; // stored policies
 
 mod audit; // who changed what
+
+mod dimension; // by what requests are told apart
+
+mod writer; // what shards report, into the file
+
+mod retention; // what leaves it again
+
+mod rollup; // old minutes made hours
+
+pub mod reader; // questions about it, on a connection of their own
 
 mod health; // ok, or degraded and why
 
@@ -33,9 +43,12 @@ pub use audit::{
     AUDIT_JSON_BYTES_MAX, AUDIT_RELOAD_ROWS_MAX, AUDIT_ROWS_MAX, AuditAction, AuditEntry, NewAudit, PAGE_SIZE_MAX,
     Page, Paging,
 };
+pub use dimension::{Dimension, UnknownDimension};
 pub use error::{Fault, StoreError};
 pub use health::{Health, WAL_BYTES_ALARM};
 pub use policies::StoredPolicy;
+pub use retention::{Pruned, Retention, USAGE_DAYS};
+pub use writer::{CAPTURE_BYTES_MAX, Recorded};
 
 /// Who changes something, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +69,8 @@ pub struct Store {
     identity: open::Identity,
     /// The last failure, until a write has succeeded.
     fault: Cell<Option<Fault>>,
+    /// What the writer of requests need not look up again.
+    memory: writer::Memory,
 }
 
 impl Store {
@@ -66,7 +81,7 @@ impl Store {
     /// The file is corrupt, another program's, or a newer luner's; it cannot be created, read, written or locked.
     pub fn open(path: &Path, now_ms: u64) -> Result<Store, StoreError> {
         let (connection, path, identity) = open::open(path)?;
-        let mut store = Store { connection, path, identity, fault: Cell::new(None) };
+        let mut store = Store { connection, path, identity, fault: Cell::new(None), memory: writer::Memory::default() };
         migrate::migrate(&mut store, &migrate::STEPS, now_ms)?;
         open::finish(&store)?;
         Ok(store)

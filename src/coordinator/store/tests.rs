@@ -3,8 +3,15 @@
 mod audit;
 mod crash;
 mod faults;
+mod filters;
+mod kills;
+mod measure;
 mod open;
 mod policies;
+mod record;
+mod retention;
+mod sample;
+mod sums;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

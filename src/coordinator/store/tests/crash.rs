@@ -7,7 +7,8 @@ use std::process::Stdio;
 use super::*;
 
 const KILLS: u64 = 50;
-const COMMITTED: &str = "committed ";
+/// What a child says before the name of what is on the disk.
+pub(super) const COMMITTED: &str = "committed ";
 
 /// The child's part: it writes until it is killed. In an ordinary run there is nothing to do.
 #[test]
@@ -32,11 +33,13 @@ fn child_writes_policies_until_it_is_killed() {
 #[test]
 fn fifty_kills_lose_no_committed_policy() {
     let (_folder, path) = folder();
+    let binary = std::env::current_exe().unwrap();
     let mut known = HashSet::new();
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..KILLS {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let told = write_and_kill(&path, (seed >> 33) % 30, (seed >> 40) % 40_000);
+        let child = again(&binary, module_path!(), "child_writes_policies_until_it_is_killed", &path);
+        let told = write_and_kill(child, (seed >> 33) % 30, (seed >> 40) % 40_000);
         let store = open(&path);
         let found: HashSet<String> = store.policies().unwrap().into_iter().map(|policy| policy.id).collect();
         known.extend(told);
@@ -54,15 +57,13 @@ fn fifty_kills_lose_no_committed_policy() {
     assert!(known.len() as u64 > KILLS, "only {} policies were written", known.len());
 }
 
-/// Kills a writing child after `policies` of them and a moment more, and gives the ids that it told of.
-fn write_and_kill(path: &Path, policies: u64, moment: u64) -> Vec<String> {
-    let binary = std::env::current_exe().unwrap();
-    let mut command = again(&binary, module_path!(), "child_writes_policies_until_it_is_killed", path);
+/// Kills a writing child after it told of `commits` and a moment more, and gives what it told of.
+pub(super) fn write_and_kill(mut command: Command, commits: u64, moment: u64) -> Vec<String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut told = Vec::new();
     let mut line = String::new();
-    let mut killed = policies == 0;
+    let mut killed = commits == 0;
     if killed {
         child.kill().unwrap();
     }
@@ -72,7 +73,7 @@ fn write_and_kill(path: &Path, policies: u64, moment: u64) -> Vec<String> {
             told.push(id.to_owned());
         }
         line.clear();
-        if !killed && told.len() as u64 >= policies {
+        if !killed && told.len() as u64 >= commits {
             (0..moment).for_each(|_| std::hint::spin_loop());
             child.kill().unwrap();
             killed = true;

@@ -101,7 +101,7 @@ fn a_later_step_is_applied_once_and_noted() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let steps = [migrate::STEPS[0], "ALTER TABLE policy ADD COLUMN owner TEXT"];
+    let steps = [migrate::STEPS[0], migrate::STEPS[1], "ALTER TABLE policy ADD COLUMN owner TEXT"];
     for _ in 0..2 {
         migrate::migrate(&mut store, &steps, NOW_MS + 5).unwrap();
     }
@@ -109,23 +109,57 @@ fn a_later_step_is_applied_once_and_noted() {
     assert_eq!(audit.total, 2);
     let noted = &audit.items[0];
     let noted = (noted.at_ms, noted.actor.as_str(), noted.action.as_str(), noted.subject.as_str());
-    assert_eq!(noted, (NOW_MS + 5, "luner", "store.migrate", "schema 2"));
+    assert_eq!(noted, (NOW_MS + 5, "luner", "store.migrate", "schema 3"));
     assert_eq!(store.policies().unwrap(), [policy("pol_1", "a")]);
     drop(store);
-    assert!(matches!(refusal(&path), StoreError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(refusal(&path), StoreError::Newer { found: 3, known: 2, .. }));
 }
 
 #[test]
 fn a_step_that_fails_leaves_the_schema_before_it() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    let steps = [migrate::STEPS[0], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
+    let steps = [migrate::STEPS[0], migrate::STEPS[1], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
     let error = migrate::migrate(&mut store, &steps, NOW_MS).unwrap_err();
     assert!(error.to_string().contains("could not bring the schema up to date"), "{error}");
     drop(store);
     let store = open(&path);
     let halves = "SELECT count(*) FROM sqlite_schema WHERE name = 'half'";
     assert_eq!(store.connection.query_row(halves, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_file_of_schema_1_keeps_what_it_holds_and_learns_to_shrink() {
+    let (_folder, path) = folder();
+    let old = bystander(&path);
+    old.execute_batch(migrate::STEPS[0]).unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", migrate::APPLICATION_ID))
+        .unwrap();
+    let mut store = Store::open(&path, NOW_MS).map(|_| ()).and_then(|()| Store::open(&path, NOW_MS)).unwrap();
+    assert_eq!(first_page(&store).items[0].subject, "schema 2");
+    store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
+    let ask = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, u32>(0)).unwrap();
+    assert_eq!((ask("PRAGMA auto_vacuum"), ask("PRAGMA user_version")), (2, 2));
+}
+
+#[test]
+fn a_full_file_of_schema_1_loses_nothing_on_the_way() {
+    let (_folder, path) = folder();
+    let old = bystander(&path);
+    old.execute_batch(migrate::STEPS[0]).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = {}; PRAGMA user_version = 1;
+         INSERT INTO policy VALUES ('pol_1', 'a', 'd', 'true', 'block', NULL, NULL, 7, 1, 'shadow', 1, 2);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+         INSERT INTO audit (at_ms, actor, action, subject) SELECT i, 'test', 'config.reload', 'x' FROM n",
+        migrate::APPLICATION_ID
+    ))
+    .unwrap();
+    drop(old);
+    let store = open(&path);
+    assert_eq!(store.policies().unwrap()[0].priority, 7);
+    assert_eq!(first_page(&store).total, 501);
+    assert_eq!(store.check(), Health::Ok);
 }
 
 #[test]

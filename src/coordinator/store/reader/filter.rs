@@ -1,0 +1,234 @@
+//! Which traces a list shows, as a condition of SQL with bound values. Pure but for looking names up. No text of a caller's
+//! ever becomes part of a statement.
+
+use std::str::FromStr;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::super::dimension::{Dimension, STATUS_NUMBER};
+use super::super::writer::shortened;
+use super::{key_of, search};
+use crate::link::trace::Marks;
+use crate::units::MicroUsd;
+
+/// What a trace must be like; everything that is given. Of a trace with several requests, one of them must be like it,
+/// not the same one for each condition; `min_cost` and `min_ms` look at the whole. A trace lies in time where the first of its
+/// requests that was recorded started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub agent: Option<String>,
+    pub user: Option<String>,
+    pub tenant: Option<String>,
+    /// Asked for or used.
+    pub model: Option<String>,
+    pub provider: Option<String>,
+    pub status: Option<StatusFilter>,
+    pub from_ms: Option<u64>,
+    /// Not included.
+    pub to_ms: Option<u64>,
+    /// Part of a user, tenant, agent, provider, model or error message, whatever the case of ASCII letters; or the beginning
+    /// of a trace id; or a request id.
+    pub q: Option<String>,
+    pub min_cost: Option<MicroUsd>,
+    pub min_ms: Option<u64>,
+    /// Only what a list shows behind this trace: for going through all pages while new traces come.
+    pub after: Option<u128>,
+}
+
+/// How a request ended, or what happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// Nothing went wrong and nothing was blocked.
+    Ok,
+    /// One of the marks.
+    Marked(Marks),
+    /// The first digit of the HTTP status.
+    Class(u16),
+    /// The HTTP status.
+    Code(u16),
+}
+
+/// No such status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be an HTTP status, a class of them such as 4xx, or one of ok, error, blocked, alerted, downgraded, shadowed, hit, cut"
+)]
+pub struct UnknownStatus;
+
+impl FromStr for StatusFilter {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<StatusFilter, UnknownStatus> {
+        Ok(match text {
+            "ok" => StatusFilter::Ok,
+            "error" => StatusFilter::Marked(Marks::ERROR),
+            "blocked" => StatusFilter::Marked(Marks::BLOCKED),
+            "alerted" => StatusFilter::Marked(Marks::ALERTED),
+            "downgraded" => StatusFilter::Marked(Marks::DOWNGRADED),
+            "shadowed" => StatusFilter::Marked(Marks::SHADOWED),
+            "hit" => StatusFilter::Marked(Marks::HIT),
+            "cut" => StatusFilter::Marked(Marks::CUT),
+            "2xx" => StatusFilter::Class(2),
+            "3xx" => StatusFilter::Class(3),
+            "4xx" => StatusFilter::Class(4),
+            "5xx" => StatusFilter::Class(5),
+            code => match code.parse() {
+                Ok(code @ 100..=999) => StatusFilter::Code(code),
+                _ => return Err(UnknownStatus),
+            },
+        })
+    }
+}
+
+/// A filter against one state of the file.
+pub(super) struct Condition {
+    /// Behind WHERE; over the table `trace` alone.
+    pub sql: String,
+    pub values: Vec<Value>,
+    /// Nothing but a range of keys is asked for.
+    pub plain: bool,
+}
+
+impl Filter {
+    /// `None` if nothing can match: a name that no request has.
+    pub(super) fn condition(&self, connection: &Connection) -> rusqlite::Result<Option<Condition>> {
+        let mut condition = Condition { sql: "key >= ? AND key < ?".to_owned(), values: Vec::new(), plain: true };
+        let mut end = self.to_ms.map_or(i64::MAX, key_of);
+        if let Some(after) = self.after {
+            let Some(key) = key_of_trace(connection, after)? else { return Ok(None) };
+            end = end.min(key);
+        }
+        condition.values.extend([self.from_ms.map_or(0, key_of), end].map(Value::from));
+        for (dimension, text) in [
+            (Dimension::User, &self.user),
+            (Dimension::Agent, &self.agent),
+            (Dimension::Tenant, &self.tenant),
+            (Dimension::Provider, &self.provider),
+            (Dimension::Model, &self.model),
+        ] {
+            let Some(text) = text else { continue };
+            let Some(number) = search::number(connection, shortened(text))? else { return Ok(None) };
+            condition.named(dimension, number);
+        }
+        if let Some(status) = self.status {
+            condition.status(status);
+        }
+        if let Some(cost) = self.min_cost {
+            condition.and("cost >= ?", [cost.0]);
+        }
+        if let Some(ms) = self.min_ms {
+            condition.and("duration_us >= ?", [i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX)]);
+        }
+        match self.q.as_deref().map(str::trim) {
+            Some(text) if !text.is_empty() => {
+                condition.search(connection, text).map(|found| found.then_some(condition))
+            }
+            _ => Ok(Some(condition)),
+        }
+    }
+}
+
+impl Condition {
+    fn and(&mut self, sql: &str, values: impl IntoIterator<Item = i64>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(sql);
+        self.values.extend(values.into_iter().map(Value::from));
+        self.plain = false;
+    }
+
+    fn named(&mut self, dimension: Dimension, number: i64) {
+        let columns: &[&str] = match dimension {
+            Dimension::Model => &["asked", "model"],
+            _ => &[dimension.name()],
+        };
+        let equal: Vec<String> = columns.iter().map(|column| format!("{column} = ?")).collect();
+        let kind = dimension.number();
+        let sql = format!("({} OR {})", equal.join(" OR "), also("kind = ? AND value = ?"));
+        self.and(&sql, columns.iter().map(|_| number).chain([kind, number]));
+    }
+
+    fn status(&mut self, status: StatusFilter) {
+        let wrong = Marks::ERROR.with(Marks::BLOCKED);
+        match status {
+            StatusFilter::Ok => self.and("marks & ? = 0", [i64::from(wrong.0)]),
+            StatusFilter::Marked(marks) => self.and("marks & ? <> 0", [i64::from(marks.0)]),
+            StatusFilter::Class(class) => self.statuses(i64::from(class) * 100, i64::from(class) * 100 + 99),
+            StatusFilter::Code(code) => self.statuses(i64::from(code), i64::from(code)),
+        }
+    }
+
+    fn statuses(&mut self, from: i64, to: i64) {
+        let sql = format!("(status BETWEEN ? AND ? OR {})", also("kind = ? AND value BETWEEN ? AND ?"));
+        self.and(&sql, [from, to, STATUS_NUMBER, from, to]);
+    }
+
+    /// False if nothing can match.
+    fn search(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<bool> {
+        let mut ways = Vec::new();
+        let mut values = Vec::new();
+        let columns = search::register(connection, text)?;
+        if !columns.is_empty() {
+            ways.push(format!("named({})", columns.join(", ")));
+            ways.push(also("kind <> ? AND named(value)"));
+            values.push(Value::from(STATUS_NUMBER));
+        }
+        if let Some((first, last)) = ids_beginning_with(text) {
+            ways.push("id BETWEEN ? AND ?".to_owned());
+            values.extend([first, last].map(|id| Value::from(id.to_be_bytes().to_vec())));
+        }
+        for key in search::traces_with_request(connection, shortened(text))? {
+            ways.push("key = ?".to_owned());
+            values.push(Value::from(key));
+        }
+        self.sql.push_str(&format!(" AND ({})", ways.join(" OR ")));
+        self.values.extend(values);
+        self.plain = false;
+        Ok(!ways.is_empty())
+    }
+}
+
+/// Whether a later request of the trace, one that differs from the first, is like this.
+fn also(condition: &str) -> String {
+    let mixed = Marks::MIXED.0;
+    format!("(marks & {mixed} <> 0 AND key IN (SELECT trace FROM trace_also WHERE {condition}))")
+}
+
+pub(super) fn key_of_trace(connection: &Connection, id: u128) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT key FROM trace WHERE id = ?1")?;
+    statement.query_row([&id.to_be_bytes()[..]], |row| row.get(0)).optional()
+}
+
+/// The range of trace ids that begin with these hexadecimal digits.
+fn ids_beginning_with(text: &str) -> Option<(u128, u128)> {
+    let hex = !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = u128::from_str_radix(text, 16).ok().filter(|_| hex)?;
+    let free = 128 - 4 * text.len() as u32;
+    // A shift by all 128 bits is not one; `text` is not empty, so at most 124 are free.
+    Some((digits << free, digits << free | ((1 << free) - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_by_their_beginning() {
+        assert_eq!(ids_beginning_with("f"), Some((0xf << 124, u128::MAX)));
+        assert_eq!(ids_beginning_with(&"0".repeat(32)), Some((0, 0)));
+        assert_eq!(ids_beginning_with("4bF9"), Some((0x4bf9 << 112, 0x4bf9 << 112 | (u128::MAX >> 16))));
+        for text in ["", "g", "+f", "-1", "0x1", &"1".repeat(33), "１"] {
+            assert_eq!(ids_beginning_with(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_word_a_class_or_a_number() {
+        assert_eq!("4xx".parse(), Ok(StatusFilter::Class(4)));
+        assert_eq!("429".parse(), Ok(StatusFilter::Code(429)));
+        assert_eq!("ok".parse(), Ok(StatusFilter::Ok));
+        for text in ["", "OK", "1xx", "99", "1000", "-200", "200 ", "4xx;"] {
+            assert_eq!(text.parse::<StatusFilter>(), Err(UnknownStatus), "{text}");
+        }
+    }
+}

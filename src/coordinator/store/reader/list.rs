@@ -1,0 +1,188 @@
+//! Pages of traces, newest first, and what stands beside one. On the reader's thread. A page and the total that it is of
+//! come from one pass over one state of the file.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Rows, params_from_iter};
+use serde::{Serialize, Serializer};
+
+use super::super::audit::{PAGE_SIZE_MAX, Page, Paging};
+use super::super::error::StoreError;
+use super::Reader;
+use super::filter::{Condition, Filter, key_of_trace};
+use crate::link::trace::Marks;
+use crate::units::MicroUsd;
+
+/// A trace as a list shows it: its requests summed; names are those of the first one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TraceRow {
+    #[serde(serialize_with = "hex")]
+    pub trace_id: u128,
+    /// The earliest of its requests.
+    pub started_ms: u64,
+    /// Until the last answer's end.
+    pub duration_us: u64,
+    pub user: String,
+    pub tenant: String,
+    pub agent: String,
+    pub provider: String,
+    pub model_asked: String,
+    pub model: String,
+    /// The highest.
+    pub status: u16,
+    /// The last one's.
+    pub error: Option<String>,
+    pub requests: u64,
+    pub spans: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub total_tokens: u64,
+    #[serde(rename = "cost_usd", serialize_with = "usd")]
+    pub cost: MicroUsd,
+    #[serde(rename = "saved_usd", serialize_with = "usd")]
+    pub saved: MicroUsd,
+    #[serde(serialize_with = "mark_names")]
+    pub marks: Marks,
+}
+
+/// What a list shows before and behind a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    pub newer: Option<u128>,
+    pub older: Option<u128>,
+}
+
+impl Reader {
+    /// Newest first.
+    ///
+    /// # Errors
+    /// The file cannot be read, or not in time.
+    pub fn traces(&self, filter: &Filter, paging: Paging) -> Result<Page<TraceRow>, StoreError> {
+        let page = paging.page.max(1);
+        let page_size = paging.page_size.clamp(1, PAGE_SIZE_MAX);
+        self.ask("list traces", |connection| {
+            let skipped = u64::from(page - 1) * u64::from(page_size);
+            let (keys, total) = match filter.condition(connection)? {
+                None => (Vec::new(), 0),
+                Some(condition) if condition.plain => plain_page(connection, &condition, skipped, page_size)?,
+                Some(condition) => page_of(connection, &condition, skipped, page_size)?,
+            };
+            let mut statement = connection.prepare_cached(SELECT_ROW)?;
+            let items = keys.iter().map(|key| statement.query_row([key], trace_row)).collect::<Result<_, _>>()?;
+            Ok(Page { items, total, page, page_size })
+        })
+    }
+
+    /// What `filter` shows before and behind a trace, which itself need not match. Nothing if there is no such trace.
+    ///
+    /// # Errors
+    /// The file cannot be read, or not in time.
+    pub fn neighbours(&self, filter: &Filter, trace_id: u128) -> Result<Neighbours, StoreError> {
+        self.ask("look beside a trace", |connection| {
+            let Some(key) = key_of_trace(connection, trace_id)? else { return Ok(Neighbours::default()) };
+            let Some(condition) = filter.condition(connection)? else { return Ok(Neighbours::default()) };
+            let beside = |bound: &str| -> rusqlite::Result<Option<u128>> {
+                let sql = format!("SELECT id FROM trace WHERE {} AND {bound} LIMIT 1", condition.sql);
+                let values = condition.values.iter().cloned().chain([Value::from(key)]);
+                let mut statement = connection.prepare_cached(&sql)?;
+                let mut rows = statement.query(params_from_iter(values))?;
+                rows.next()?.map(|row| Ok(u128::from_be_bytes(row.get("id")?))).transpose()
+            };
+            Ok(Neighbours { newer: beside("key > ? ORDER BY key")?, older: beside("key < ? ORDER BY key DESC")? })
+        })
+    }
+}
+
+/// A page of a range of time alone: nothing has to be looked at to be counted.
+fn plain_page(
+    connection: &Connection,
+    condition: &Condition,
+    skipped: u64,
+    page_size: u32,
+) -> rusqlite::Result<(Vec<i64>, u64)> {
+    let total = count(connection, condition)?;
+    let sql = format!("SELECT key FROM trace WHERE {} ORDER BY key DESC LIMIT ? OFFSET ?", condition.sql);
+    let bounds = [i64::from(page_size), i64::try_from(skipped).unwrap_or(i64::MAX)].map(Value::from);
+    let values = condition.values.iter().cloned().chain(bounds);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let keys = statement.query_map(params_from_iter(values), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok((keys, total))
+}
+
+/// Traces of a condition. All of them are counted over the smaller tree of their ids.
+pub(super) fn count(connection: &Connection, condition: &Condition) -> rusqlite::Result<u64> {
+    let everything = condition.plain && condition.values == [Value::from(0), Value::from(i64::MAX)];
+    let mut statement = match everything {
+        true => connection.prepare_cached("SELECT count(*) FROM trace")?,
+        false => connection.prepare_cached(&format!("SELECT count(*) FROM trace WHERE {}", condition.sql))?,
+    };
+    let values = if everything { &[] } else { condition.values.as_slice() };
+    statement.query_row(params_from_iter(values), |row| row.get(0))
+}
+
+/// A page, and how many there are in all, in one pass: a rare match is looked for once.
+fn page_of(
+    connection: &Connection,
+    condition: &Condition,
+    skipped: u64,
+    page_size: u32,
+) -> rusqlite::Result<(Vec<i64>, u64)> {
+    let sql = format!("SELECT key FROM trace WHERE {} ORDER BY key DESC", condition.sql);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows: Rows<'_> = statement.query(params_from_iter(&condition.values))?;
+    let (mut keys, mut total) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if total >= skipped && keys.len() < page_size as usize {
+            keys.push(row.get(0)?);
+        }
+        total += 1;
+    }
+    Ok((keys, total))
+}
+
+pub(super) fn trace_row(row: &Row<'_>) -> rusqlite::Result<TraceRow> {
+    Ok(TraceRow {
+        trace_id: u128::from_be_bytes(row.get("id")?),
+        started_ms: row.get("started_ms")?,
+        duration_us: row.get("duration_us")?,
+        user: row.get("user_text")?,
+        tenant: row.get("tenant_text")?,
+        agent: row.get("agent_text")?,
+        provider: row.get("provider_text")?,
+        model_asked: row.get("asked_text")?,
+        model: row.get("model_text")?,
+        status: row.get("status")?,
+        error: row.get("error_text")?,
+        requests: row.get("requests")?,
+        spans: row.get("spans")?,
+        prompt_tokens: row.get("prompt")?,
+        completion_tokens: row.get("completion")?,
+        total_tokens: row.get("total")?,
+        cost: MicroUsd(row.get("cost")?),
+        saved: MicroUsd(row.get("saved")?),
+        marks: Marks(row.get("marks")?),
+    })
+}
+
+pub(super) fn hex<S: Serializer>(id: &u128, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{id:032x}"))
+}
+
+pub(super) fn usd<S: Serializer>(cost: &MicroUsd, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(cost.usd())
+}
+
+pub(super) fn mark_names<S: Serializer>(marks: &Marks, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(marks.names())
+}
+
+/// A trace with its names. A name is never missing, but a list without one text is better than none.
+pub(super) const SELECT_ROW: &str = "
+    SELECT trace.*, coalesce(u.text, '') AS user_text, coalesce(t.text, '') AS tenant_text,
+           coalesce(a.text, '') AS agent_text, coalesce(p.text, '') AS provider_text,
+           coalesce(q.text, '') AS asked_text, coalesce(m.text, '') AS model_text, e.text AS error_text
+    FROM trace
+    LEFT JOIN name u ON u.id = trace.user LEFT JOIN name t ON t.id = trace.tenant
+    LEFT JOIN name a ON a.id = trace.agent LEFT JOIN name p ON p.id = trace.provider
+    LEFT JOIN name q ON q.id = trace.asked LEFT JOIN name m ON m.id = trace.model
+    LEFT JOIN name e ON e.id = trace.error
+    WHERE trace.key = ?1";

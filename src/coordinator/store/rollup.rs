@@ -1,0 +1,59 @@
+//! Old minutes made hours: the rows of an hour are summed into those of its first minute. On the coordinator's thread, a
+//! step of the retention. No sum changes, only how finely it is told.
+
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::retention::ROWS_MAX;
+use super::writer::{COUNTS, DAY_MS, INSERT_USAGE, ROLLED_UP, bounded};
+use crate::link::accounts::MINUTE_MS;
+
+/// Minutes stay minutes so long. Arbitrary: the charts of a week.
+const FINE_DAYS: u64 = 8;
+/// Columns of the key, the minute first.
+const KEYS: usize = 7;
+
+/// The first minute of the hour that is to be rolled up next.
+pub(super) fn due(connection: &Connection, now_ms: u64) -> rusqlite::Result<Option<i64>> {
+    let fine = bounded(now_ms.saturating_sub(FINE_DAYS * DAY_MS) / MINUTE_MS);
+    let done = connection.prepare_cached(ROLLED_UP)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
+    let bounds: [i64; 2] = [done, fine - fine % 60];
+    let next: Option<i64> = connection
+        .prepare_cached("SELECT min(minute) FROM usage_minute WHERE minute >= ?1 AND minute < ?2")?
+        .query_row(bounds, |row| row.get(0))?;
+    Ok(next.map(|minute| minute - minute % 60))
+}
+
+/// Joins some rows of an hour into its first minute; with the last of them the hour is done.
+pub(super) fn roll_up(connection: &Connection, hour: i64) -> rusqlite::Result<u64> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT minute, tenant, user, agent, provider, model, status, {} FROM usage_minute
+         WHERE minute > ?1 AND minute < ?1 + 60 ORDER BY minute LIMIT ?2",
+        COUNTS.join(", ")
+    ))?;
+    let mut found = Vec::with_capacity(ROWS_MAX);
+    let mut rows = select.query([hour, ROWS_MAX as i64])?;
+    while let Some(row) = rows.next()? {
+        let mut values = [0_i64; KEYS + COUNTS.len()];
+        for (at, value) in values.iter_mut().enumerate() {
+            *value = row.get(at)?;
+        }
+        found.push(values);
+    }
+    drop(rows);
+    let mut remove = connection.prepare_cached(REMOVE)?;
+    let mut add = connection.prepare_cached(&INSERT_USAGE)?;
+    for mut values in found.iter().copied() {
+        remove.execute(params_from_iter(&values[..KEYS]))?;
+        values[0] = hour;
+        add.execute(params_from_iter(values))?;
+    }
+    if found.len() < ROWS_MAX {
+        connection.prepare_cached(DONE)?.execute([hour.saturating_add(60)])?;
+    }
+    Ok(found.len() as u64)
+}
+
+const REMOVE: &str = "
+    DELETE FROM usage_minute
+    WHERE minute = ?1 AND tenant = ?2 AND user = ?3 AND agent = ?4 AND provider = ?5 AND model = ?6 AND status = ?7";
+const DONE: &str = "INSERT OR REPLACE INTO progress (what, value) VALUES ('rolled_up', ?1)";

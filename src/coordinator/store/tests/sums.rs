@@ -1,0 +1,288 @@
+//! Sums against a naive model: every request in a vector, added up one by one.
+
+use hashbrown::HashMap;
+
+use super::record::reader;
+use super::sample::{Seeded, Spread, batches, traces};
+use super::*;
+use crate::coordinator::store::reader::{Metric, Point, Span};
+use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
+use crate::link::accounts::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
+use crate::link::trace::Trace;
+use crate::openai::usage::Usage;
+use crate::units::MicroUsd;
+
+const DAY_MS: u64 = 86_400_000;
+/// Begins at a whole hour and a few seconds.
+const FROM_MS: u64 = NOW_MS - NOW_MS % 3_600_000 + 7_000;
+
+fn within(span: Span, trace: &Trace) -> bool {
+    let minute = trace.started_ms / MINUTE_MS;
+    (span.from_ms / MINUTE_MS..span.to_ms.div_ceil(MINUTE_MS)).contains(&minute)
+}
+
+fn naive<'t>(traces: impl IntoIterator<Item = &'t Trace>) -> UsageCount {
+    let mut sum = UsageCount::default();
+    traces.into_iter().for_each(|trace| sum.add(&UsageCount::of(trace)));
+    sum
+}
+
+/// All requests recorded by several shards, out of order, some twice, some together.
+fn recorded(store: &mut Store, all: &[Trace], seeded: &mut Seeded) {
+    let mut flushes: Vec<Batch> = Vec::new();
+    for (shard, part) in all.chunks(all.len() / 3 + 1).enumerate() {
+        let each = 1 + seeded.below(200) as usize;
+        flushes.extend(batches(part.to_vec(), each).into_iter().map(|batch| Batch { shard: shard as u16, ..batch }));
+    }
+    let replayed: Vec<Batch> = flushes.iter().filter(|_| seeded.one_in(4)).cloned().collect();
+    let new = flushes.len() as u64;
+    let twice = replayed.len() as u64;
+    flushes.extend(replayed);
+    for at in (1..flushes.len()).rev() {
+        flushes.swap(at, seeded.below(at as u64 + 1) as usize);
+    }
+    let mut sum = Recorded::default();
+    while !flushes.is_empty() {
+        let together = flushes.split_off(flushes.len().saturating_sub(1 + seeded.below(5) as usize));
+        let recorded = store.record(&together, NOW_MS).unwrap();
+        sum.applied += recorded.applied;
+        sum.replayed += recorded.replayed;
+    }
+    assert_eq!((sum.applied, sum.replayed), (new, twice));
+}
+
+#[test]
+fn every_sum_is_that_of_the_naive_model() {
+    for seed in 1..=4 {
+        let (_folder, path) = folder();
+        let mut store = open(&path);
+        let mut seeded = Seeded(seed);
+        let spread =
+            Spread { from_ms: FROM_MS, ms: [600_000, 5 * 3_600_000][seed as usize % 2], users: 12, joins_one_in: 3 };
+        let all = traces(&mut seeded, spread, 1_500);
+        recorded(&mut store, &all, &mut seeded);
+        usage_rows_agree(&store, &all);
+        let whole = Span { from_ms: 0, to_ms: FROM_MS + DAY_MS };
+        ranges_agree(&path, &all, whole);
+        for _ in 0..15 {
+            let from_ms = FROM_MS - MINUTE_MS + seeded.below(spread.ms);
+            ranges_agree(&path, &all, Span { from_ms, to_ms: from_ms + seeded.below(spread.ms) });
+        }
+    }
+}
+
+/// The ledger itself, key by key.
+fn usage_rows_agree(store: &Store, all: &[Trace]) {
+    let mut accounts = Accounts::default();
+    all.iter().for_each(|trace| accounts.count(trace));
+    let name = |column: &str| format!("(SELECT text FROM name WHERE id = {column})");
+    let sql = format!(
+        "SELECT minute, {}, {}, {}, {}, {}, status, requests, prompt, completion, total, cached, cost, saved, hits,
+                misses, blocked, errors, duration_us, spans FROM usage_minute",
+        name("tenant"),
+        name("user"),
+        name("agent"),
+        name("provider"),
+        name("model")
+    );
+    let mut statement = store.connection.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        let text = |at| row.get::<_, String>(at).map(String::into_boxed_str);
+        let key = UsageKey {
+            minute: row.get(0)?,
+            tenant: text(1)?,
+            user: text(2)?,
+            agent: text(3)?,
+            provider: text(4)?,
+            model: text(5)?,
+            status: row.get(6)?,
+        };
+        let count = UsageCount {
+            requests: row.get(7)?,
+            prompt: row.get(8)?,
+            completion: row.get(9)?,
+            total: row.get(10)?,
+            cached: row.get(11)?,
+            reasoning: 0,
+            cost: MicroUsd(row.get(12)?),
+            saved: MicroUsd(row.get(13)?),
+            hits: row.get(14)?,
+            misses: row.get(15)?,
+            blocked: row.get(16)?,
+            errors: row.get(17)?,
+            duration_us: row.get(18)?,
+            spans: row.get(19)?,
+        };
+        Ok((key, count))
+    });
+    let rows: HashMap<UsageKey, UsageCount> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(rows == accounts.usage);
+}
+
+fn ranges_agree(path: &Path, all: &[Trace], span: Span) {
+    let reader = reader(path);
+    let inside: Vec<&Trace> = all.iter().filter(|trace| within(span, trace)).collect();
+    let sum = naive(inside.iter().copied());
+    let told = reader.summary(span).unwrap();
+    assert_eq!((told.total_requests, told.total_spans, told.total_tokens), (sum.requests, sum.spans, sum.total));
+    assert_eq!(
+        (told.prompt_tokens, told.completion_tokens, told.cached_tokens),
+        (sum.prompt, sum.completion, sum.cached)
+    );
+    assert_eq!((told.total_cost_usd, told.saved_usd), (sum.cost.usd(), sum.saved.usd()));
+    assert_eq!(
+        (told.errors, told.blocked, told.cache_hits, told.cache_misses),
+        (sum.errors, sum.blocked, sum.hits, sum.misses)
+    );
+    let of_class = |class| inside.iter().filter(|trace| trace.status / 100 == class).count() as u64;
+    assert_eq!([told.status_2xx, told.status_4xx, told.status_5xx], [2, 4, 5].map(of_class));
+    percentiles_agree(&inside, [told.p50_ms, told.p95_ms, told.p99_ms]);
+
+    for by in Dimension::ALL {
+        let key = |trace: &Trace| match by {
+            Dimension::User => trace.user.to_string(),
+            Dimension::Tenant => trace.tenant.to_string(),
+            Dimension::Agent => trace.agent.to_string(),
+            Dimension::Provider => trace.provider.to_string(),
+            Dimension::Model => trace.model.to_string(),
+        };
+        let mut groups: HashMap<String, UsageCount> = HashMap::new();
+        inside.iter().for_each(|trace| groups.entry(key(trace)).or_default().add(&UsageCount::of(trace)));
+        let mut expected: Vec<_> =
+            groups.into_iter().map(|(key, sum)| (key, sum.requests, sum.total, sum.cost, sum.saved)).collect();
+        expected.sort_by(|a, b| (b.3, b.1, &a.0).cmp(&(a.3, a.1, &b.0)));
+        let told = reader.cost(by, span, 1_000).unwrap();
+        let told: Vec<_> =
+            told.into_iter().map(|item| (item.key, item.requests, item.tokens, item.cost, item.saved)).collect();
+        assert_eq!(told, expected, "{by:?} {span:?}");
+        assert_eq!(reader.cost(by, span, 2).unwrap().len(), told.len().min(2));
+    }
+    points_agree(&reader.series(span, 5 * MINUTE_MS).unwrap(), &inside, span);
+}
+
+fn percentiles_agree(inside: &[&Trace], told: [Option<f64>; 3]) {
+    let mut durations: Vec<u64> = inside.iter().map(|trace| trace.duration_ns).collect();
+    durations.sort_unstable();
+    for (percent, told) in [50, 95, 99].into_iter().zip(told) {
+        let rank = (durations.len() * percent).div_ceil(100);
+        let exact = rank.checked_sub(1).map(|at| durations[at] as f64 / 1e6);
+        match (exact, told) {
+            (None, None) => {}
+            (Some(exact), Some(told)) => assert!((told - exact).abs() <= exact * 0.032, "{told} {exact}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn points_agree(points: &[Point], inside: &[&Trace], span: Span) {
+    let first = span.from_ms / MINUTE_MS;
+    let minutes = span.to_ms.div_ceil(MINUTE_MS).saturating_sub(first);
+    let step = 5.max(minutes.div_ceil(2_000));
+    assert_eq!(points.len() as u64, minutes.div_ceil(step));
+    for (point, at) in points.iter().zip(0..) {
+        let begin = first + at * step;
+        assert_eq!(point.at_ms, begin * MINUTE_MS);
+        let of_step = inside.iter().filter(|trace| (begin..begin + step).contains(&(trace.started_ms / MINUTE_MS)));
+        let sum = naive(of_step.copied());
+        assert_eq!(point.count, sum);
+        assert_eq!(point.value(Metric::Requests), Some(sum.requests as f64));
+        assert_eq!(point.value(Metric::ErrorRate).is_some(), sum.requests > 0);
+    }
+}
+
+#[test]
+fn policy_matches_are_counted_by_policy_and_step() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let spread = Spread { from_ms: FROM_MS, ms: 3_600_000, users: 5, joins_one_in: 0 };
+    let all = traces(&mut Seeded(21), spread, 800);
+    store.record(&batches(all.clone(), 90), NOW_MS).unwrap();
+    let reader = reader(&path);
+    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + 2_400_000 };
+    let matches = |policy: &str, span: Span| {
+        let inside = all.iter().filter(|trace| within(span, trace));
+        inside.flat_map(|trace| &trace.matches).filter(|matched| &*matched.id == policy).count() as u64
+    };
+    let sums = reader.policy_sums(span).unwrap();
+    let policies: Vec<&str> = sums.iter().map(|sum| sum.policy.as_str()).collect();
+    assert_eq!(policies, ["pol_block", "pol_cheaper", "pol_trial", "pol_watch"]);
+    for sum in &sums {
+        assert_eq!(sum.matches, matches(&sum.policy, span), "{}", sum.policy);
+        assert_eq!(sum.effective, if sum.policy == "pol_trial" { 0 } else { sum.matches });
+        let points = reader.policy_matches(&sum.policy, span, 600_000).unwrap();
+        assert_eq!(points.iter().map(|point| point.count.matches).sum::<u64>(), sum.matches);
+        let step = Span { from_ms: points[1].at_ms, to_ms: points[2].at_ms };
+        assert_eq!(points[1].count.matches, matches(&sum.policy, step));
+    }
+    assert!(reader.policy_matches("pol_unknown", span, 60_000).unwrap().iter().all(|point| point.count.matches == 0));
+}
+
+#[test]
+fn the_most_frequent_names_come_first() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let spread = Spread { from_ms: FROM_MS, ms: 7_200_000, users: 40, joins_one_in: 0 };
+    let all = traces(&mut Seeded(4), spread, 1_000);
+    store.record(&batches(all.clone(), 500), NOW_MS).unwrap();
+    let span = Span { from_ms: 0, to_ms: FROM_MS + DAY_MS };
+    let facets = reader(&path).facets(span, 3).unwrap();
+    let mut users: HashMap<&str, u64> = HashMap::new();
+    all.iter().for_each(|trace| *users.entry(&trace.user).or_default() += 1);
+    let mut counts: Vec<u64> = users.values().copied().collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(facets.user.iter().map(|(_, count)| *count).collect::<Vec<_>>(), counts[..3]);
+    assert!(facets.user.iter().all(|(user, count)| users[user.as_str()] == *count));
+    assert_eq!(facets.model.iter().map(|(_, requests)| requests).max(), Some(&facets.model[0].1));
+}
+
+#[test]
+fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    const SPARE: u64 = 300;
+    let n = KEYS_MAX + OTHER_KEYS_MAX + SPARE;
+    let sample = traces(&mut Seeded(6), Spread { from_ms: FROM_MS, ms: 1, users: 1, joins_one_in: 0 }, 1).remove(0);
+    let mut flushes = Vec::new();
+    for sequence in 1..=n.div_ceil(1_000) {
+        let mut batch = Batch { boot: 1, sequence, ..Batch::default() };
+        for at in (sequence - 1) * 1_000..(sequence * 1_000).min(n) {
+            let (user, tenant) = (format!("u{at}").into(), format!("t{at}").into());
+            batch.accounts.count(&Trace { user, tenant, started_ms: FROM_MS, ..sample.clone() });
+        }
+        flushes.push(batch);
+    }
+    // The second half in a process that has to count the rows first.
+    let half = flushes.len() / 2;
+    store.record(&flushes[..half], NOW_MS).unwrap();
+    drop(store);
+    let mut store = open(&path);
+    store.record(&flushes[half..], NOW_MS).unwrap();
+    let one = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    assert_eq!(one("SELECT count(*) FROM usage_minute"), KEYS_MAX + OTHER_KEYS_MAX + 1);
+    assert_eq!(one("SELECT sum(requests) FROM usage_minute"), n);
+    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
+    let reader = reader(&path);
+    assert_eq!(reader.summary(span).unwrap().total_requests, n);
+    let users = reader.facets(span, 2).unwrap().user;
+    assert_eq!(users[0], ("other".to_owned(), OTHER_KEYS_MAX + SPARE));
+    assert_eq!(users[1].1, 1);
+}
+
+#[test]
+fn absurd_figures_stay_at_their_end_and_break_no_flush() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let mut sample = traces(&mut Seeded(6), Spread { from_ms: FROM_MS, ms: 1, users: 1, joins_one_in: 0 }, 1).remove(0);
+    sample.usage = Usage { prompt: u64::MAX, completion: u64::MAX, total: u64::MAX, ..Usage::default() };
+    (sample.cost, sample.duration_ns) = (MicroUsd(i64::MAX), u64::MAX);
+    for sequence in 1..=3 {
+        let batch = Batch { sequence, ..batches(vec![sample.clone(), sample.clone()], 2).remove(0) };
+        store.record(&[batch], NOW_MS).unwrap();
+    }
+    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
+    let reader = reader(&path);
+    let summary = reader.summary(span).unwrap();
+    assert_eq!((summary.total_requests, summary.total_tokens), (6, i64::MAX as u64));
+    assert_eq!(reader.cost(Dimension::Model, span, 5).unwrap()[0].cost, MicroUsd(i64::MAX));
+    assert_eq!(reader.trace(sample.trace_id).unwrap().unwrap().summary.requests, 6);
+}

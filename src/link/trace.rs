@@ -1,0 +1,280 @@
+//! One request as a shard saw it: an owned value that goes to the coordinator when the request is over, and from there to the
+//! store. Made by a shard, never shared. It holds bodies only where capturing is on, and never a key or a header.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::openai::facts::Endpoint;
+use crate::openai::usage::Usage;
+use crate::policy::{Action, Mode};
+use crate::units::MicroUsd;
+
+/// A request that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// W3C trace id; requests of one run of an agent share it. Never 0.
+    pub trace_id: u128,
+    /// Of the request's own span.
+    pub span_id: u64,
+    /// The caller's span, if it named one.
+    pub parent_span_id: Option<u64>,
+    /// `X-Request-Id`.
+    pub request_id: Box<str>,
+    /// Wall clock, milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// From the request's first byte to the answer's last.
+    pub duration_ns: u64,
+    /// From the request's first byte to the first of the provider's answer.
+    pub first_byte_ns: Option<u64>,
+    /// Empty if the caller did not say; so are the next two.
+    pub user: Box<str>,
+    pub tenant: Box<str>,
+    pub agent: Box<str>,
+    /// `None` where nothing is served at the path.
+    pub endpoint: Option<Endpoint>,
+    /// Empty if none was chosen.
+    pub provider: Box<str>,
+    /// The model that the caller asked for.
+    pub model_asked: Box<str>,
+    /// The model that was used, or would have been; the same unless a policy downgraded.
+    pub model: Box<str>,
+    pub stream: bool,
+    /// As the caller saw it; 499 for one who left before the answer began.
+    pub status: u16,
+    /// Set when the gateway itself answered with an error.
+    pub refusal: Option<Refused>,
+    pub cache: CacheOutcome,
+    /// All zeros on a hit.
+    pub usage: Usage,
+    pub cost: MicroUsd,
+    /// What a hit would have cost.
+    pub saved: MicroUsd,
+    /// Whether the price table knows the model.
+    pub priced: bool,
+    /// What the policies judged by.
+    pub inputs: PolicyInputs,
+    /// Policies that matched, in order.
+    pub matches: Vec<PolicyMatch>,
+    /// Policies that failed, in order.
+    pub faults: Vec<PolicyFailure>,
+    /// Tries at providers, in order.
+    pub attempts: Vec<Attempt>,
+    /// Why the answer ended other than it should.
+    pub cut: Option<Cow<'static, str>>,
+    /// Bodies, where `storage.capture` says so.
+    pub captured: Option<Captured>,
+}
+
+/// An error that the gateway itself answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// OpenAI's `error.code`.
+    pub code: Cow<'static, str>,
+    /// `caller`, `policy`, `provider` or `gateway`.
+    pub fault: Cow<'static, str>,
+    /// As the caller read it.
+    pub message: Box<str>,
+}
+
+/// What the cache said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CacheOutcome {
+    Hit,
+    Miss,
+    /// It was not asked.
+    Bypass,
+}
+
+/// The variables of a policy that are not fields of [`Trace`] themselves: what a replay needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyInputs {
+    pub temperature: f64,
+    pub max_tokens: i64,
+    /// Of the user in the last minute; `None` where no policy asked for it, so that nobody looked.
+    pub window: Option<Window>,
+    pub est_input_tokens: i64,
+    /// Micro-dollars.
+    pub est_cost_micro: i64,
+}
+
+/// A user's last minute when its request was judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    pub request_count: i64,
+    /// Micro-dollars.
+    pub cost_micro: i64,
+    pub tokens_used: i64,
+}
+
+/// A policy that matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyMatch {
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub action: Action,
+    pub mode: Mode,
+    /// Whether it changed what happened to the request, or for an alert: whether it is one.
+    pub effective: bool,
+    /// Why it had an effect or none.
+    pub note: Cow<'static, str>,
+    /// Where a downgrade leads or would have led.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Box<str>>,
+}
+
+/// A policy that failed at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyFailure {
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub kind: Cow<'static, str>,
+}
+
+/// One try at a provider. Times are absent for what did not happen: a kept connection has neither connect nor TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub provider: Box<str>,
+    /// Since the request's first byte.
+    pub started_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ns: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ns: Option<u64>,
+    /// From the attempt's start to the first byte of its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_ns: Option<u64>,
+    /// From its answer's first byte to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_ns: Option<u64>,
+    /// The value of the metric's label, see [`super::AttemptOutcome`].
+    pub outcome: Cow<'static, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// Bodies of a request and its answer, each cut at a bound by the shard and once more by the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    pub request: Vec<u8>,
+    pub answer: Vec<u8>,
+    /// Whether either is not all there.
+    pub cut: bool,
+}
+
+/// What is given up last when more traces arrive than the disk takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Importance {
+    /// A cache hit with nothing special about it.
+    Hit,
+    /// A plain success.
+    Plain,
+    /// An error, or something that a policy blocked, alerted or downgraded.
+    Kept,
+}
+
+/// Properties of a request that lists filter by, as bits: those of a trace are the union of its requests'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(pub u32);
+
+impl Marks {
+    pub const HIT: Marks = Marks(1);
+    pub const MISS: Marks = Marks(1 << 1);
+    /// A status from 400 on, or an answer that was cut; not what a policy blocked.
+    pub const ERROR: Marks = Marks(1 << 2);
+    pub const BLOCKED: Marks = Marks(1 << 3);
+    pub const ALERTED: Marks = Marks(1 << 4);
+    pub const DOWNGRADED: Marks = Marks(1 << 5);
+    pub const CUT: Marks = Marks(1 << 6);
+    pub const STREAM: Marks = Marks(1 << 7);
+    /// The model has no price: its cost counts as 0.
+    pub const UNPRICED: Marks = Marks(1 << 8);
+    /// A policy in shadow mode matched.
+    pub const SHADOWED: Marks = Marks(1 << 9);
+    /// A policy failed at run time.
+    pub const POLICY_FAILED: Marks = Marks(1 << 10);
+    /// The provider's figures were incomplete, or the tokens are an estimate.
+    pub const FLAWED_USAGE: Marks = Marks(1 << 11);
+    /// Bodies were captured.
+    pub const CAPTURED: Marks = Marks(1 << 12);
+    /// For the store alone: requests of one trace differ in what lists filter by.
+    pub const MIXED: Marks = Marks(1 << 13);
+
+    pub fn has(self, other: Marks) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// For the outside; [`Marks::MIXED`] has none.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        MARK_NAMES.into_iter().filter(move |(mark, _)| self.has(*mark)).map(|(_, name)| name)
+    }
+
+    #[must_use]
+    pub fn with(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub fn with_if(self, other: Marks, condition: bool) -> Marks {
+        if condition { self.with(other) } else { self }
+    }
+}
+
+impl Trace {
+    /// Its properties.
+    pub fn marks(&self) -> Marks {
+        let blocked = self.refusal.as_ref().is_some_and(|refusal| refusal.fault == "policy");
+        let did =
+            |action| self.matches.iter().any(|matched: &PolicyMatch| matched.effective && matched.action == action);
+        Marks::default()
+            .with_if(Marks::HIT, self.cache == CacheOutcome::Hit)
+            .with_if(Marks::MISS, self.cache == CacheOutcome::Miss)
+            .with_if(Marks::ERROR, !blocked && (self.status >= 400 || self.cut.is_some()))
+            .with_if(Marks::BLOCKED, blocked)
+            .with_if(Marks::ALERTED, did(Action::Alert))
+            .with_if(Marks::DOWNGRADED, did(Action::Downgrade))
+            .with_if(Marks::CUT, self.cut.is_some())
+            .with_if(Marks::STREAM, self.stream)
+            .with_if(Marks::UNPRICED, !self.priced)
+            .with_if(Marks::SHADOWED, self.matches.iter().any(|matched| matched.mode == Mode::Shadow))
+            .with_if(Marks::POLICY_FAILED, !self.faults.is_empty())
+            .with_if(Marks::FLAWED_USAGE, self.usage.flawed)
+            .with_if(Marks::CAPTURED, self.captured.is_some())
+    }
+
+    /// How long it is held on to under overload.
+    pub fn importance(&self) -> Importance {
+        let marks = self.marks();
+        let notable =
+            [Marks::ERROR, Marks::BLOCKED, Marks::ALERTED, Marks::DOWNGRADED, Marks::SHADOWED, Marks::POLICY_FAILED];
+        match notable.into_iter().any(|mark| marks.has(mark)) {
+            true => Importance::Kept,
+            false if marks.has(Marks::HIT) => Importance::Hit,
+            false => Importance::Plain,
+        }
+    }
+
+    /// Spans that it is shown as: its own, one a policy that matched or failed, one an attempt, one for a cache that was asked.
+    pub fn spans(&self) -> u64 {
+        let asked = usize::from(self.cache != CacheOutcome::Bypass);
+        (1 + asked + self.matches.len() + self.faults.len() + self.attempts.len()) as u64
+    }
+}
+
+const MARK_NAMES: [(Marks, &str); 13] = [
+    (Marks::HIT, "hit"),
+    (Marks::MISS, "miss"),
+    (Marks::ERROR, "error"),
+    (Marks::BLOCKED, "blocked"),
+    (Marks::ALERTED, "alerted"),
+    (Marks::DOWNGRADED, "downgraded"),
+    (Marks::CUT, "cut"),
+    (Marks::STREAM, "stream"),
+    (Marks::UNPRICED, "unpriced"),
+    (Marks::SHADOWED, "shadowed"),
+    (Marks::POLICY_FAILED, "policy_failed"),
+    (Marks::FLAWED_USAGE, "flawed_usage"),
+    (Marks::CAPTURED, "captured"),
+];
