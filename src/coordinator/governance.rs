@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::store::{Health, Store, StoreError, StoredPolicy};
 use crate::clock::{Now, rfc3339};
 use crate::config::{Backend, Storage};
+use crate::link::accounts::Batch;
 use crate::policy::{Compiled, Draft, ExpressionError, Failed, Policy};
 
 /// Policies at most. Arbitrary: each is judged for each request, and a set of so many compiles in a tenth of a second.
@@ -161,6 +162,14 @@ impl Governance {
     }
 
     /// Looks at the store, if it is time to, and tells the log when its state has changed.
+    /// Writes what a shard's requests took. What cannot be written now is lost, and said.
+    pub(super) fn record(&mut self, batch: &Batch, now: Now) {
+        let Some(store) = &mut self.store else { return };
+        if let Err(error) = store.record(std::slice::from_ref(batch), now.wall_ms) {
+            tracing::error!(%error, "accounting was not stored");
+        }
+    }
+
     pub(super) fn check(&mut self, now: Now) {
         let Some(store) = &self.store else { return };
         if now.mono_ms() < self.checked_ms + CHECK_MS {

@@ -23,7 +23,7 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let mut body = Vec::new();
     let encoder = TextEncoder::new();
     encoder.encode(&families, &mut body).expect("every family has metrics of its own type");
-    ApiAnswer { status: 200, content_type: prometheus::TEXT_FORMAT, headers: Vec::new(), body }
+    ApiAnswer { status: 200, content_type: prometheus::TEXT_FORMAT, headers: Vec::new(), body, stream: None }
 }
 
 fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily> {

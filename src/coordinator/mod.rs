@@ -173,6 +173,7 @@ impl Coordinator {
                 state.epoch = state.epoch.max(epoch);
                 (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
+            Event::Batch(batch) => self.governance.record(&batch, self.clock.now()),
             Event::Call(call) => self.call(call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {

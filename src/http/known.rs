@@ -37,6 +37,7 @@ pub enum Known {
     CacheControl,
     LunerAgent,
     LunerTenant,
+    LastEventId,
     ContentLength,
     RetryAfterMs,
     Http2Settings,
@@ -119,7 +120,7 @@ names! {
     10: b"set-cookie" => SetCookie, b"keep-alive" => KeepAlive, b"user-agent" => UserAgent, b"connection" => Connection, b"tracestate" => Tracestate;
     11: b"x-tenant-id" => TenantId, b"traceparent" => Traceparent, b"retry-after" => RetryAfter;
     12: b"x-luner-user" => LunerUser, b"x-request-id" => XRequestId, b"content-type" => ContentType;
-    13: b"authorization" => Authorization, b"cache-control" => CacheControl, b"x-luner-agent" => LunerAgent;
+    13: b"authorization" => Authorization, b"cache-control" => CacheControl, b"x-luner-agent" => LunerAgent, b"last-event-id" => LastEventId;
     14: b"x-luner-tenant" => LunerTenant, b"content-length" => ContentLength, b"retry-after-ms" => RetryAfterMs, b"http2-settings" => Http2Settings;
     15: b"x-forwarded-for" => XForwardedFor, b"accept-encoding" => AcceptEncoding;
     16: b"x-forwarded-host" => XForwardedHost, b"content-encoding" => ContentEncoding, b"proxy-connection" => ProxyConnection;

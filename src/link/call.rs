@@ -47,6 +47,10 @@ pub struct ApiHeaders {
     pub authorization: Secret,
     /// `Content-Type`.
     pub content_type: String,
+    /// `Cookie`, whole.
+    pub cookie: Secret,
+    /// `Last-Event-ID` of one who follows a stream again.
+    pub last_event_id: String,
 }
 
 /// What the coordinator answers.
@@ -58,6 +62,9 @@ pub struct ApiAnswer {
     pub content_type: &'static str,
     /// Further headers: names of luner's own choice, values without line ends.
     pub headers: Vec<(&'static str, String)>,
-    /// The whole body; empty with 204.
+    /// The whole body; empty with 204. With a stream, what it begins with.
     pub body: Vec<u8>,
+    /// Further pieces of the body, sent on as they come until the sender is dropped. Bounded; a caller who takes nothing for
+    /// too long is cut off, and the sender then finds the channel closed.
+    pub stream: Option<flume::Receiver<Vec<u8>>>,
 }

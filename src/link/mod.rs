@@ -44,6 +44,9 @@ pub enum Event {
     Failed { shard: usize, error: String },
     /// What a shard counted since its last report, and the last flush order that it followed.
     Report { shard: usize, epoch: u64, tally: Box<Tally> },
+    /// What a shard's requests took since its last batch, and traces of them. One that finds no room is sent again: its
+    /// accounts are merged into the next, its traces are dropped and counted.
+    Batch(Box<accounts::Batch>),
     /// A request to the REST API.
     Call(ApiCall),
     /// A shard has drained; `cut` connections were still busy at the deadline.

@@ -13,7 +13,7 @@ use super::traceparent::trace_id;
 use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
-use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
+use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead, Version};
 use crate::http::wire::{Cut, Idle, Wire};
 use crate::link::{ApiCall, ApiRequest, Event};
 use crate::plan::Plan;
@@ -32,6 +32,8 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// And for so long.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// How often one who follows a stream of the coordinator's is looked at. Arbitrary.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// The coordinator answers management requests within this time or the caller is told that it did not.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -281,12 +283,42 @@ impl Conn {
         self.out.clear();
         match answer {
             Some(answer) => {
-                let date = self.shard.date.borrow();
-                respond::api(&answer, &frame, &date, &mut self.out);
+                respond::api(&answer, &frame, &self.shard.date.borrow(), &mut self.out);
+                if let Some(pieces) = answer.stream.filter(|_| !frame.head_only) {
+                    return self.pass_on(pieces, &frame, plan).await;
+                }
             }
             None => respond::refusal(&Refusal::Unanswered, &frame, &self.shard.date.borrow(), &mut self.out),
         }
         self.send(&frame, plan.write_timeout).await
+    }
+
+    /// Passes the pieces of an answer on as they come. What was started stands in `out`. Ends when the coordinator has no
+    /// more, when the caller leaves, or when the process is to end: whoever follows a stream would follow it for ever.
+    async fn pass_on(&mut self, pieces: flume::Receiver<Vec<u8>>, frame: &Frame, plan: &Plan) -> Turn {
+        let chunked = frame.version == Version::Http11;
+        loop {
+            if self.flush(plan.write_timeout).await.is_err() {
+                return Turn::Close;
+            }
+            let piece = loop {
+                match monoio::time::timeout(LOOK_AGAIN, pieces.recv_async()).await {
+                    Ok(piece) => break piece.ok(),
+                    Err(_) if self.wire.peer_left() => return Turn::Close,
+                    Err(_) if self.shard.draining.get() => break None,
+                    Err(_) => {}
+                }
+            };
+            match piece {
+                Some(piece) if chunked => respond::chunk(&piece, &mut self.out),
+                Some(piece) => self.out.extend_from_slice(&piece),
+                None if chunked => {
+                    self.out.extend_from_slice(b"0\r\n\r\n");
+                    return self.send(frame, plan.write_timeout).await;
+                }
+                None => return Turn::Close,
+            }
+        }
     }
 
     /// Writes the whole answer out and says how the connection goes on.

@@ -113,6 +113,8 @@ fn api_request(head: &RequestHead<'_>, body: &[u8]) -> Result<Box<ApiRequest>, R
         origin: joined(Known::Origin),
         authorization: Secret::new(joined(Known::Authorization)),
         content_type: joined(Known::ContentType),
+        cookie: Secret::new(joined(Known::Cookie)),
+        last_event_id: joined(Known::LastEventId),
     };
     Ok(Box::new(ApiRequest {
         method: head.method,

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::refusal::Refusal;
 use crate::cache::Entry;
 use crate::clock::Now;
+use crate::http::body;
 use crate::http::head::Version;
 use crate::link::ApiAnswer;
 use crate::names;
@@ -233,10 +234,29 @@ pub(super) fn api(answer: &ApiAnswer, frame: &Frame, date: &Date, out: &mut Vec<
     }
     header("Content-Type", answer.content_type.as_bytes(), out);
     header("X-Content-Type-Options", b"nosniff", out);
-    length(answer.body.len(), out);
-    if !frame.head_only {
-        out.extend_from_slice(&answer.body);
+    match (&answer.stream, frame.version) {
+        (None, _) => length(answer.body.len(), out),
+        (Some(_), Version::Http11) => {
+            header("Transfer-Encoding", b"chunked", out);
+            out.extend_from_slice(b"\r\n");
+        }
+        // The end of the connection is the end of the body.
+        (Some(_), Version::Http10) => out.extend_from_slice(b"\r\n"),
     }
+    if frame.head_only || answer.body.is_empty() {
+        return;
+    }
+    match answer.stream.is_some() && frame.version == Version::Http11 {
+        true => chunk(&answer.body, out),
+        false => out.extend_from_slice(&answer.body),
+    }
+}
+
+/// Appends one chunk of a body.
+pub(super) fn chunk(payload: &[u8], out: &mut Vec<u8>) {
+    body::chunk_header(payload.len(), out);
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A whole refusal.

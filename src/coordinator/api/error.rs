@@ -172,7 +172,7 @@ impl From<ApiError> for ApiAnswer {
             body.extend(serde_json::to_vec(&details).expect("texts and numbers serialise"));
             body.push(b'}');
         }
-        ApiAnswer { status, content_type: JSON, headers, body }
+        ApiAnswer { status, content_type: JSON, headers, body, stream: None }
     }
 }
 

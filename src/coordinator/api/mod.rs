@@ -91,7 +91,7 @@ pub(super) fn answer(coordinator: &mut Coordinator, admitted: Admitted, call: &A
 /// 200, 201, …, with a value as JSON.
 fn json(status: u16, value: &impl Serialize) -> ApiAnswer {
     let body = serde_json::to_vec(value).expect("numbers, texts and maps with texts as keys serialise");
-    ApiAnswer { status, content_type: JSON, headers: Vec::new(), body }
+    ApiAnswer { status, content_type: JSON, headers: Vec::new(), body, stream: None }
 }
 
 /// The media type of the API.

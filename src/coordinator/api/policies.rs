@@ -88,7 +88,7 @@ pub(super) fn delete(coordinator: &mut Coordinator, id: &str, body: &[u8], actor
     let by = By { actor, at_ms: coordinator.clock.now().wall_ms };
     let compiled = coordinator.governance.remove(id, |store| store.delete_policy(id, by)).map_err(refused)?;
     coordinator.publish_policies(compiled);
-    Ok(ApiAnswer { status: 204, content_type: super::JSON, headers: Vec::new(), body: Vec::new() })
+    Ok(ApiAnswer { status: 204, content_type: super::JSON, headers: Vec::new(), body: Vec::new(), stream: None })
 }
 
 /// `POST /api/policies/reload`: as another program may have left them.
