@@ -161,7 +161,6 @@ impl Governance {
         Ok(compiled)
     }
 
-    /// Looks at the store, if it is time to, and tells the log when its state has changed.
     /// Writes what a shard's requests took. What cannot be written now is lost, and said.
     pub(super) fn record(&mut self, batch: &Batch, now: Now) {
         let Some(store) = &mut self.store else { return };
@@ -170,6 +169,7 @@ impl Governance {
         }
     }
 
+    /// Looks at the store, if it is time to, and tells the log when its state has changed.
     pub(super) fn check(&mut self, now: Now) {
         let Some(store) = &self.store else { return };
         if now.mono_ms() < self.checked_ms + CHECK_MS {

@@ -174,7 +174,7 @@ impl Coordinator {
                 (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
             Event::Batch(batch) => self.governance.record(&batch, self.clock.now()),
-            Event::Call(call) => self.call(call),
+            Event::Call(call) => self.call(*call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {
                     tracing::warn!(shard, connections = cut, "gave connections up at the end of drain_timeout");

@@ -48,7 +48,7 @@ pub enum Event {
     /// accounts are merged into the next, its traces are dropped and counted.
     Batch(Box<accounts::Batch>),
     /// A request to the REST API.
-    Call(ApiCall),
+    Call(Box<ApiCall>),
     /// A shard has drained; `cut` connections were still busy at the deadline.
     Drained { shard: usize, cut: usize },
     /// A name was looked up.

@@ -275,7 +275,7 @@ impl Conn {
     async fn ask_coordinator(&mut self, request: ApiRequest, frame: Frame, plan: &Plan) -> Turn {
         let (reply, answer) = flume::bounded(1);
         let call = ApiCall { request, peer: self.peer, reply };
-        let sent = self.shard.events.try_send(Event::Call(call)).is_ok();
+        let sent = self.shard.events.try_send(Event::Call(Box::new(call))).is_ok();
         let answer = match sent {
             true => monoio::time::timeout(API_TIMEOUT, answer.recv_async()).await.ok().and_then(Result::ok),
             false => None,

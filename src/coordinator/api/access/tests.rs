@@ -44,6 +44,7 @@ impl Call<'_> {
             origin: self.origin.into(),
             authorization: Secret::new(self.authorization.into()),
             content_type: self.content_type.into(),
+            ..ApiHeaders::default()
         };
         let peer = self.peer.parse().unwrap();
         let asked = Asked { method: self.method, headers: &headers, has_body: self.body, peer };
