@@ -47,6 +47,12 @@ schema: ## Write the configuration's JSON Schema to config/schema.json
 	@$(CARGO) run --quiet --locked --bin luner -- schema > config/schema.json.new
 	@mv config/schema.json.new config/schema.json
 
+.PHONY: openapi
+openapi: ## Write the REST API's description to config/openapi.json
+	$(say) 'openapi: config/openapi.json'
+	@$(CARGO) run --quiet --locked --bin luner -- openapi > config/openapi.json.new
+	@mv config/openapi.json.new config/openapi.json
+
 .PHONY: test
 test: fmt-check lint test-rust test-sdk ## Run everything that a change must pass
 	$(say) 'test: all of it passed'

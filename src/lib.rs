@@ -59,6 +59,7 @@ pub mod breaker; // whether a provider is worth asking
 pub mod cache; // answers that are given again
 pub mod clock; // the one place that reads the time
 pub mod config; // what the operator wrote
+pub mod console; // the console's files
 pub mod coordinator; // control plane
 pub mod demo;
 pub mod http; // bytes ↔ messages

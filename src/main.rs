@@ -57,6 +57,8 @@ enum Command {
     },
     /// Print the configuration's JSON Schema.
     Schema,
+    /// Print the REST API's OpenAPI document.
+    Openapi,
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -66,7 +68,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum PolicyCommand {
-    /// Evaluate an expression once and print true or false; exit 1 when it fails, 2 when it is no policy's.
+    /// Evaluate an expression once and print true or false; exit 1 when it fails, 2 when it is no policy's. With --db, on
+    /// the requests that a luner has stored: how many match, and what they cost.
     Test {
         /// The expression, in CEL: 'cost_usd > 10.0'.
         #[arg(long, value_name = "EXPR")]
@@ -74,6 +77,12 @@ enum PolicyCommand {
         /// A variable of the request: model=gpt-4o. May be given several times; others are as in a request without them.
         #[arg(long = "var", value_name = "NAME=VALUE")]
         vars: Vec<String>,
+        /// The database of a luner, which may be running.
+        #[arg(long, value_name = "FILE", conflicts_with = "vars")]
+        db: Option<PathBuf>,
+        /// So many of its newest requests.
+        #[arg(long, value_name = "N", requires = "db", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        last: u32,
     },
 }
 
@@ -100,11 +109,16 @@ fn main() -> ExitCode {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
         (Some(Command::Demo { listen, keep }), _) => demo(listen, keep),
-        (Some(Command::Policy { command: PolicyCommand::Test { expr, vars } }), _) => {
-            Ok(policy_cli::test(&expr, &vars))
-        }
+        (Some(Command::Policy { command: PolicyCommand::Test { expr, vars, db, last } }), _) => Ok(match db {
+            Some(db) => policy_cli::replay(&expr, &db, last),
+            None => policy_cli::test(&expr, &vars),
+        }),
         (Some(Command::Schema), _) => {
             println!("{}", config::schema().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(Command::Openapi), _) => {
+            print!("{}", luner::coordinator::openapi());
             Ok(ExitCode::SUCCESS)
         }
         (Some(Command::Completions { shell }), _) => {

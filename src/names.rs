@@ -63,6 +63,11 @@ pub const IN_FLIGHT: &str = "luner_in_flight";
 /// Gauge, always 1, with the version as a label.
 pub const BUILD_INFO: &str = "luner_build_info";
 
+/// Cookie of one who has signed in to the console.
+pub const SESSION_COOKIE: &str = "luner_session";
+/// Answer header of an export: how many traces pass the filter, of which it holds a bounded number.
+pub const ROWS_TOTAL: &str = "X-Luner-Rows-Total";
+
 /// Label value for what the configuration does not name.
 pub const OTHER: &str = "other";
 /// Label value for a request that no provider was chosen for.

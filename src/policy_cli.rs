@@ -1,10 +1,13 @@
-//! `luner policy test`: one expression, tried once, without a gateway. On the main thread of a process that does nothing
-//! else. It judges by the code that judges requests and never reads a configuration or a store.
+//! `luner policy test`: one expression, tried once or on stored requests, without a gateway. On the main thread of a process
+//! that does nothing else. It judges by the code that judges requests, never reads a configuration and never writes a store.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use luner::clock::Clock;
+use luner::coordinator::replay;
+use luner::coordinator::store::reader::Reader;
 use luner::coordinator::trial::{Given, Trial, json_of};
 use luner::policy::{Action, Downgrades, ExpressionError, Repriced};
 use serde_json::Map;
@@ -34,14 +37,43 @@ pub fn test(expression: &str, vars: &[String]) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Err(error) => {
-            eprintln!("luner: --expr {error}");
-            if let Some(place) = place(expression, &error) {
-                eprintln!("{place}");
-            }
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(error) => refused(expression, &error),
     }
+}
+
+/// Prints how many of the newest stored requests match and what they cost; 0 for any number, 1 if the file cannot be read.
+pub fn replay(expression: &str, db: &Path, last: u32) -> ExitCode {
+    let trial = Trial { expression: expression.to_owned(), action: Action::Block, target_model: None };
+    let compiled = match trial.compile() {
+        Ok(compiled) => compiled,
+        Err(error) => return refused(expression, &error),
+    };
+    let rows = Reader::open(db, Clock::start()).and_then(|reader| reader.last(last));
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            eprintln!("luner: --db {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let replay = replay::replay(&trial, &compiled, &rows, &NoPlan, &|_, _| None);
+    println!("{} of {} requests match; they cost ${:.6}", replay.matched, replay.evaluated, replay.cost_usd);
+    for (why, count) in &replay.why {
+        println!("{count} could not be judged: {why}");
+    }
+    for example in &replay.examples {
+        let replay::Example { at, trace_id, user_id, model, cost_usd } = example;
+        println!("  {at} {trace_id} user={user_id:?} model={model:?} ${cost_usd:.6}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn refused(expression: &str, error: &ExpressionError) -> ExitCode {
+    eprintln!("luner: --expr {error}");
+    if let Some(place) = place(expression, error) {
+        eprintln!("{place}");
+    }
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// `NAME=VALUE`, each once.

@@ -118,7 +118,7 @@ impl fmt::Display for Problems {
 }
 
 /// One thing wrong, or worth a warning. Holds no value that came from a variable or belongs to a secret key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Problem {
     /// From 1; 0 when it is about the file as a whole.
     pub line: u32,

@@ -5,6 +5,12 @@ mod api; // the REST API, a file per resource
 
 mod governance; // the policies and where they are kept
 
+mod reading; // questions to the store, on a thread of their own
+
+mod following; // who follows the traces as they come
+
+pub mod replay; // one expression, tried on requests that were
+
 mod ledger; // the merged counts
 
 mod metrics; // the ledger as Prometheus text
@@ -35,12 +41,16 @@ use crate::clock::{Clock, Now};
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
 use crate::usage::Registry;
-use api::{Admitted, Throttle};
+pub use api::document as openapi;
+use api::{Admitted, Doors, Exports, Reply};
+use following::Followers;
 pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
 use plans::Plans;
+use reading::Reading;
 pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
 use resolver::Resolver;
+use store::Store;
 
 /// The loop wakes at least so often: for deadlines of its own.
 const TICK: Duration = Duration::from_millis(100);
@@ -79,7 +89,10 @@ pub struct Coordinator {
     governance: Governance,
     running: Running,
     resolver: Resolver,
-    throttle: Throttle,
+    doors: Doors,
+    reading: Reading,
+    followers: Followers,
+    exports: Exports,
     registry: Arc<Registry>,
     ticked: Now,
     events: flume::Receiver<Event>,
@@ -117,10 +130,13 @@ impl Coordinator {
             clock,
             started: clock.now(),
             plans: Plans::new(plan),
+            reading: Reading::new(governance.store().map(Store::path), clock),
             governance,
             running,
             resolver,
-            throttle: Throttle::default(),
+            doors: Doors::default(),
+            followers: Followers::default(),
+            exports: Exports::default(),
             registry,
             ticked: clock.now(),
             events,
@@ -173,7 +189,10 @@ impl Coordinator {
                 state.epoch = state.epoch.max(epoch);
                 (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
-            Event::Batch(batch) => self.governance.record(&batch, self.clock.now()),
+            Event::Batch(batch) => {
+                self.followers.tell(&batch.traces, self.clock.now(), api::item);
+                self.governance.record(&batch, self.clock.now());
+            }
             Event::Call(call) => self.call(*call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {
@@ -219,6 +238,7 @@ impl Coordinator {
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
         self.governance.check(now);
+        self.followers.beat(now);
         for (host, port) in self.plans.prune() {
             self.order(&Order::Forget { host, port });
         }
@@ -272,8 +292,11 @@ impl Coordinator {
     }
 
     fn answer(&mut self, call: &ApiCall, admitted: Admitted) {
-        let answer = api::answer(self, admitted, call);
-        reply(call, answer);
+        match api::answer(self, admitted, call) {
+            Reply::Now(answer) => reply(call, answer),
+            Reply::Read(question) => self.reading.ask(question, call.reply.clone()),
+            Reply::Later => {}
+        }
     }
 }
 

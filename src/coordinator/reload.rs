@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::Coordinator;
 use super::governance::Governance;
 use super::price_file::{self, PriceTable};
+use super::reading::Reading;
+use super::store::Store;
 use super::store::{AuditAction, By, NewAudit};
 use super::watch::{self, Watcher};
 use crate::clock::Now;
@@ -328,11 +330,15 @@ impl Coordinator {
         if let Some(prices) = prices {
             running.watching.prices = prices;
         }
+        if next.server.admin.token != running.config.server.admin.token {
+            self.doors.sessions.close_all();
+        }
         (running.config, running.written, running.table) = (next, written, table);
         running.loaded_at_ms = now.wall_ms;
         running.reloads.ok += 1;
         if let Some(governance) = governance {
             self.governance = governance;
+            self.reading = Reading::new(self.governance.store().map(Store::path), self.clock);
         }
         let version = plan.version;
         self.plans.publish(plan, &mut self.resolver);

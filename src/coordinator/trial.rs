@@ -3,6 +3,7 @@
 //! a stored policy.
 
 use chrono::DateTime;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -21,7 +22,8 @@ pub struct Trial {
 }
 
 /// What came of it.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Verdict")]
 pub struct Outcome {
     /// Whether the expression is true.
     pub matched: bool,
@@ -34,11 +36,12 @@ pub struct Outcome {
     /// How the expression failed, though it compiles; then it did not match, and a policy that blocks would block.
     pub error: Option<FaultKind>,
     /// What it reads.
+    #[schemars(with = "Vec<String>")]
     pub variables: Variables,
 }
 
 /// What happens to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     Allow,
@@ -128,12 +131,34 @@ impl Trial {
     /// # Errors
     /// The expression may not be a policy's; says where.
     pub fn run(&self, given: &Given, downgrades: &dyn Downgrades) -> Result<Outcome, ExpressionError> {
-        let compiled = Compiled::new(&[self.policy()]).map_err(|failed| {
+        Ok(self.verdict(&self.compile()?, given, downgrades))
+    }
+
+    /// The same by what [`Trial::compile`] made.
+    pub(super) fn verdict(&self, compiled: &Compiled, given: &Given, downgrades: &dyn Downgrades) -> Outcome {
+        self.judge(&Evaluator::new(), compiled, &given.inputs(), downgrades)
+    }
+
+    /// The one policy that is tried.
+    ///
+    /// # Errors
+    /// The expression may not be a policy's; says where.
+    pub fn compile(&self) -> Result<Compiled, ExpressionError> {
+        Compiled::new(&[self.policy()]).map_err(|failed| {
             let error = failed.into_iter().next().map(|failed| failed.error);
             error.unwrap_or(ExpressionError { message: "does not compile".into(), position: None })
-        })?;
-        let inputs = given.inputs();
-        let verdict = Evaluator::new().judge(&compiled, &inputs, downgrades);
+        })
+    }
+
+    /// Judges a request by what [`Trial::compile`] made.
+    pub(super) fn judge(
+        &self,
+        evaluator: &Evaluator,
+        compiled: &Compiled,
+        inputs: &Inputs<'_>,
+        downgrades: &dyn Downgrades,
+    ) -> Outcome {
+        let verdict = evaluator.judge(compiled, inputs, downgrades);
         let found = verdict.matches.first();
         let effect = match (verdict.blocked, &verdict.model, found) {
             (Some(_), ..) => Effect::Block,
@@ -142,14 +167,14 @@ impl Trial {
             _ => Effect::Allow,
         };
         let model = (effect != Effect::Block).then(|| verdict.model.clone().unwrap_or_else(|| inputs.model.to_owned()));
-        Ok(Outcome {
+        Outcome {
             matched: found.is_some(),
             verdict: effect,
             model,
             note: found.map(|found| found.note),
             error: verdict.errors.first().map(|fault| fault.kind),
             variables: compiled.variables(),
-        })
+        }
     }
 
     fn policy(&self) -> Policy {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::openai::facts::Endpoint;
@@ -78,13 +79,25 @@ pub struct Refused {
 }
 
 /// What the cache said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CacheOutcome {
     Hit,
     Miss,
     /// It was not asked.
+    #[default]
     Bypass,
+}
+
+impl CacheOutcome {
+    /// As answers and lists show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheOutcome::Hit => "HIT",
+            CacheOutcome::Miss => "MISS",
+            CacheOutcome::Bypass => "BYPASS",
+        }
+    }
 }
 
 /// The variables of a policy that are not fields of [`Trace`] themselves: what a replay needs.
@@ -204,6 +217,10 @@ impl Marks {
 
     pub fn has(self, other: Marks) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    pub fn has_any(self, of: Marks) -> bool {
+        self.0 & of.0 != 0
     }
 
     /// For the outside; [`Marks::MIXED`] has none.

@@ -6,6 +6,7 @@ use std::thread;
 
 use cel::common::ast::IdedExpr;
 use cel::common::value::Val;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::{Checked, Ready, compile};
@@ -43,7 +44,7 @@ pub struct Runnable {
 }
 
 /// A policy that does not compile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, thiserror::Error)]
 #[error("policy {id}: {error}")]
 pub struct Failed {
     pub id: String,

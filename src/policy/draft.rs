@@ -2,6 +2,7 @@
 //! Plain values, used by the coordinator.
 //! Never trusts a draft: only [`Draft::check`] says whether it may become a policy.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compiled::check_expression;
@@ -13,7 +14,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 10;
 pub const TARGET_MODEL_BYTES_MAX: usize = 256; // as long as an identity header may be
 
 /// A policy as the REST API shows it and the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoredPolicy")]
 pub struct Policy {
     pub id: String,
     pub name: String,
@@ -36,7 +38,7 @@ pub struct Policy {
 }
 
 /// What a matching policy does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     Block,
@@ -55,7 +57,7 @@ impl Action {
 }
 
 /// Whether a match acts or is only recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
@@ -73,8 +75,9 @@ impl Mode {
 }
 
 /// The body of POST and PUT: a policy without what the gateway decides itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PolicyDraft")]
 pub struct Draft {
     pub name: String,
     #[serde(default)]

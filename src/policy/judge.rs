@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use cel::common::types::CelBool;
 use cel::{Context, ExecutionError, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compiled::{Compiled, Runnable};
@@ -57,7 +58,7 @@ pub struct Match {
 }
 
 /// Why a match had an effect or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
     Applied,
@@ -81,7 +82,7 @@ pub struct PolicyFault {
 }
 
 /// How an expression can fail though it was checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     Overflow,

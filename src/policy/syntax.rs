@@ -4,6 +4,7 @@
 
 use cel::common::ast::{IdedExpr, SourceInfo};
 use cel::parser::{ParseError, Parser};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// CONTRACT.md: ≤ 4 KiB.
@@ -20,7 +21,7 @@ const CHAIN_MAX: usize = 4 * DEPTH_MAX;
 const SYNTAX_ERROR: &str = "Syntax error: ";
 
 /// A place in an expression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Position {
     /// From 1.
     pub line: u32,
@@ -57,7 +58,7 @@ impl Position {
 }
 
 /// Why a text is no policy expression.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, thiserror::Error)]
 #[error("{message}{}", position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default())]
 pub struct ExpressionError {
     pub message: String,

@@ -248,6 +248,7 @@ impl Conn {
                 record.settle(&self.shard, status, None);
                 self.send(&frame, plan.write_timeout).await
             }
+            Decision::Page => self.send(&frame, plan.write_timeout).await,
             Decision::Refuse(refusal) => self.refuse(&refusal, &frame, record, plan).await,
             Decision::Api(request) => self.ask_coordinator(*request, frame, plan).await,
         }

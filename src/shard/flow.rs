@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::account::Record;
 use super::cache::{Cache, Found};
+use super::console::{self, Page};
 use super::identify::identify;
 use super::policies::{Governor, admit};
 use super::refusal::Refusal;
@@ -28,6 +29,8 @@ pub(super) enum Decision<'p> {
     Forward(Box<Forward<'p>>),
     /// Hand it to the coordinator.
     Api(Box<ApiRequest>),
+    /// A file of the console was appended: no request that is accounted for.
+    Page,
     /// A whole answer was appended.
     Answered { status: u16 },
     /// Say no.
@@ -64,6 +67,10 @@ pub(super) fn decide<'p>(
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
         Target::Api => api_request(head, body).map(Decision::Api),
+        Target::Page(page) => {
+            console::answer(&page, frame, date, out);
+            Ok(Decision::Page)
+        }
         Target::WrongMethod { allowed } => Err(Refusal::Method { allowed }),
         Target::Nothing => Err(Refusal::NotFound),
     };
@@ -137,6 +144,7 @@ enum Target<'b> {
     ModelList,
     OneModel(Cow<'b, str>),
     Api,
+    Page(Page),
     WrongMethod { allowed: &'static str },
     Nothing,
 }
@@ -165,7 +173,8 @@ impl<'b> Target<'b> {
         if path == "/metrics" || path.starts_with("/api/") {
             return Target::Api;
         }
-        Target::Nothing
+        let page = if reads { console::find(head) } else { None };
+        page.map_or(Target::Nothing, Target::Page)
     }
 }
 

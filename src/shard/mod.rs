@@ -8,6 +8,7 @@ mod accept; // a listener of its own, connections within their number
 mod account; // what it took, into the tally
 mod cache; // answers that are given again
 mod conn; // one caller's connection: requests in, one at a time
+mod console; // the console's files
 mod flow; // the path of a request on one screen
 mod identify; // who asks, and for what: Known
 mod limit; // whether a provider may be asked now: Charged

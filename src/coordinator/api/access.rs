@@ -5,6 +5,7 @@
 //! *Invariant:* every answer but those of open paths has an [`Actor`], and only [`decide`] makes one.
 
 mod host; // names in `Host` and `Origin`
+mod session; // who has signed in
 mod throttle; // who presented too many wrong tokens
 
 #[cfg(test)]
@@ -21,7 +22,15 @@ use crate::http::head::Method;
 use crate::link::ApiHeaders;
 use crate::units::Secret;
 use host::{Host, authority_of};
+pub(in crate::coordinator) use session::Sessions;
 pub(in crate::coordinator) use throttle::Throttle;
+
+/// What the coordinator remembers of callers.
+#[derive(Debug, Default)]
+pub(in crate::coordinator) struct Doors {
+    pub throttle: Throttle,
+    pub sessions: Sessions,
+}
 
 /// What the rules look at.
 pub(super) struct Asked<'a> {
@@ -36,6 +45,8 @@ pub(super) struct Asked<'a> {
 pub(in crate::coordinator) enum Actor {
     /// Whoever knows the token.
     Token,
+    /// Whoever has presented it before and holds a cookie for it.
+    Session,
     /// Whoever calls from this address.
     Peer(IpAddr),
 }
@@ -44,6 +55,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Actor::Token => f.write_str("token"),
+            Actor::Session => f.write_str("session"),
             Actor::Peer(peer) => peer.fmt(f),
         }
     }
@@ -72,34 +84,61 @@ pub(super) enum Denied {
 ///
 /// A peer that presented too many wrong tokens is refused with the right one as well, until its minute is over: a guess
 /// that were answered with success while throttled would make the throttle worthless. What was not presented is no guess.
-pub(super) fn decide(admin: &Admin, asked: &Asked<'_>, throttle: &mut Throttle, now: Now) -> Result<Actor, Denied> {
-    let peer = asked.peer.to_canonical();
-    let actor = caller(admin, asked.headers, peer, throttle, now)?;
+pub(super) fn decide(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
+    let actor = caller(admin, asked, doors, now)?;
     if matches!(asked.method, Method::Get | Method::Head) {
         return Ok(actor);
     }
+    // A browser says with each write where its page is from; a cookie without that word is none that we believe.
+    if actor == Actor::Session && asked.headers.origin.is_empty() {
+        return Err(Denied::ForeignOrigin);
+    }
+    written_here(asked).map(|()| actor)
+}
+
+/// Whether someone who presents the token in a body, as a form of our own page does, may have a session for it.
+pub(super) fn sign_in(
+    admin: &Admin,
+    asked: &Asked<'_>,
+    token: &str,
+    doors: &mut Doors,
+    now: Now,
+) -> Result<(), Denied> {
+    written_here(asked)?;
+    if !is_no_foreign_name(admin, asked.headers) {
+        return Err(Denied::ForeignHost);
+    }
+    compare(admin, token, asked.peer.to_canonical(), &mut doors.throttle, now)
+}
+
+/// Whether this is no write of a foreign page.
+pub(super) fn written_here(asked: &Asked<'_>) -> Result<(), Denied> {
     let ApiHeaders { host, origin, content_type, .. } = asked.headers;
     if !origin.is_empty() && !authority_of(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
         return Err(Denied::ForeignOrigin);
     }
     let may_lack = !asked.has_body && matches!(asked.method, Method::Post | Method::Delete);
-    if is_json(content_type) || content_type.is_empty() && may_lack { Ok(actor) } else { Err(Denied::NotJson) }
+    if is_json(content_type) || content_type.is_empty() && may_lack { Ok(()) } else { Err(Denied::NotJson) }
 }
 
-fn caller(
-    admin: &Admin,
-    headers: &ApiHeaders,
-    peer: IpAddr,
-    throttle: &mut Throttle,
-    now: Now,
-) -> Result<Actor, Denied> {
+/// Whether the caller used a name that no foreign page has: an address, a loopback name, one that the operator listed.
+fn is_no_foreign_name(admin: &Admin, headers: &ApiHeaders) -> bool {
+    let host = Host::parse(&headers.host);
+    host.is_some_and(|host| host.is_address() || host.is_loopback() || host.is_one_of(&admin.hosts))
+}
+
+fn caller(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
+    let (headers, peer) = (asked.headers, asked.peer.to_canonical());
     let host = Host::parse(&headers.host);
     let named = host.as_ref().is_some_and(|host| host.is_loopback() || host.is_one_of(&admin.hosts));
-    let by_token = present(admin, headers, peer, throttle, now);
+    let by_token = present(admin, headers, peer, &mut doors.throttle, now);
     match by_token {
         Ok(()) => Ok(Actor::Token),
+        Err(Denied::TokenMissing) if doors.sessions.knows(&headers.cookie, now) => {
+            if is_no_foreign_name(admin, headers) { Ok(Actor::Session) } else { Err(Denied::ForeignHost) }
+        }
         // A token that is not needed may be missing or wrong; it is not compared more often for that.
-        Err(_) if admin.open => match named || host.is_some_and(|host| host.is_address()) {
+        Err(_) if admin.open => match is_no_foreign_name(admin, headers) {
             true => Ok(Actor::Peer(peer)),
             false => Err(Denied::ForeignHost),
         },
@@ -116,6 +155,11 @@ fn present(admin: &Admin, headers: &ApiHeaders, peer: IpAddr, throttle: &mut Thr
     let Some(presented) = bearer(&headers.authorization) else {
         return Err(Denied::TokenMissing);
     };
+    compare(admin, presented, peer, throttle, now)
+}
+
+/// Whether this is the token.
+fn compare(admin: &Admin, presented: &str, peer: IpAddr, throttle: &mut Throttle, now: Now) -> Result<(), Denied> {
     if let Some(retry_after_s) = throttle.blocks(peer, now) {
         return Err(Denied::Throttled { retry_after_s });
     }

@@ -1,21 +1,25 @@
 //! `GET /api/audit`: who changed what, newest first. Read from the store on the coordinator's thread, a page at a time; it
 //! never shows a secret, because none was written.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::{input, json};
+use super::parameter::Values;
+use super::{filters, json};
 use crate::clock::rfc3339;
 use crate::coordinator::Coordinator;
 use crate::coordinator::store::{AuditEntry, Page};
 use crate::link::ApiAnswer;
 
 /// An entry as it is shown.
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+pub(super) struct Shown {
     id: u64,
     /// RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     at: String,
     actor: String,
     action: String,
@@ -25,8 +29,8 @@ struct Shown {
 }
 
 /// Answers with a page.
-pub(super) fn answer(coordinator: &Coordinator, query: Option<&str>) -> Result<ApiAnswer, ApiError> {
-    let paging = input::paging(query)?;
+pub(super) fn answer(coordinator: &Coordinator, values: &Values) -> Result<ApiAnswer, ApiError> {
+    let paging = filters::paging(values);
     let store = coordinator.governance.store().ok_or_else(ApiError::storage_off)?;
     let Page { items, total, page, page_size } = store.audit(paging)?;
     let items = items.into_iter().map(|AuditEntry { id, at_ms, actor, action, subject, before, after }| Shown {

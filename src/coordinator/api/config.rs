@@ -1,6 +1,7 @@
 //! `GET /api/config`: what runs, how it came to be, and what stands against the last change of the file. Secrets mask
 //! themselves when they are written; nothing here can change anything.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json;
@@ -10,11 +11,15 @@ use crate::coordinator::Coordinator;
 use crate::link::ApiAnswer;
 
 /// The answer's shape.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Config")]
+pub(super) struct Shown<'a> {
+    /// As in the file, secrets masked.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     config: &'a Config,
     /// The version of the running plan; policies count it up as well.
     revision: u64,
+    #[schemars(extend("format" = "date-time"))]
     loaded_at: String,
     source: String,
     /// Keys of the file that are not in force yet.
@@ -25,14 +30,15 @@ struct Shown<'a> {
     prices: Prices<'a>,
 }
 
-#[derive(Serialize)]
-struct Rejected<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Rejected<'a> {
+    #[schemars(extend("format" = "date-time"))]
     at: String,
     problems: &'a [Problem],
 }
 
-#[derive(Serialize)]
-struct Prices<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Prices<'a> {
     source: String,
     /// How many the table knows.
     models: usize,

@@ -1,10 +1,12 @@
 //! How the REST API says no: OpenAI's shape, and beside it every detail at once where there are several. Values, made and
 //! sent on the coordinator. Never holds a secret or what a caller may not know.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::JSON;
 use super::access::Denied;
+use crate::coordinator::reading::NoReader;
 use crate::coordinator::store::StoreError;
 use crate::link::ApiAnswer;
 use crate::openai::error::ErrorBody;
@@ -27,7 +29,7 @@ struct Refused {
 }
 
 /// One of several things wrong with a body.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Detail {
     /// The field.
     pub param: String,
@@ -93,7 +95,7 @@ impl ApiError {
 
     /// 503 where `storage.backend` is none.
     pub(super) fn storage_off() -> ApiError {
-        let message = "Policies and their audit need storage, and it is switched off: set storage.backend to sqlite.";
+        let message = "This needs storage, and it is switched off: set storage.backend to sqlite.";
         ApiError::new(503, UNAVAILABLE, "storage_off", message)
     }
 
@@ -103,11 +105,28 @@ impl ApiError {
     }
 }
 
+impl From<NoReader> for ApiError {
+    fn from(none: NoReader) -> ApiError {
+        match none {
+            NoReader::Off => ApiError::storage_off(),
+            NoReader::Busy => {
+                let message = "Too many questions to the storage wait already; try again in a moment.";
+                ApiError::unavailable("overloaded", message).header("Retry-After", "1")
+            }
+            NoReader::Store(error) => {
+                tracing::warn!(%error, "the storage cannot be read");
+                error.into()
+            }
+        }
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         match &error {
             StoreError::NameTaken { .. } => ApiError::new(409, INVALID, "name_taken", sentence(&error)).about("name"),
             StoreError::NotFound { .. } => ApiError::not_found(sentence(&error)),
+            StoreError::TooLong { .. } => ApiError::unavailable("too_slow", sentence(&error)),
             StoreError::IdTaken { .. } => ApiError::unavailable("overloaded", sentence(&error)),
             // The path and SQLite's own words are for the log.
             _ => ApiError::unavailable("storage_degraded", storage_message(&error)),
@@ -150,7 +169,7 @@ impl From<Denied> for ApiError {
             ),
             Denied::ForeignOrigin => forbidden(
                 "forbidden_origin",
-                "The `Origin` is another one than the `Host`: a foreign page may not write.",
+                "The `Origin` is another one than the `Host`, or missing beside a session's cookie: a foreign page may not write.",
             ),
             Denied::NotJson => {
                 let message = "The body must be JSON; send the header `Content-Type: application/json`.";

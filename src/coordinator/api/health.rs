@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::Coordinator;
@@ -11,8 +12,8 @@ use crate::coordinator::governance::StorageState;
 use crate::link::{ApiAnswer, Driver};
 
 /// The answer's shape.
-#[derive(Serialize)]
-struct Health {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Health {
     /// ok, degraded or draining; 503 while draining.
     status: &'static str,
     version: &'static str,

@@ -1,57 +1,13 @@
-//! What a caller sends, read strictly: query parameters and JSON objects, unknown or doubled names refused by their name.
+//! The bodies that callers send, read strictly: one JSON object, unknown or doubled names refused by their name.
 //! Pure; the bytes are bounded by the shard that took them. It never guesses a type.
 
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use crate::coordinator::store::{PAGE_SIZE_MAX, Paging};
 use crate::openai::json::{FaultKind, Walker};
 
 /// Nesting of a body. Arbitrary: what is asked for here is two levels deep.
 const DEPTH_MAX: usize = 16;
-/// Rows of a page where the caller does not say; CONTRACT, REST API.
-const PAGE_SIZE: u32 = 20;
-
-/// The values of the parameters `known`, in that order. One that is not known, or comes twice, is an error.
-pub(super) fn query<'q, const N: usize>(
-    query: Option<&'q str>,
-    known: [&str; N],
-) -> Result<[Option<&'q str>; N], ApiError> {
-    let mut values = [None; N];
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let place = known.iter().zip(&mut values).find(|(known, _)| **known == name).map(|(_, place)| place);
-        match place {
-            None => return Err(ApiError::parameter("unknown_parameter", name, "there is no such parameter here")),
-            Some(Some(_)) => return Err(ApiError::parameter("invalid_value", name, "comes twice")),
-            Some(place) => *place = Some(value),
-        }
-    }
-    Ok(values)
-}
-
-/// Refuses every parameter.
-pub(super) fn no_query(given: Option<&str>) -> Result<(), ApiError> {
-    query(given, []).map(|[]| ())
-}
-
-/// `page` and `page_size`.
-pub(super) fn paging(given: Option<&str>) -> Result<Paging, ApiError> {
-    let [page, page_size] = query(given, ["page", "page_size"])?;
-    Ok(Paging {
-        page: number("page", page, 1, u32::MAX)?,
-        page_size: number("page_size", page_size, PAGE_SIZE, PAGE_SIZE_MAX)?,
-    })
-}
-
-fn number(name: &str, given: Option<&str>, default: u32, most: u32) -> Result<u32, ApiError> {
-    let Some(given) = given else { return Ok(default) };
-    let digits = given.bytes().all(|byte| byte.is_ascii_digit());
-    match given.parse() {
-        Ok(number) if digits && (1..=most).contains(&number) => Ok(number),
-        _ => Err(ApiError::parameter("invalid_value", name, &format!("must be a whole number from 1 to {most}"))),
-    }
-}
 
 /// A body that is one JSON object.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
@@ -91,32 +47,6 @@ mod tests {
         let answer = ApiAnswer::from(error);
         assert_eq!(answer.status, 400);
         serde_json::from_slice(&answer.body).unwrap()
-    }
-
-    #[test]
-    fn parameters_are_named_when_they_are_wrong() {
-        for (given, param, code) in [
-            ("x=1", "x", "unknown_parameter"),
-            ("page=1&size=2", "size", "unknown_parameter"),
-            ("page=1&page=1", "page", "invalid_value"),
-            ("page=0", "page", "invalid_value"),
-            ("page=", "page", "invalid_value"),
-            ("page", "page", "invalid_value"),
-            ("page=+1", "page", "invalid_value"),
-            ("page=1.0", "page", "invalid_value"),
-            ("page=4294967296", "page", "invalid_value"),
-            ("page_size=201", "page_size", "invalid_value"),
-            ("page_size=1%30", "page_size", "invalid_value"),
-            ("PAGE=1", "PAGE", "unknown_parameter"),
-            ("page=1'--", "page", "invalid_value"),
-        ] {
-            let error = said(paging(Some(given)).unwrap_err());
-            assert_eq!((&error["error"]["param"], &error["error"]["code"]), (&param.into(), &code.into()), "{given}");
-        }
-        assert_eq!(paging(None).unwrap(), Paging { page: 1, page_size: 20 });
-        assert_eq!(paging(Some("")).unwrap(), Paging { page: 1, page_size: 20 });
-        assert_eq!(paging(Some("page_size=200&page=7")).unwrap(), Paging { page: 7, page_size: 200 });
-        assert!(no_query(Some("x")).is_err() && no_query(None).is_ok());
     }
 
     #[test]

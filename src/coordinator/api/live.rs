@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json;
@@ -11,8 +12,8 @@ use crate::link::ApiAnswer;
 use crate::openai::usage::Usage;
 
 /// The answer's shape.
-#[derive(Serialize)]
-struct Live {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Live {
     cache: Cache,
     /// Since the process started.
     requests_by_status: BTreeMap<u16, u64>,
@@ -22,8 +23,9 @@ struct Live {
     requests_per_second: f64,
 }
 
-#[derive(Serialize)]
-struct Cache {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LiveCache")]
+pub(super) struct Cache {
     hits: u64,
     misses: u64,
     /// Of hits among both; 0 before the first.
@@ -33,8 +35,9 @@ struct Cache {
     max_items: u64,
 }
 
-#[derive(Serialize)]
-struct Tokens {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LiveTokens")]
+pub(super) struct Tokens {
     prompt: u64,
     completion: u64,
     total: u64,

@@ -1,46 +1,93 @@
 //! `/api/policies`: what is stored, with how often it matched, and the ways to change it. When a change is answered, it is
 //! durable and published: the next request on every shard meets it. It never changes a part of what it was asked to.
 
-use std::borrow::Cow;
-
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json as value};
 
 use super::draft;
-use super::error::{ApiError, Detail};
-use super::{input, json};
+use super::error::ApiError;
+use super::{Reply, input, json, nothing};
+use crate::clock::Now;
 use crate::coordinator::Coordinator;
 use crate::coordinator::governance::{ChangeError, POLICIES_MAX, stored};
+use crate::coordinator::store::reader::Span;
 use crate::coordinator::store::{By, StoreError};
-use crate::coordinator::trial::{Given, Trial};
 use crate::link::ApiAnswer;
 use crate::plan::Plan;
-use crate::policy::{Action, Compiled, Downgrades, Failed, Policy, Repriced};
+use crate::policy::{Compiled, Failed, Policy};
 
 /// A policy as it is shown.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Policy")]
+pub(super) struct Shown {
     #[serde(flatten)]
-    policy: &'a Policy,
+    policy: Policy,
     /// Since the process started, by the policy's name.
     matches: u64,
     /// Likewise, how often it failed.
     errors: u64,
     /// What is allowed but probably not meant.
     warnings: Vec<String>,
+    /// Matches in each hour of the last day, the running hour last. Absent where the storage did not tell in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<Vec<u64>>,
 }
 
+/// All policies.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Policies")]
+pub(super) struct List {
+    items: Vec<Shown>,
+}
+
+/// What came of reading all policies again: either all of them are compiled, or what ran before goes on.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reloaded {
+    compiled: usize,
+    failed: Vec<Failed>,
+}
+
+/// An empty object.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// Hours of a policy's matches that are shown.
+const HOURS: u64 = 24;
+const HOUR_MS: u64 = 3_600_000;
+
 /// `GET /api/policies`.
-pub(super) fn list(coordinator: &Coordinator) -> Result<ApiAnswer, ApiError> {
+pub(super) fn list(coordinator: &Coordinator) -> Result<Reply, ApiError> {
     stored_somewhere(coordinator)?;
-    Ok(json(200, &value!({ "items": shown(coordinator, coordinator.governance.policies()) })))
+    let items = coordinator.governance.policies().iter().map(|policy| shown(coordinator, policy)).collect();
+    Ok(with_series(items, coordinator.clock.now(), |items| json(200, &List { items })))
 }
 
 /// `GET /api/policies/{id}`.
-pub(super) fn one(coordinator: &Coordinator, id: &str) -> Result<ApiAnswer, ApiError> {
+pub(super) fn one(coordinator: &Coordinator, id: &str) -> Result<Reply, ApiError> {
     stored_somewhere(coordinator)?;
     let policy = coordinator.governance.policy(id).ok_or_else(|| unknown(id))?;
-    Ok(json(200, &only(coordinator, policy)))
+    let shown = vec![shown(coordinator, policy)];
+    Ok(with_series(shown, coordinator.clock.now(), |shown| json(200, &shown.first())))
+}
+
+/// Adds the series, where they can be had: policies are in memory, and are shown in any case.
+fn with_series(
+    mut policies: Vec<Shown>,
+    now: Now,
+    answer: impl FnOnce(Vec<Shown>) -> ApiAnswer + Send + 'static,
+) -> Reply {
+    let end_ms = (now.wall_ms / HOUR_MS + 1) * HOUR_MS;
+    let span = Span { from_ms: end_ms.saturating_sub(HOURS * HOUR_MS), to_ms: end_ms };
+    Reply::Read(Box::new(move |reader| {
+        if let Ok(Ok(mut series)) = reader.map(|reader| reader.matches_over_time(span, HOUR_MS)) {
+            for shown in &mut policies {
+                let none = || vec![0; HOURS as usize];
+                shown.series = Some(series.remove(&shown.policy.id).unwrap_or_else(none));
+            }
+        }
+        answer(policies)
+    }))
 }
 
 /// `POST /api/policies`.
@@ -57,7 +104,7 @@ pub(super) fn create(coordinator: &mut Coordinator, body: &[u8], actor: &str) ->
     let put = coordinator.governance.put(&row, |store| store.insert_policy(&row, by).map(|()| row.clone()));
     let (policy, compiled) = put.map_err(refused)?;
     coordinator.publish_policies(compiled);
-    let mut answer = json(201, &only(coordinator, &policy));
+    let mut answer = json(201, &shown(coordinator, &policy));
     answer.headers.push(("Location", format!("/api/policies/{}", policy.id)));
     Ok(answer)
 }
@@ -77,7 +124,7 @@ pub(super) fn replace(
     let put = coordinator.governance.put(&row, |store| store.update_policy(&row, by));
     let (policy, compiled) = put.map_err(refused)?;
     coordinator.publish_policies(compiled);
-    Ok(json(200, &only(coordinator, &policy)))
+    Ok(json(200, &shown(coordinator, &policy)))
 }
 
 /// `DELETE /api/policies/{id}`.
@@ -88,7 +135,7 @@ pub(super) fn delete(coordinator: &mut Coordinator, id: &str, body: &[u8], actor
     let by = By { actor, at_ms: coordinator.clock.now().wall_ms };
     let compiled = coordinator.governance.remove(id, |store| store.delete_policy(id, by)).map_err(refused)?;
     coordinator.publish_policies(compiled);
-    Ok(ApiAnswer { status: 204, content_type: super::JSON, headers: Vec::new(), body: Vec::new(), stream: None })
+    Ok(nothing(Vec::new()))
 }
 
 /// `POST /api/policies/reload`: as another program may have left them.
@@ -105,84 +152,20 @@ pub(super) fn reload(coordinator: &mut Coordinator, body: &[u8]) -> Result<ApiAn
         Err(ChangeError::Failed(failed)) => (0, failed),
         Err(other) => return Err(refused(other)),
     };
-    Ok(json(200, &value!({ "compiled": compiled, "failed": failed })))
+    Ok(json(200, &Reloaded { compiled, failed }))
 }
 
-/// `POST /api/policies/test`.
-pub(super) fn test(coordinator: &Coordinator, body: &[u8]) -> Result<ApiAnswer, ApiError> {
-    let mut fields = input::object(body)?;
-    let mut problems = Vec::new();
-    let expression: Option<String> = take(&mut fields, "expression", &mut problems);
-    let action = take(&mut fields, "action", &mut problems).unwrap_or(Action::Alert);
-    let target_model: Option<String> = take(&mut fields, "target_model", &mut problems);
-    let vars: Map<String, Value> = take(&mut fields, "vars", &mut problems).unwrap_or_default();
-    let detail = |param: String, message: String| Detail { param, message, position: None };
-    problems.extend(fields.into_iter().map(|(name, _)| detail(name, "there is no such field here".into())));
-    if expression.is_none() && problems.iter().all(|problem| problem.param != "expression") {
-        problems.push(detail("expression".into(), "is missing".into()));
-    }
-    let given = Given::new(&vars, coordinator.clock.now()).unwrap_or_else(|wrong| {
-        problems.extend(wrong.into_iter().map(|error| detail(format!("vars.{}", error.name), error.message)));
-        Given::default()
-    });
-    let trial = Trial { expression: expression.unwrap_or_default(), action, target_model };
-    let plan = coordinator.plans.running();
-    match trial.run(&given, &AsPlanned(&plan)) {
-        Ok(outcome) if problems.is_empty() => Ok(json(200, &outcome)),
-        Err(error) if !trial.expression.is_empty() => {
-            let position = error.position;
-            problems.push(Detail { param: "expression".into(), message: error.message, position });
-            Err(ApiError::fields(problems))
-        }
-        _ => Err(ApiError::fields(problems)),
-    }
-}
-
-/// A field of its type; one that is not is a problem, `null` is one that is absent.
-fn take<T: serde::de::DeserializeOwned>(
-    fields: &mut Map<String, Value>,
-    name: &str,
-    problems: &mut Vec<Detail>,
-) -> Option<T> {
-    let found = fields.remove(name).filter(|value| !value.is_null())?;
-    let taken = serde_json::from_value(found);
-    taken
-        .map_err(|error| problems.push(Detail { param: name.to_owned(), message: error.to_string(), position: None }))
-        .ok()
-}
-
-/// Downgrades as the running plan makes them.
-struct AsPlanned<'a>(&'a Plan);
-
-impl Downgrades for AsPlanned<'_> {
-    fn target(&self, model: &str) -> Option<Cow<'_, str>> {
-        self.0.provider_of(model)?.downgrade(model).map(Cow::Borrowed)
-    }
-
-    fn is_served(&self, model: &str) -> bool {
-        self.0.route(model).is_some()
-    }
-
-    fn reprice(&self, model: &str) -> Repriced<'_> {
-        // No policy comes after the one that is tried.
-        let provider = self.0.provider_of(model).map_or("", |provider| &provider.name);
-        Repriced { provider: provider.into(), est_cost_usd: 0.0 }
-    }
-}
-
-fn shown<'a>(coordinator: &Coordinator, policies: &'a [Policy]) -> Vec<Shown<'a>> {
+fn shown(coordinator: &Coordinator, policy: &Policy) -> Shown {
     let plan = coordinator.plans.running();
     let counts = coordinator.ledger.by_policy(&plan.labels);
-    let each = policies.iter().map(|policy| {
-        let count = counts.get(policy.name.as_str()).copied().unwrap_or_default();
-        Shown { policy, matches: count.matches, errors: count.errors, warnings: warnings(policy, &plan) }
-    });
-    each.collect()
-}
-
-fn only(coordinator: &Coordinator, policy: &Policy) -> Value {
-    let [shown] = &shown(coordinator, std::slice::from_ref(policy))[..] else { return Value::Null };
-    serde_json::to_value(shown).unwrap_or_default()
+    let count = counts.get(policy.name.as_str()).copied().unwrap_or_default();
+    Shown {
+        policy: policy.clone(),
+        matches: count.matches,
+        errors: count.errors,
+        warnings: warnings(policy, &plan),
+        series: None,
+    }
 }
 
 fn warnings(policy: &Policy, plan: &Plan) -> Vec<String> {

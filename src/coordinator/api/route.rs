@@ -1,79 +1,141 @@
-//! What a path of the REST API means, and which methods it has. A pure table; paths are compared byte for byte, so that no
-//! two readings of one exist. It never looks at who asks.
+//! From a path and a method to an operation, by the one table of [`super::operations`], which the document is made of too.
+//! Pure; paths are compared byte for byte, so that no two readings of one exist. It never looks at who asks.
+
+use schemars::{Schema, SchemaGenerator};
 
 use super::error::ApiError;
+use super::operations::{Does, OPERATIONS};
+use super::parameter::Parameter;
 use crate::http::head::Method;
 use crate::link::ApiRequest;
 
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Resource {
-    Health,
-    Metrics,
-    LiveMetrics,
-    Policies,
-    TestPolicy,
-    ReloadPolicies,
-    Policy { id: String },
-    Audit,
-    Config,
+/// What one method of one path does.
+pub(super) struct Operation {
+    pub method: Method,
+    /// A segment `{name}` stands for anything but nothing.
+    pub path: &'static str,
+    pub does: Does,
+    /// One line for the document.
+    pub about: &'static str,
+    pub access: Access,
+    pub query: Query,
+    /// The body that it takes.
+    pub body: Option<Shape>,
+    /// The answers that are no refusals.
+    pub answers: &'static [(u16, Content)],
+    /// Refusals beyond those that follow from the rest.
+    pub refusals: &'static [u16],
 }
 
-impl Resource {
-    /// The path's resource, if it has the request's method.
-    pub(super) fn of(request: &ApiRequest) -> Result<Resource, ApiError> {
-        let resource = match request.path.as_str() {
-            "/metrics" => Resource::Metrics,
-            "/api/health" => Resource::Health,
-            "/api/metrics/live" => Resource::LiveMetrics,
-            "/api/policies" => Resource::Policies,
-            "/api/policies/test" => Resource::TestPolicy,
-            "/api/policies/reload" => Resource::ReloadPolicies,
-            "/api/audit" => Resource::Audit,
-            "/api/config" => Resource::Config,
-            path => match path.strip_prefix("/api/policies/").filter(|id| !id.is_empty() && !id.contains('/')) {
-                Some(id) => Resource::Policy { id: id.to_owned() },
-                None => return Err(ApiError::not_found("There is no such path.")),
-            },
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everyone: it says nothing of callers, keys or policies' texts.
+    Open,
+    /// Everyone from here on: it is the way in.
+    SignIn,
+    /// Whom the rules let through.
+    Guarded,
+}
+
+/// Which parameters there may be.
+pub(super) enum Query {
+    /// Probes and scrapers bring some of their own.
+    Any,
+    Known(&'static [&'static Parameter]),
+}
+
+/// What an answer's body is.
+#[derive(Clone, Copy)]
+pub(super) enum Content {
+    Nothing,
+    Json(Shape),
+    /// Text of this media type.
+    Text(&'static str),
+    /// Rows as JSON of this shape, or as CSV.
+    Rows(Shape),
+}
+
+/// The schema of a type.
+pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+/// An operation, and the segment that stands where its path leaves one open; empty where it does not.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub operation: &'static Operation,
+    pub id: String,
+}
+
+/// The operation that is asked for.
+pub(super) fn find(request: &ApiRequest) -> Result<Found, ApiError> {
+    let path = request.path.as_str();
+    let literal = OPERATIONS.iter().any(|operation| operation.path == path);
+    let of_path = OPERATIONS.iter().filter_map(|operation| {
+        let id = match literal {
+            true => (operation.path == path).then_some("")?,
+            false => open_segment(operation.path, path)?,
         };
-        if resource.methods().contains(&request.method) {
-            return Ok(resource);
-        }
-        let allowed: Vec<&str> = resource.methods().iter().map(|method| name(*method)).collect();
-        Err(ApiError::wrong_method(&allowed.join(", ")))
+        Some(Found { operation, id: id.to_owned() })
+    });
+    let of_path: Vec<Found> = of_path.collect();
+    if of_path.is_empty() {
+        return Err(ApiError::not_found("There is no such path."));
     }
-
-    fn methods(&self) -> &'static [Method] {
-        use Method::{Delete, Get, Head, Post, Put};
-        match self {
-            Resource::Policies => &[Get, Head, Post],
-            Resource::Policy { .. } => &[Get, Head, Put, Delete],
-            Resource::TestPolicy | Resource::ReloadPolicies => &[Post],
-            _ => &[Get, Head],
-        }
+    let method = if request.method == Method::Head { Method::Get } else { request.method };
+    if let Some(found) = of_path.iter().find(|found| found.operation.method == method) {
+        return Ok(found.clone());
     }
+    let allowed: Vec<&str> = of_path.iter().map(|found| allowed(found.operation.method)).collect();
+    Err(ApiError::wrong_method(&allowed.join(", ")))
+}
 
-    /// Whether everyone may read it: it says nothing of callers, keys or policies' texts.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Resource::Health | Resource::Metrics | Resource::LiveMetrics)
-    }
+/// What stands in `path` where `template` has a name in braces, if all else is the same.
+fn open_segment<'p>(template: &str, path: &'p str) -> Option<&'p str> {
+    let (before, rest) = template.split_once('{')?;
+    let (_, after) = rest.split_once('}')?;
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
+}
 
-    /// Whether the answer must show what the shards counted until now.
-    pub(super) fn needs_fresh_counts(&self, method: Method) -> bool {
-        match self {
-            Resource::Metrics | Resource::LiveMetrics => true,
-            Resource::Policies | Resource::Policy { .. } => matches!(method, Method::Get | Method::Head),
-            _ => false,
-        }
+/// Whoever may GET may look at the head alone.
+fn allowed(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET, HEAD",
+        method => name(method),
     }
 }
 
-fn name(method: Method) -> &'static str {
+/// As it stands on the wire.
+pub(super) fn name(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
         Method::Put => "PUT",
         _ => "DELETE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_one_and_not_empty() {
+        let of = |path| open_segment("/api/policies/{id}", path);
+        assert_eq!(of("/api/policies/pol_1"), Some("pol_1"));
+        for path in ["/api/policies/", "/api/policies", "/api/policies/a/b", "/api/Policies/a", "/api/traces/a"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        assert_eq!(open_segment("/api/policies", "/api/policies"), None);
+    }
+
+    #[test]
+    fn no_two_operations_answer_the_same() {
+        for (at, operation) in OPERATIONS.iter().enumerate() {
+            let same = |other: &&Operation| other.path == operation.path && other.method == operation.method;
+            assert_eq!(OPERATIONS.iter().skip(at + 1).find(same).map(|other| other.path), None);
+            assert!(!operation.about.is_empty() && !operation.answers.is_empty(), "{}", operation.path);
+        }
     }
 }

@@ -31,7 +31,7 @@ mod aside; // a corrupt file, moved out of the way
 mod error; // what went wrong, and what to do about it
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ mod open;
 mod policies;
 mod record;
 mod retention;
-mod sample;
+pub(in crate::coordinator) mod sample;
 mod sums;
 
 use std::fs;

@@ -38,7 +38,7 @@ const CALL: Call<'static> = Call {
 };
 
 impl Call<'_> {
-    fn against(self, admin: &Admin, throttle: &mut Throttle, now: Now) -> Result<String, Denied> {
+    fn against(self, admin: &Admin, doors: &mut Doors, now: Now) -> Result<String, Denied> {
         let headers = ApiHeaders {
             host: self.host.into(),
             origin: self.origin.into(),
@@ -48,11 +48,11 @@ impl Call<'_> {
         };
         let peer = self.peer.parse().unwrap();
         let asked = Asked { method: self.method, headers: &headers, has_body: self.body, peer };
-        decide(admin, &asked, throttle, now).map(|actor| actor.to_string())
+        decide(admin, &asked, doors, now).map(|actor| actor.to_string())
     }
 
     fn under(self, admin: &Admin) -> Result<String, Denied> {
-        self.against(admin, &mut Throttle::default(), at(0))
+        self.against(admin, &mut Doors::default(), at(0))
     }
 }
 
@@ -215,73 +215,125 @@ fn a_write_comes_from_a_page_of_the_gateways_own_or_from_none() {
 #[test]
 fn ten_wrong_tokens_in_a_minute_are_enough_for_the_right_one_too() {
     let rules = admin(TOKEN, false, &[]);
-    let mut throttle = Throttle::default();
+    let mut doors = Doors::default();
     let right = &format!("Bearer {TOKEN}");
     let wrong = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
     let good = Call { authorization: right, ..wrong };
     let missing = Call { authorization: "", ..wrong };
     for n in 0..u64::from(FAILURES_MAX) {
-        assert_eq!(good.against(&rules, &mut throttle, at(n)), Ok("token".into()));
-        assert_eq!(missing.against(&rules, &mut throttle, at(n)), Err(Denied::TokenMissing));
-        assert_eq!(wrong.against(&rules, &mut throttle, at(n)), Err(Denied::TokenWrong));
+        assert_eq!(good.against(&rules, &mut doors, at(n)), Ok("token".into()));
+        assert_eq!(missing.against(&rules, &mut doors, at(n)), Err(Denied::TokenMissing));
+        assert_eq!(wrong.against(&rules, &mut doors, at(n)), Err(Denied::TokenWrong));
     }
     for call in [wrong, good] {
         let refused = Err(Denied::Throttled { retry_after_s: 60 });
-        assert_eq!(call.against(&rules, &mut throttle, at(10)), refused);
-        assert_eq!(Call { peer: "::ffff:192.0.2.7", ..call }.against(&rules, &mut throttle, at(10)), refused);
+        assert_eq!(call.against(&rules, &mut doors, at(10)), refused);
+        assert_eq!(Call { peer: "::ffff:192.0.2.7", ..call }.against(&rules, &mut doors, at(10)), refused);
     }
     let last = at(WINDOW_MS - 1);
-    assert_eq!(good.against(&rules, &mut throttle, last), Err(Denied::Throttled { retry_after_s: 1 }));
+    assert_eq!(good.against(&rules, &mut doors, last), Err(Denied::Throttled { retry_after_s: 1 }));
     let elsewhere = Call { peer: "192.0.2.8", ..good };
-    assert_eq!(elsewhere.against(&rules, &mut throttle, at(10)), Ok("token".into()));
-    assert_eq!(missing.against(&rules, &mut throttle, at(10)), Err(Denied::TokenMissing), "that is no guess");
-    assert_eq!(good.against(&rules, &mut throttle, at(WINDOW_MS)), Ok("token".into()));
-    assert_eq!(wrong.against(&rules, &mut throttle, at(WINDOW_MS)), Err(Denied::TokenWrong));
+    assert_eq!(elsewhere.against(&rules, &mut doors, at(10)), Ok("token".into()));
+    assert_eq!(missing.against(&rules, &mut doors, at(10)), Err(Denied::TokenMissing), "that is no guess");
+    assert_eq!(good.against(&rules, &mut doors, at(WINDOW_MS)), Ok("token".into()));
+    assert_eq!(wrong.against(&rules, &mut doors, at(WINDOW_MS)), Err(Denied::TokenWrong));
 }
 
 #[test]
 fn a_wrong_token_does_not_open_or_close_what_is_open() {
     let rules = admin(TOKEN, true, &[]);
-    let mut throttle = Throttle::default();
+    let mut doors = Doors::default();
     let wrong = Call { authorization: "Bearer wrong", ..CALL };
     for _ in 0..FAILURES_MAX * 2 {
-        assert_eq!(wrong.against(&rules, &mut throttle, at(0)), Ok(LOCAL.into()));
+        assert_eq!(wrong.against(&rules, &mut doors, at(0)), Ok(LOCAL.into()));
     }
     // The right one is not found out by trying on: it is taken for none.
     let right = &format!("Bearer {TOKEN}");
     let foreign = Call { authorization: right, host: "evil.example", ..CALL };
-    assert_eq!(foreign.against(&rules, &mut throttle, at(0)), Err(Denied::ForeignHost));
+    assert_eq!(foreign.against(&rules, &mut doors, at(0)), Err(Denied::ForeignHost));
 }
 
 #[test]
 fn a_network_of_ipv6_is_one_peer() {
     let rules = admin(TOKEN, false, &[]);
-    let mut throttle = Throttle::default();
+    let mut doors = Doors::default();
     for n in 0..FAILURES_MAX {
         let peer = &format!("2001:db8:0:1::{n:x}");
         let call = Call { peer, authorization: "Bearer wrong", ..CALL };
-        assert_eq!(call.against(&rules, &mut throttle, at(0)), Err(Denied::TokenWrong));
+        assert_eq!(call.against(&rules, &mut doors, at(0)), Err(Denied::TokenWrong));
     }
     let inside = Call { peer: "2001:db8:0:1:ffff::1", authorization: "Bearer wrong", ..CALL };
-    assert_eq!(inside.against(&rules, &mut throttle, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
+    assert_eq!(inside.against(&rules, &mut doors, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
     let outside = Call { peer: "2001:db8:0:2::1", ..inside };
-    assert_eq!(outside.against(&rules, &mut throttle, at(0)), Err(Denied::TokenWrong));
+    assert_eq!(outside.against(&rules, &mut doors, at(0)), Err(Denied::TokenWrong));
 }
 
 #[test]
 fn many_peers_neither_fill_the_memory_nor_gain_tries() {
     let rules = admin(TOKEN, false, &[]);
-    let mut throttle = Throttle::default();
+    let mut doors = Doors::default();
     let mut tries = 0;
     for n in 0..100_000_u32 {
         let peer = &IpAddr::V4(n.into()).to_string();
         let call = Call { peer, authorization: "Bearer wrong", ..CALL };
-        tries += usize::from(call.against(&rules, &mut throttle, at(1)) == Err(Denied::TokenWrong));
+        tries += usize::from(call.against(&rules, &mut doors, at(1)) == Err(Denied::TokenWrong));
     }
-    assert_eq!(throttle.len(), PEERS_MAX);
+    assert_eq!(doors.throttle.len(), PEERS_MAX);
     assert_eq!(tries, PEERS_MAX + FAILURES_MAX as usize);
     // When their minute is over, there is room again.
     let call = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
-    assert_eq!(call.against(&rules, &mut throttle, at(2 * WINDOW_MS)), Err(Denied::TokenWrong));
-    assert_eq!(throttle.len(), 1);
+    assert_eq!(call.against(&rules, &mut doors, at(2 * WINDOW_MS)), Err(Denied::TokenWrong));
+    assert_eq!(doors.throttle.len(), 1);
+}
+
+/// A call with the cookie of a fresh session.
+fn signed_in(call: &Call<'_>, admin: &Admin) -> Result<String, Denied> {
+    let mut doors = Doors::default();
+    let set = doors.sessions.open(false, at(0)).unwrap();
+    let cookie = Secret::new(set.split(';').next().unwrap().to_owned());
+    let headers = ApiHeaders {
+        host: call.host.into(),
+        origin: call.origin.into(),
+        content_type: call.content_type.into(),
+        cookie,
+        ..ApiHeaders::default()
+    };
+    let peer = call.peer.parse().unwrap();
+    let asked = Asked { method: call.method, headers: &headers, has_body: call.body, peer };
+    decide(admin, &asked, &mut doors, at(1)).map(|actor| actor.to_string())
+}
+
+#[test]
+fn a_session_reads_under_a_name_that_no_foreign_page_has_and_writes_from_its_own_page_alone() {
+    let rules = admin(TOKEN, false, &["luner.example"]);
+    let read = Call { peer: REMOTE, ..CALL };
+    for host in ["localhost:8080", "192.0.2.1:8080", "luner.example"] {
+        assert_eq!(signed_in(&Call { host, ..read }, &rules), Ok("session".into()), "{host}");
+    }
+    assert_eq!(signed_in(&Call { host: "evil.example", ..read }, &rules), Err(Denied::ForeignHost));
+    let write = Call { method: Method::Post, content_type: "application/json", body: true, ..read };
+    let own = Call { origin: "http://localhost:8080", ..write };
+    assert_eq!(signed_in(&own, &rules), Ok("session".into()));
+    for origin in ["", "null", "http://evil.example", "http://localhost:8081"] {
+        assert_eq!(signed_in(&Call { origin, ..own }, &rules), Err(Denied::ForeignOrigin), "{origin}");
+    }
+    assert_eq!(signed_in(&Call { content_type: "text/plain", ..own }, &rules), Err(Denied::NotJson));
+}
+
+#[test]
+fn a_token_in_a_body_is_guessed_as_seldom_as_one_in_a_header() {
+    let rules = admin(TOKEN, false, &[]);
+    let mut doors = Doors::default();
+    let headers =
+        ApiHeaders { host: "localhost".into(), content_type: "application/json".into(), ..ApiHeaders::default() };
+    let asked = Asked { method: Method::Post, headers: &headers, has_body: true, peer: REMOTE.parse().unwrap() };
+    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut doors, at(0)), Ok(()));
+    for _ in 0..FAILURES_MAX {
+        assert_eq!(sign_in(&rules, &asked, "wrong", &mut doors, at(0)), Err(Denied::TokenWrong));
+    }
+    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut doors, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
+    let foreign =
+        ApiHeaders { host: "evil.example".into(), content_type: "application/json".into(), ..ApiHeaders::default() };
+    let asked = Asked { headers: &foreign, ..asked };
+    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut Doors::default(), at(0)), Err(Denied::ForeignHost));
 }

@@ -3,6 +3,7 @@
 
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Rows};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::dimension::Dimension;
@@ -13,14 +14,16 @@ use super::{Reader, Span};
 use crate::units::MicroUsd;
 
 /// A row of `/api/dashboard/cost`; CONTRACT, REST API.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct CostItem {
     pub key: String,
     pub requests: u64,
     pub tokens: u64,
     #[serde(rename = "cost_usd", serialize_with = "usd")]
+    #[schemars(with = "f64")]
     pub cost: MicroUsd,
     #[serde(rename = "saved_usd", serialize_with = "usd")]
+    #[schemars(with = "f64")]
     pub saved: MicroUsd,
 }
 

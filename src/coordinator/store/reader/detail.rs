@@ -24,7 +24,7 @@ pub struct TraceDetail {
 }
 
 /// A request, the root of its spans.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RequestRow {
     #[serde(serialize_with = "hex")]
     pub trace_id: u128,
@@ -111,7 +111,7 @@ impl Reader {
     }
 }
 
-fn requests(connection: &Connection, which: &str, value: [i64; 1]) -> rusqlite::Result<Vec<RequestRow>> {
+pub(super) fn requests(connection: &Connection, which: &str, value: [i64; 1]) -> rusqlite::Result<Vec<RequestRow>> {
     let mut statement = connection.prepare_cached(&format!("{SELECT_REQUEST} WHERE {which}"))?;
     statement.query_map([value[0], i64::from(REQUESTS_MAX)], request_row)?.collect()
 }

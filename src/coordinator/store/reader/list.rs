@@ -60,12 +60,7 @@ impl Reader {
         let page = paging.page.max(1);
         let page_size = paging.page_size.clamp(1, PAGE_SIZE_MAX);
         self.ask("list traces", |connection| {
-            let skipped = u64::from(page - 1) * u64::from(page_size);
-            let (keys, total) = match filter.condition(connection)? {
-                None => (Vec::new(), 0),
-                Some(condition) if condition.plain => plain_page(connection, &condition, skipped, page_size)?,
-                Some(condition) => page_of(connection, &condition, skipped, page_size)?,
-            };
+            let (keys, total) = page_keys(connection, filter, page, page_size)?;
             let mut statement = connection.prepare_cached(SELECT_ROW)?;
             let items = keys.iter().map(|key| statement.query_row([key], trace_row)).collect::<Result<_, _>>()?;
             Ok(Page { items, total, page, page_size })
@@ -89,6 +84,21 @@ impl Reader {
             };
             Ok(Neighbours { newer: beside("key > ? ORDER BY key")?, older: beside("key < ? ORDER BY key DESC")? })
         })
+    }
+}
+
+/// The keys of a page, and how many there are in all.
+pub(super) fn page_keys(
+    connection: &Connection,
+    filter: &Filter,
+    page: u32,
+    page_size: u32,
+) -> rusqlite::Result<(Vec<i64>, u64)> {
+    let skipped = u64::from(page - 1) * u64::from(page_size);
+    match filter.condition(connection)? {
+        None => Ok((Vec::new(), 0)),
+        Some(condition) if condition.plain => plain_page(connection, &condition, skipped, page_size),
+        Some(condition) => page_of(connection, &condition, skipped, page_size),
     }
 }
 

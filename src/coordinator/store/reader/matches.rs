@@ -1,6 +1,7 @@
 //! How often policies matched, for the lines beside them and their counts. On the reader's thread, from the exact counts.
 //! It knows policies by id alone: one that was deleted keeps what it did.
 
+use hashbrown::HashMap;
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -50,15 +51,38 @@ impl Reader {
         })
     }
 
+    /// Matches of every policy that had some, by id, in steps as in [`Reader::series`].
+    ///
+    /// # Errors
+    /// The file cannot be read, or not in time.
+    pub fn matches_over_time(&self, span: Span, step_ms: u64) -> Result<HashMap<String, Vec<u64>>, StoreError> {
+        self.ask("count the policies' matches over time", |connection| {
+            let steps = Steps::of(span, step_ms);
+            let none = vec![0_u64; steps.begins().count()];
+            let mut series = HashMap::<i64, Vec<u64>>::new();
+            each(connection, span, |minute, policy, count| {
+                let points = series.entry(policy).or_insert_with(|| none.clone());
+                if let Some(point) = points.get_mut(steps.index(minute)) {
+                    *point = point.saturating_add(count.matches);
+                }
+            })?;
+            let mut name = connection.prepare_cached(SELECT_NAME)?;
+            series
+                .into_iter()
+                .map(|(policy, points)| Ok((name.query_row([policy], |row| row.get(0))?, points)))
+                .collect()
+        })
+    }
+
     /// Matches of every policy that had some, by id.
     ///
     /// # Errors
     /// The file cannot be read, or not in time.
     pub fn policy_sums(&self, span: Span) -> Result<Vec<PolicySum>, StoreError> {
         self.ask("count the policies' matches", |connection| {
-            let mut sums = hashbrown::HashMap::<i64, PolicyCount>::new();
+            let mut sums = HashMap::<i64, PolicyCount>::new();
             each(connection, span, |_, policy, count| sums.entry(policy).or_default().add(&count))?;
-            let mut name = connection.prepare_cached("SELECT text FROM name WHERE id = ?1")?;
+            let mut name = connection.prepare_cached(SELECT_NAME)?;
             let mut named = Vec::with_capacity(sums.len());
             for (policy, PolicyCount { matches, effective }) in sums {
                 named.push(PolicySum { policy: name.query_row([policy], |row| row.get(0))?, matches, effective });
@@ -79,3 +103,4 @@ fn each(connection: &Connection, span: Span, mut take: impl FnMut(u64, i64, Poli
 }
 
 const SELECT: &str = "SELECT minute, policy, matches, effective FROM policy_minute WHERE minute >= ?1 AND minute < ?2";
+const SELECT_NAME: &str = "SELECT text FROM name WHERE id = ?1";

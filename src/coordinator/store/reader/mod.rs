@@ -5,7 +5,9 @@ mod cost; // who spent it
 mod detail; // one trace, and requests for a replay
 mod filter; // which traces
 mod list; // pages of traces
+mod listed; // the same with their requests, and what they have in common
 mod matches; // how often policies matched
+mod passes; // the same of a request that has just ended
 mod search; // which names hold a text
 mod series; // sums over time
 
@@ -24,6 +26,7 @@ pub use cost::{CostItem, Facets};
 pub use detail::{REQUESTS_MAX, RequestRow, TraceDetail};
 pub use filter::{Filter, StatusFilter, UnknownStatus};
 pub use list::{Neighbours, TraceRow};
+pub use listed::{LISTED_REQUESTS_MAX, Listed, Names};
 pub use matches::{PolicyPoint, PolicySum};
 pub use series::{Metric, POINTS_MAX, Point, Summary, UnknownMetric};
 

@@ -54,7 +54,7 @@ pub(super) fn traces_with_request(connection: &Connection, request_id: &str) -> 
 }
 
 /// Whether `text` stands in `name`, whatever the case of ASCII letters.
-fn holds(name: &[u8], text: &[u8]) -> bool {
+pub(super) fn holds(name: &[u8], text: &[u8]) -> bool {
     let Some((first, rest)) = text.split_first() else { return true };
     let starts = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), name);
     starts.into_iter().any(|at| name.get(at + 1..at + text.len()).is_some_and(|found| found.eq_ignore_ascii_case(rest)))

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::error::StoreError;
@@ -19,7 +20,8 @@ use crate::units::MicroUsd;
 pub const POINTS_MAX: u64 = 2_000;
 
 /// `/api/dashboard/summary`; CONTRACT, REST API. Times are `None` of no request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Sums")]
 pub struct Summary {
     /// Stored ones; the other sums are of all requests, stored or not.
     pub total_traces: u64,
@@ -74,6 +76,7 @@ pub enum Metric {
     PromptTokens,
     CompletionTokens,
     CacheHits,
+    CacheMisses,
     CacheHitRate,
     AvgMs,
     P50Ms,
@@ -90,7 +93,7 @@ pub enum Metric {
 pub struct UnknownMetric;
 
 impl Metric {
-    pub const ALL: [(&str, Metric); 18] = [
+    pub const ALL: [(&str, Metric); 19] = [
         ("requests", Metric::Requests),
         ("errors", Metric::Errors),
         ("error_rate", Metric::ErrorRate),
@@ -101,6 +104,7 @@ impl Metric {
         ("prompt_tokens", Metric::PromptTokens),
         ("completion_tokens", Metric::CompletionTokens),
         ("cache_hits", Metric::CacheHits),
+        ("cache_misses", Metric::CacheMisses),
         ("cache_hit_rate", Metric::CacheHitRate),
         ("avg_ms", Metric::AvgMs),
         ("p50_ms", Metric::P50Ms),
@@ -246,6 +250,7 @@ impl Point {
             Metric::PromptTokens => whole(count.prompt),
             Metric::CompletionTokens => whole(count.completion),
             Metric::CacheHits => whole(count.hits),
+            Metric::CacheMisses => whole(count.misses),
             Metric::CacheHitRate => share(count.hits, count.hits.saturating_add(count.misses)),
             Metric::AvgMs => share(count.duration_us, count.requests.saturating_mul(1000)),
             Metric::P50Ms => self.latency.percentile_ms(50.0),

@@ -11,7 +11,7 @@ use crate::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 
-pub(super) struct Seeded(pub u64);
+pub(in crate::coordinator) struct Seeded(pub u64);
 
 impl Seeded {
     pub fn next(&mut self) -> u64 {
@@ -38,7 +38,7 @@ impl Seeded {
 
 /// What samples are spread over.
 #[derive(Clone, Copy)]
-pub(super) struct Spread {
+pub(in crate::coordinator) struct Spread {
     pub from_ms: u64,
     pub ms: u64,
     pub users: u64,
@@ -46,13 +46,13 @@ pub(super) struct Spread {
     pub joins_one_in: u64,
 }
 
-pub(super) const AGENTS: [&str; 5] = ["planner", "coder", "support-bot", "", "Übersetzer"];
-pub(super) const TENANTS: [&str; 3] = ["acme", "globex", ""];
-pub(super) const MODELS: [&str; 4] = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "embed-3"];
-pub(super) const PROVIDERS: [&str; 3] = ["openai-prod", "backup", "local"];
+pub(in crate::coordinator) const AGENTS: [&str; 5] = ["planner", "coder", "support-bot", "", "Übersetzer"];
+pub(in crate::coordinator) const TENANTS: [&str; 3] = ["acme", "globex", ""];
+pub(in crate::coordinator) const MODELS: [&str; 4] = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "embed-3"];
+pub(in crate::coordinator) const PROVIDERS: [&str; 3] = ["openai-prod", "backup", "local"];
 
 /// `n` requests in the order of their ends.
-pub(super) fn traces(seeded: &mut Seeded, spread: Spread, n: u64) -> Vec<Trace> {
+pub(in crate::coordinator) fn traces(seeded: &mut Seeded, spread: Spread, n: u64) -> Vec<Trace> {
     let mut traces: Vec<Trace> = Vec::with_capacity(n as usize);
     for at in 0..n {
         let mut trace = trace(seeded, &spread, spread.from_ms + spread.ms * at / n);
@@ -168,14 +168,14 @@ fn refuse(trace: &mut Trace, status: u16, fault: &'static str, code: &'static st
     }
 }
 
-pub(super) fn matched(id: &str, action: Action, mode: Mode) -> PolicyMatch {
+pub(in crate::coordinator) fn matched(id: &str, action: Action, mode: Mode) -> PolicyMatch {
     let effective = mode == Mode::Enforce;
     let note = if effective { "applied" } else { "shadow" };
     PolicyMatch { id: id.into(), name: id.into(), action, mode, effective, note: note.into(), target: None }
 }
 
 /// The requests in batches, as the shards of one process would send them.
-pub(super) fn batches(traces: Vec<Trace>, each: usize) -> Vec<Batch> {
+pub(in crate::coordinator) fn batches(traces: Vec<Trace>, each: usize) -> Vec<Batch> {
     let mut sequence = 0;
     let mut batches = Vec::new();
     let mut traces = traces.into_iter().peekable();

@@ -1,0 +1,248 @@
+//! One expression, tried on requests that were: what `POST /api/policies/test` with `last` and `luner policy test --db` answer.
+//! Pure; judges by the very code that judges requests. It never guesses what was not recorded: it counts it, and says why.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::store::reader::RequestRow;
+use super::trial::{Effect, Trial};
+use crate::clock::rfc3339;
+use crate::link::trace::Marks;
+use crate::openai::usage::Usage;
+use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
+use crate::units::MicroUsd;
+
+/// Requests of one replay.
+pub const LAST_MAX: u32 = 1_000;
+/// Requests that are shown of those that matched. Arbitrary.
+const EXAMPLES_MAX: usize = 20;
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Replay {
+    /// Requests that could be judged.
+    pub evaluated: u64,
+    /// Of those, how many the expression is true of.
+    pub matched: u64,
+    /// Requests that could not.
+    pub not_evaluable: u64,
+    /// By why: `never_judged`, `usage_not_recorded`, or how the expression fails.
+    pub why: BTreeMap<String, u64>,
+    /// What those that matched cost.
+    pub cost_usd: f64,
+    /// What would not have been spent. A downgrade to a dearer model saves less than nothing.
+    pub saving_usd: f64,
+    /// The newest of those that matched.
+    pub examples: Vec<Example>,
+    /// What the expression reads.
+    #[schemars(with = "Vec<String>")]
+    pub variables: Variables,
+}
+
+/// A request that matched.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Example {
+    pub trace_id: String,
+    #[schemars(extend("format" = "date-time"))]
+    pub at: String,
+    pub user_id: String,
+    /// As it was asked for.
+    pub model: String,
+    pub cost_usd: f64,
+}
+
+/// Why a request cannot be judged again: it never was, because it was refused before.
+const NEVER_JUDGED: &str = "never_judged";
+/// Why a request cannot be judged: no policy asked for its user's last minute then, so nobody looked.
+const USAGE_NOT_RECORDED: &str = "usage_not_recorded";
+
+/// What a request would have cost with another model, where that has a price.
+pub type Price<'p> = &'p dyn Fn(&str, &Usage) -> Option<MicroUsd>;
+
+/// Judges requests, newest first, by this one policy alone.
+pub fn replay(
+    trial: &Trial,
+    compiled: &Compiled,
+    rows: &[RequestRow],
+    ways: &dyn Downgrades,
+    price: Price<'_>,
+) -> Replay {
+    let evaluator = Evaluator::new();
+    let mut replay = Replay { variables: compiled.variables(), ..Replay::default() };
+    let (mut cost, mut saving) = (MicroUsd(0), MicroUsd(0));
+    for row in rows {
+        let inputs = match inputs(row, compiled) {
+            Ok(inputs) => inputs,
+            Err(why) => {
+                replay.not(why);
+                continue;
+            }
+        };
+        let outcome = trial.judge(&evaluator, compiled, &inputs, ways);
+        if let Some(kind) = outcome.error {
+            replay.not(
+                &serde_json::to_value(kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default(),
+            );
+            continue;
+        }
+        replay.evaluated += 1;
+        if !outcome.matched {
+            continue;
+        }
+        replay.matched += 1;
+        cost = cost.saturating_add(row.cost);
+        let saved = match (outcome.verdict, &outcome.model) {
+            (Effect::Block, _) => row.cost,
+            // What came from the cache cost nothing, and would have cost nothing.
+            (Effect::Downgrade, Some(model)) if row.cost != MicroUsd(0) => {
+                price(model, &row.usage).map_or(MicroUsd(0), |other| MicroUsd(row.cost.0.saturating_sub(other.0)))
+            }
+            _ => MicroUsd(0),
+        };
+        saving = saving.saturating_add(saved);
+        if replay.examples.len() < EXAMPLES_MAX {
+            replay.examples.push(Example {
+                trace_id: format!("{:032x}", row.trace_id),
+                at: rfc3339(row.started_ms),
+                user_id: row.user.clone(),
+                model: row.model_asked.clone(),
+                cost_usd: row.cost.usd(),
+            });
+        }
+    }
+    (replay.cost_usd, replay.saving_usd) = (cost.usd(), saving.usd());
+    replay
+}
+
+impl Replay {
+    fn not(&mut self, why: &str) {
+        self.not_evaluable += 1;
+        *self.why.entry(why.to_owned()).or_default() += 1;
+    }
+}
+
+/// What a policy would have been told of a request, or why that is not known.
+fn inputs<'r>(row: &'r RequestRow, compiled: &Compiled) -> Result<Inputs<'r>, &'static str> {
+    // Without a provider it was refused before the policies came: malformed, or for a model that nobody serves.
+    if row.provider.is_empty() || row.model_asked.is_empty() {
+        return Err(NEVER_JUDGED);
+    }
+    let known = &row.detail.inputs;
+    let window = match known.window {
+        Some(window) => window,
+        None if compiled.variables().reads_usage() => return Err(USAGE_NOT_RECORDED),
+        None => Default::default(),
+    };
+    Ok(Inputs {
+        model: &row.model_asked,
+        user_id: &row.user,
+        tenant_id: &row.tenant,
+        agent: &row.agent,
+        provider: &row.provider,
+        endpoint: &row.endpoint,
+        stream: row.marks.has(Marks::STREAM),
+        temperature: known.temperature,
+        max_tokens: known.max_tokens,
+        request_count: window.request_count,
+        cost_usd: window.cost_micro as f64 / 1e6,
+        tokens_used: window.tokens_used,
+        est_input_tokens: known.est_input_tokens,
+        est_cost_usd: known.est_cost_micro as f64 / 1e6,
+        now_ms: row.started_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::link::trace::{PolicyInputs, Window};
+    use crate::policy::{Action, Repriced};
+
+    struct Down;
+
+    impl Downgrades for Down {
+        fn target(&self, _: &str) -> Option<Cow<'_, str>> {
+            Some("mini".into())
+        }
+
+        fn is_served(&self, _: &str) -> bool {
+            true
+        }
+
+        fn reprice(&self, _: &str) -> Repriced<'_> {
+            Repriced { provider: "".into(), est_cost_usd: 0.0 }
+        }
+    }
+
+    fn row(user: &str, cost: i64, window: Option<Window>) -> RequestRow {
+        let mut row = RequestRow {
+            trace_id: 5,
+            started_ms: 1_769_860_800_000,
+            user: user.into(),
+            provider: "openai".into(),
+            model_asked: "gpt-4o".into(),
+            model: "gpt-4o".into(),
+            endpoint: "/v1/chat/completions".into(),
+            status: 200,
+            usage: Usage { prompt: 10, total: 10, ..Usage::default() },
+            cost: MicroUsd(cost),
+            ..RequestRow::default()
+        };
+        row.detail.inputs = PolicyInputs { temperature: 1.0, window, ..PolicyInputs::default() };
+        row
+    }
+
+    fn run(expression: &str, action: Action, rows: &[RequestRow]) -> Replay {
+        let trial = Trial { expression: expression.into(), action, target_model: None };
+        let compiled = trial.compile().unwrap();
+        replay(&trial, &compiled, rows, &Down, &|model, usage| {
+            (model == "mini").then_some(MicroUsd(usage.prompt as i64))
+        })
+    }
+
+    #[test]
+    fn what_matched_has_a_cost_and_a_saving_by_its_action() {
+        let rows = [row("ann", 100, None), row("bob", 40, None), row("ann", 0, None)];
+        let blocked = run("user_id == 'ann'", Action::Block, &rows);
+        assert_eq!((blocked.evaluated, blocked.matched, blocked.not_evaluable), (3, 2, 0));
+        assert_eq!((blocked.cost_usd, blocked.saving_usd), (0.0001, 0.0001));
+        assert_eq!(run("user_id == 'ann'", Action::Alert, &rows).saving_usd, 0.0);
+        let down = run("true", Action::Downgrade, &rows);
+        // Each of the two that cost something would have cost 10 micro-dollars; a hit saves nothing more.
+        assert_eq!((down.matched, down.cost_usd, down.saving_usd), (3, 0.00014, 0.00012));
+        assert_eq!(down.examples.len(), 3);
+        assert_eq!(down.examples[1].user_id, "bob");
+        assert_eq!(down.examples[0].trace_id, "00000000000000000000000000000005");
+    }
+
+    #[test]
+    fn what_was_not_recorded_is_not_guessed() {
+        let window = Window { request_count: 7, cost_micro: 1, tokens_used: 1 };
+        let refused = RequestRow { provider: String::new(), ..row("ann", 0, None) };
+        let rows = [row("ann", 1, Some(window)), row("ann", 1, None), refused];
+        let counted = run("request_count > 5", Action::Block, &rows);
+        assert_eq!((counted.evaluated, counted.matched, counted.not_evaluable), (1, 1, 2));
+        let why = [(NEVER_JUDGED, 1), (USAGE_NOT_RECORDED, 1)].map(|(why, count)| (why.to_owned(), count));
+        assert_eq!(counted.why, BTreeMap::from(why));
+        let plain = run("temperature == 1.0 && now > timestamp('2026-01-01T00:00:00Z')", Action::Block, &rows);
+        assert_eq!((plain.evaluated, plain.matched, plain.not_evaluable), (2, 2, 1));
+    }
+
+    #[test]
+    fn an_expression_that_fails_is_counted_by_how() {
+        let failed = run("1 / max_tokens > 0", Action::Block, &[row("ann", 1, None)]);
+        assert_eq!((failed.evaluated, failed.not_evaluable, failed.why.get("division_by_zero")), (0, 1, Some(&1)));
+        assert_eq!(failed.saving_usd, 0.0);
+    }
+
+    #[test]
+    fn only_some_are_shown() {
+        let rows: Vec<RequestRow> = (0..50).map(|_| row("ann", 1, None)).collect();
+        let replay = run("true", Action::Block, &rows);
+        assert_eq!((replay.matched, replay.examples.len()), (50, EXAMPLES_MAX));
+    }
+}

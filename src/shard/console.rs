@@ -1,0 +1,244 @@
+//! The console's files, served by each shard by itself: no call leaves the core for them. Pure. It compares names with those
+//! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (FAULTS row 35).
+
+use super::respond::{self, Date, Frame};
+use crate::console::{self, File};
+use crate::http::head::{Known, RequestHead};
+
+/// A file that is asked for, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Page {
+    file: File,
+    media: &'static str,
+    encoding: Option<&'static str>,
+    /// Its name changes with its content.
+    immutable: bool,
+    /// The caller has it.
+    known: bool,
+}
+
+/// Where files come from: [`console::file`], but in tests.
+type Files<'f> = &'f dyn Fn(&str) -> Option<File>;
+
+/// The page at this path, for whoever reads it.
+pub(super) fn find(head: &RequestHead<'_>) -> Option<Page> {
+    let built = console::file("index.html").is_some();
+    let files = |name: &str| match name {
+        "index.html" if !built => Some(console::stand_in()),
+        name => console::file(name),
+    };
+    let header = |known| head.first(known).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+    let matches = head.headers().find(|header| header.name.eq_ignore_ascii_case("if-none-match"));
+    let matches = matches.and_then(|header| std::str::from_utf8(header.value).ok()).unwrap_or_default();
+    let wanted =
+        Wanted { path: head.path(), accept: header(Known::Accept), encodings: header(Known::AcceptEncoding), matches };
+    wanted.find(&files)
+}
+
+/// What a request says about the file that it wants.
+struct Wanted<'h> {
+    path: &'h str,
+    accept: &'h str,
+    encodings: &'h str,
+    /// `If-None-Match`.
+    matches: &'h str,
+}
+
+impl Wanted<'_> {
+    fn find(&self, files: Files<'_>) -> Option<Page> {
+        let name = self.name(files)?;
+        let (_, ending) = name.rsplit_once('.')?;
+        let (_, media) = MEDIA.iter().find(|(known, _)| *known == ending)?;
+        let encoded = ENCODINGS
+            .iter()
+            .filter(|(coding, _)| accepts(self.encodings, coding))
+            .find_map(|(coding, ending)| files(&format!("{name}.{ending}")).map(|file| (file, Some(*coding))));
+        let (file, encoding) = match encoded {
+            Some(encoded) => encoded,
+            None => (files(name)?, None),
+        };
+        let mut tags = self.matches.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+        let known = tags.any(|tag| tag == file.etag || tag == "*");
+        Some(Page { file, media, encoding, immutable: name.starts_with("assets/"), known })
+    }
+
+    /// The name of the file; the page itself for what is no file but a place in the console.
+    fn name(&self, files: Files<'_>) -> Option<&str> {
+        let name = self.path.strip_prefix('/')?;
+        if name.is_empty() {
+            return Some("index.html");
+        }
+        // Encoded ones are reached through the names of their files alone.
+        if !ENCODINGS.iter().any(|(_, ending)| name.ends_with(ending)) && files(name).is_some() {
+            return Some(name);
+        }
+        let place = |segment: &str| {
+            !segment.is_empty()
+                && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        let api = name == "api" || name == "v1" || name.starts_with("api/") || name.starts_with("v1/");
+        let page = !api && name.split('/').all(place) && self.accept.contains("text/html");
+        page.then_some("index.html")
+    }
+}
+
+/// Media types by the ending of a name; nothing else is served.
+const MEDIA: &[(&str, &str)] = &[
+    ("html", "text/html; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("svg", "image/svg+xml"),
+    ("png", "image/png"),
+    ("ico", "image/x-icon"),
+    ("json", "application/json"),
+    ("webmanifest", "application/manifest+json"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("woff2", "font/woff2"),
+    ("map", "application/json"),
+];
+
+/// Content codings and what their files end with, the smaller one first.
+const ENCODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
+
+/// Whether `Accept-Encoding` names this coding and does not refuse it (RFC 9110, section 12.5.3).
+fn accepts(encodings: &str, coding: &str) -> bool {
+    encodings.split(',').any(|part| {
+        let (named, weight) = part.split_once(';').unwrap_or((part, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0));
+        named.trim().eq_ignore_ascii_case(coding) && !refused
+    })
+}
+
+/// What the console may do: load and ask its own origin, and nothing else. Style attributes that scripts set are no inline
+/// style.
+const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
+
+/// Appends the whole answer.
+pub(super) fn answer(page: &Page, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+    let status = if page.known { 304 } else { 200 };
+    respond::open(status, frame, date, out);
+    let caching = if page.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+    for (name, value) in [
+        ("ETag", page.file.etag.as_str()),
+        ("Cache-Control", caching),
+        ("Vary", "Accept-Encoding"),
+        ("Content-Security-Policy", POLICY),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Referrer-Policy", "same-origin"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+    ] {
+        respond::header(name, value.as_bytes(), out);
+    }
+    if page.known {
+        out.extend_from_slice(b"\r\n");
+        return;
+    }
+    respond::header("Content-Type", page.media.as_bytes(), out);
+    if let Some(encoding) = page.encoding {
+        respond::header("Content-Encoding", encoding.as_bytes(), out);
+    }
+    respond::length(page.file.bytes.len(), out);
+    if !frame.head_only {
+        out.extend_from_slice(&page.file.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 6] =
+        ["index.html", "index.html.br", "index.html.gz", "assets/index-1a.js", "assets/index-1a.js.gz", "favicon.svg"];
+
+    fn files(name: &str) -> Option<File> {
+        let bytes = NAMES.into_iter().find(|known| *known == name)?.as_bytes();
+        Some(File { bytes: bytes.into(), etag: format!("\"{name}\"") })
+    }
+
+    fn wanted(path: &str) -> Wanted<'_> {
+        Wanted { path, accept: "text/html,*/*", encodings: "", matches: "" }
+    }
+
+    /// The name of the file that is found.
+    fn found(wanted: &Wanted<'_>) -> Option<String> {
+        wanted.find(&files).map(|page| String::from_utf8(page.file.bytes.into_owned()).unwrap())
+    }
+
+    #[test]
+    fn places_of_the_console_are_its_page() {
+        for path in ["/", "/traces", "/traces/0af7651916cd43dd8448eb211c80319c", "/policies/pol_1a-2", "/apis"] {
+            assert_eq!(found(&wanted(path)).as_deref(), Some("index.html"), "{path}");
+        }
+        assert_eq!(found(&Wanted { accept: "application/json", ..wanted("/traces") }), None);
+        assert_eq!(found(&Wanted { accept: "", ..wanted("/") }).as_deref(), Some("index.html"));
+        for path in ["/api", "/api/nothing", "/v1", "/v1/nothing", "/traces/x.y", "/favicon.ico", "/assets/other.js"] {
+            assert_eq!(found(&wanted(path)), None, "{path}");
+        }
+    }
+
+    // Row 35.
+    #[test]
+    fn tricks_with_paths_lead_nowhere() {
+        for path in [
+            "/../Cargo.toml",
+            "/assets/../index.html",
+            "/./index.html",
+            "//index.html",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "/..%2f..%2fetc/passwd",
+            "/%5c..%5cetc",
+            "/\\..\\etc",
+            "/traces%00",
+            "/traces/%3Cimg",
+            "//etc/passwd",
+            "/traces//x",
+            "/traces/",
+            "traces",
+            "/etc/passwd;x",
+            "/index.html.br",
+            "/assets/index-1a.js.gz",
+        ] {
+            assert_eq!(found(&wanted(path)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_encoding_that_the_caller_takes_is_sent() {
+        for (encodings, path, name) in [
+            ("gzip, deflate, br, zstd", "/", "index.html.br"),
+            ("gzip, br;q=0", "/", "index.html.gz"),
+            ("GZIP;q=0.5", "/", "index.html.gz"),
+            ("identity", "/", "index.html"),
+            ("br", "/assets/index-1a.js", "assets/index-1a.js"),
+            ("br, gzip", "/assets/index-1a.js", "assets/index-1a.js.gz"),
+        ] {
+            assert_eq!(found(&Wanted { encodings, ..wanted(path) }).as_deref(), Some(name), "{encodings}");
+        }
+    }
+
+    #[test]
+    fn who_has_it_is_told_so() {
+        for (matches, known) in [
+            ("\"index.html\"", true),
+            ("W/\"index.html\"", true),
+            ("\"a\", \"index.html\"", true),
+            ("*", true),
+            ("\"index.html.br\"", false),
+            ("", false),
+        ] {
+            let page = Wanted { matches, ..wanted("/") }.find(&files).unwrap();
+            assert_eq!(page.known, known, "{matches}");
+            let mut out = Vec::new();
+            answer(&page, &Frame::closing(), &Date::default(), &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.starts_with("HTTP/1.1 304 Not Modified\r\n"), known, "{text}");
+            assert_eq!(text.ends_with("\r\n\r\n"), known, "{text}");
+        }
+        let asset = wanted("/assets/index-1a.js").find(&files).unwrap();
+        let page = wanted("/").find(&files).unwrap();
+        assert!(asset.immutable && !page.immutable);
+        assert_eq!(asset.media, "text/javascript; charset=utf-8");
+    }
+}
