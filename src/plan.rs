@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 
 use crate::cache;
 use crate::clock::Now;
-use crate::config::{self, CacheScope, Config, UnknownPrice};
+use crate::config::{self, Backend, CacheScope, Config, UnknownPrice};
 use crate::http::head::HeadLimits;
 use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
@@ -62,6 +62,8 @@ pub struct Plan {
     pub prices: Arc<Prices>,
     /// What is cached, and how much of it.
     pub cache: CachePlan,
+    /// Whether anybody keeps accounts and traces.
+    pub keeps_traces: bool,
     /// Whether a model without a price may be used.
     pub unknown_price: UnknownPrice,
     origins: Labels,
@@ -158,6 +160,7 @@ impl Plan {
             unknown_price: config.pricing.unknown,
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
+            keeps_traces: config.storage.backend == Backend::Sqlite,
             labels,
             tls,
             origins,

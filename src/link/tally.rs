@@ -29,6 +29,8 @@ pub struct Tally {
     pub policy_matches: HashMap<(LabelId, Action, Mode), u64>,
     /// By the policy's name.
     pub policy_errors: HashMap<LabelId, u64>,
+    /// Traces that a shard had no room for.
+    pub traces_dropped: u64,
     /// Answers given again.
     pub cache_hits: u64,
     /// Requests whose answer could have come from the cache.
@@ -140,6 +142,7 @@ impl Tally {
         for (key, count) in &other.attempts {
             *self.attempts.entry(*key).or_default() += count;
         }
+        self.traces_dropped += other.traces_dropped;
         self.cache_hits += other.cache_hits;
         self.cache_misses += other.cache_misses;
         self.saved = self.saved.saturating_add(other.saved);

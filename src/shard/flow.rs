@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use super::account::Record;
 use super::cache::{Cache, Found};
 use super::identify::identify;
 use super::policies::{Governor, admit};
+use super::record::Record;
 use super::refusal::Refusal;
 use super::respond::{self, Date, Frame};
 use super::route::route;
