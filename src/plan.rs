@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 
 use crate::cache;
 use crate::clock::Now;
-use crate::config::{self, Backend, CacheScope, Config, UnknownPrice};
+use crate::config::{self, Backend, CacheScope, Capture, Config, UnknownPrice};
 use crate::http::head::HeadLimits;
 use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
@@ -64,6 +64,8 @@ pub struct Plan {
     pub cache: CachePlan,
     /// Whether anybody keeps accounts and traces.
     pub keeps_traces: bool,
+    /// Whose prompts and answers they hold.
+    pub capture: Capture,
     /// Whether a model without a price may be used.
     pub unknown_price: UnknownPrice,
     origins: Labels,
@@ -160,6 +162,7 @@ impl Plan {
             unknown_price: config.pricing.unknown,
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
+            capture: config.storage.capture,
             keeps_traces: config.storage.backend == Backend::Sqlite,
             labels,
             tls,

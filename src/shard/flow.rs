@@ -81,7 +81,7 @@ fn govern<'p>(
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<Decision<'p>, Refusal> {
     let known = identify(head, endpoint, body, &plan.fact_limits)?;
-    record.identified(&known);
+    record.identified(&known, plan);
     let routed = route(known, plan, draw)?;
     record.routed(&routed);
     let admitted = admit(routed, plan, governor, (now, draw), record)?;

@@ -8,6 +8,7 @@ mod accept; // a listener of its own, connections within their number
 mod account; // what it took, into the tally
 mod books; // exact accounts and some traces, for the coordinator
 mod cache; // answers that are given again
+mod capture; // prompts and answers, where they are wanted
 mod conn; // one caller's connection: requests in, one at a time
 mod flow; // the path of a request on one screen
 mod identify; // who asks, and for what: Known

@@ -1,6 +1,7 @@
 //! A request from its first byte until it is accounted for: who asked for what, what was decided, who was asked and what
 //! came of it. Owned by the task of its connection; stages add what they find out. It never holds a key or a header.
 
+use super::capture::Kept;
 use super::identify::Known;
 use super::respond::Token;
 use super::route::Routed;
@@ -49,6 +50,8 @@ pub(super) struct Record<'p> {
     pub(super) cost: MicroUsd,
     /// What the cache had to do with it.
     pub(super) cached: Cached,
+    /// Prompt and answer, where they are wanted.
+    pub(super) kept: Kept,
     /// Set when the answer ended other than it should: a cut stream, a caller who left.
     pub(super) cut: Option<&'static str>,
 }
@@ -138,12 +141,14 @@ impl<'p> Record<'p> {
             usage: Usage::default(),
             cost: MicroUsd(0),
             cached: Cached::Bypass,
+            kept: Kept::default(),
             cut: None,
         }
     }
 
     /// Takes over who asks, and for what.
-    pub(super) fn identified(&mut self, known: &Known<'_>) {
+    pub(super) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
+        self.kept = Kept::new(plan.capture, known.body);
         self.who = Who::new([known.user, known.tenant, known.agent, &known.facts.model]);
         self.endpoint = Some(known.endpoint);
         self.stream = known.facts.stream;
@@ -189,6 +194,7 @@ impl<'p> Record<'p> {
     /// Takes over that its answer came from the cache: it used nothing, and saved what the first one cost.
     pub(super) fn hit(&mut self, entry: &cache::Entry) {
         self.cached = Cached::Hit { saved: entry.cost };
+        self.kept.answer(&entry.body);
     }
 
     /// Takes the request out of its user's window: it was refused after all.

@@ -117,7 +117,7 @@ impl Record<'_> {
             faults: faults.collect(),
             attempts: self.tried.iter().map(|it| attempt(it, self.started, end.now)).collect(),
             cut: self.cut.map(Cow::Borrowed),
-            captured: None,
+            captured: self.kept.captured(end.status >= 400 || self.cut.is_some()),
         }
     }
 }

@@ -79,6 +79,7 @@ pub(super) async fn relay(
     let usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
     record.used(usage, plan);
     share(&conn.shard, forward, &answer, body.get(body_at..).unwrap_or_default(), &record, plan);
+    record.kept.answer(body.get(body_at..).unwrap_or_default());
     let from = assemble(conn, room, body, record.cost);
     drop(tether);
     record.attempt_ended(&conn.shard, AttemptOutcome::Answered);
@@ -169,6 +170,7 @@ async fn pass(
     let mut ended: Result<bool, Failure> = Ok(true);
     loop {
         scan.feed(&first);
+        record.kept.answer(&first);
         if chunked && !first.is_empty() {
             body::chunk_header(first.len(), &mut conn.out);
             conn.out.extend_from_slice(&first);

@@ -79,6 +79,7 @@ pub(super) async fn relay(
     };
     let ended = loop {
         let step = pump.step(&line, &mut reading);
+        record.kept.answer(&pump.events);
         if pump.flush(conn, chunked, plan).await.is_err() {
             break Err(Failure::Abandoned);
         }
