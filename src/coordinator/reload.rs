@@ -332,7 +332,12 @@ impl Coordinator {
         running.loaded_at_ms = now.wall_ms;
         running.reloads.ok += 1;
         if let Some(governance) = governance {
+            // What waits belongs into the old file; where that takes nothing, the new one is better than none.
+            self.governance.close(&mut self.recorder, now);
             self.governance = governance;
+            if self.governance.store().is_none() {
+                self.recorder.give_up();
+            }
         }
         let version = plan.version;
         self.plans.publish(plan, &mut self.resolver);
