@@ -5,6 +5,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
 use super::governance::StorageState;
+use super::otlp::Spans;
 use super::reload::Reloads;
 use crate::breaker::State;
 use crate::clock::Now;
@@ -20,6 +21,7 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
     families.push(breakers(&plan, coordinator.clock.now()));
     families.extend(recording(coordinator));
+    families.extend(coordinator.otlp.as_ref().map(|otlp| exporting(otlp.spans())).into_iter().flatten());
     // The text encoder refuses a family without metrics.
     families.retain(|family| !family.get_metric().is_empty());
     let mut body = Vec::new();
@@ -145,6 +147,17 @@ fn recording(coordinator: &Coordinator) -> [MetricFamily; 3] {
             MetricType::GAUGE,
             [pending],
         ),
+    ]
+}
+
+/// What becomes of spans, where they are exported.
+fn exporting(spans: Spans) -> [MetricFamily; 2] {
+    let exported = [counter(&[], spans.exported as f64)];
+    let dropped = [("queue_full", spans.crowded_out), ("failed", spans.failed)]
+        .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
+    [
+        family(names::OTLP_SPANS_EXPORTED_TOTAL, "Spans that the collector took.", MetricType::COUNTER, exported),
+        family(names::OTLP_SPANS_DROPPED_TOTAL, "Spans that it did not get, by why.", MetricType::COUNTER, dropped),
     ]
 }
 

@@ -11,6 +11,8 @@ mod ledger; // the merged counts
 
 mod metrics; // the ledger as Prometheus text
 
+mod otlp; // spans for a collector
+
 mod plans; // the plan that runs, and those before it
 
 pub mod price_file; // prices from a file
@@ -44,6 +46,7 @@ use crate::usage::Registry;
 use api::{Admitted, Throttle};
 pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
+use otlp::Otlp;
 use plans::Plans;
 use recorder::Recorder;
 pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
@@ -85,6 +88,8 @@ pub struct Coordinator {
     plans: Plans,
     governance: Governance,
     recorder: Recorder,
+    /// Absent unless the environment names a collector.
+    otlp: Option<Otlp>,
     running: Running,
     resolver: Resolver,
     throttle: Throttle,
@@ -127,6 +132,7 @@ impl Coordinator {
             plans: Plans::new(plan),
             governance,
             recorder: Recorder::default(),
+            otlp: Otlp::start(clock),
             running,
             resolver,
             throttle: Throttle::default(),
@@ -206,7 +212,10 @@ impl Coordinator {
     }
 
     /// Takes over what a shard's requests took.
-    fn batch(&mut self, batch: Batch) {
+    fn batch(&mut self, mut batch: Batch) {
+        if let Some(otlp) = &mut self.otlp {
+            otlp.offer(&mut batch.traces, &self.plans.running());
+        }
         if let Some(store) = self.governance.store() {
             self.recorder.take(batch, store.fault().is_some());
         }
@@ -221,6 +230,9 @@ impl Coordinator {
             }
         }
         self.governance.end(&mut self.recorder, self.clock.now());
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish();
+        }
         tracing::info!("stopped");
     }
 
