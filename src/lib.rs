@@ -5,7 +5,8 @@
 //!
 //! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core, with an io_uring event loop, a listener
 //! (SO_REUSEPORT) and all the state of its connections. One **coordinator** thread merges what the shards count, answers
-//! the REST API and tells the shards what changed. **Helpers** do what blocks by nature: name resolution, signals.
+//! the REST API and tells the shards what changed. **Helpers** do what blocks by nature: name resolution, signals, export of
+//! spans, checkpoints of the database.
 //!
 //! ```text
 //!             shard-0          shard-1          …            one per core, no locks
