@@ -178,16 +178,7 @@ impl Governance {
     /// Lets the recorder write, if it is time to, and takes a step of the retention.
     pub(super) fn keep(&mut self, recorder: &mut Recorder, retention: &crate::config::Retention, now: Now) {
         let Some(store) = &mut self.store else { return };
-        if recorder.flush(store, now)
-            && let Some(checkpoints) = &self.checkpoints
-            && !checkpoints.written()
-        {
-            self.checkpoints = None;
-            tracing::warn!("the helper that folds the write-ahead log in is gone: commits do it, and take longer");
-            if let Err(error) = store.fold_by_itself(true) {
-                tracing::error!(%error, "the write-ahead log is folded in by nobody");
-            }
-        }
+        recorder.flush(store, now);
         if store.fault().is_some() || now.mono_ms() < self.prune_ms {
             return;
         }
@@ -223,6 +214,13 @@ impl Governance {
             return;
         }
         self.checked_ms = now.mono_ms();
+        if self.checkpoints.as_ref().is_some_and(|checkpoints| !checkpoints.wake()) {
+            self.checkpoints = None;
+            tracing::warn!("the helper that folds the write-ahead log in is gone: commits do it, and take longer");
+            if let Err(error) = store.fold_by_itself(true) {
+                tracing::error!(%error, "the write-ahead log is folded in by nobody");
+            }
+        }
         // A write that failed was told of by whoever wrote.
         let (told, known) = (matches!(self.health, Health::Degraded(_)), store.fault().is_some());
         self.health = store.check();

@@ -34,7 +34,7 @@ const BATCHES_MAX: usize = 256;
 const BATCHES_KEYS_MAX: usize = 10_000;
 /// Keys of merged accounts; beyond that they are made coarser, at the end by hour, provider and status. About 8 MB.
 const MERGED_KEYS_MAX: usize = 20_000;
-/// After so many refusals in a row a transaction goes without its traces: they may be what is in the way.
+/// After so many refusals in a row a transaction goes without its traces. Arbitrary.
 const REFUSALS_MAX: u32 = 3;
 /// In the place of a shard's number: batches of the coordinator's own.
 const OWN: u16 = u16::MAX;
@@ -107,8 +107,8 @@ impl Recorder {
     /// Writes all that waits, and waits for others' locks. True when nothing is left.
     pub(super) fn flush_all(&mut self, store: &mut Store, now: Now) -> bool {
         while self.choose() {
-            let written = store.record_patiently(&self.tried, now.wall_ms).or_else(|_| {
-                self.dropped.storage += self.strip();
+            let written = store.record_patiently(&self.tried, now.wall_ms).or_else(|error| {
+                self.strip(&error);
                 store.record_patiently(&self.tried, now.wall_ms)
             });
             match written {
@@ -176,17 +176,20 @@ impl Recorder {
         if self.refusals == 1 {
             tracing::warn!(%error, requests = self.pending(), "accounting waits for the storage");
         }
-        // Who waits for a lock is not in the way himself.
-        if self.refusals.is_multiple_of(REFUSALS_MAX) && error.fault() != Some(Fault::Busy) {
-            self.dropped.storage += self.strip();
+        if self.refusals.is_multiple_of(REFUSALS_MAX) {
+            self.strip(error);
         }
     }
 
-    /// Takes the traces out of what was tried: with the same number it is applied without them, or was applied with them.
-    fn strip(&mut self) -> u64 {
+    /// Takes the traces out of what was tried, unless it only waits for a lock: they may be what is in the way. With the same
+    /// number it is applied without them, or was applied with them.
+    fn strip(&mut self, error: &StoreError) {
+        if error.fault() == Some(Fault::Busy) {
+            return;
+        }
         let traces: Vec<Trace> = self.tried.iter_mut().flat_map(|batch| std::mem::take(&mut batch.traces)).collect();
         self.load = traces.iter().fold(self.load, Load::without);
-        traces.len() as u64
+        self.dropped.storage += traces.len() as u64;
     }
 
     /// Merges the oldest batches until the others are within their bounds.

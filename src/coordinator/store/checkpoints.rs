@@ -1,6 +1,6 @@
 //! Changes in the write-ahead log, folded into the database on a helper thread with a connection of its own: syncing the
 //! file takes tens to hundreds of milliseconds, for which the coordinator would stand still. It never holds the writer up
-//! (a passive checkpoint takes no lock that a writer wants), and runs only after something was written.
+//! (a passive checkpoint takes no lock that a writer wants), and looks only when it is woken.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::open::classified;
 use super::{Store, StoreError};
 use crate::clock::{Clock, Now};
 
-/// How often, while something is written. Arbitrary: the pages that many flushes touch are written to the database once.
+/// How often at the most. Arbitrary: the pages that many flushes touch are written to the database once.
 const EVERY: Duration = Duration::from_secs(5);
 /// Pages in the -wal, 16 MB, for which it does not wait so long.
 const PAGES_SOON: i64 = 4_096;
@@ -63,8 +63,8 @@ impl Checkpoints {
         Ok(Checkpoints { wake, ended })
     }
 
-    /// Tells that something was written. False when the helper is gone.
-    pub fn written(&self) -> bool {
+    /// To be called every few seconds, for the helper to look whether it is time. False when it is gone.
+    pub fn wake(&self) -> bool {
         !matches!(self.wake.try_send(()), Err(TrySendError::Disconnected(())))
     }
 

@@ -22,7 +22,7 @@ fn wait_until_folded(checkpoints: &Checkpoints, other: &Connection) {
             return;
         }
         assert!(clock.now().since(Default::default()) < GUARD, "{folded} of {logged}");
-        assert!(checkpoints.written(), "the helper is there");
+        assert!(checkpoints.wake(), "the helper is there");
         std::thread::yield_now();
     }
 }
@@ -68,7 +68,7 @@ fn a_reader_that_does_not_end_is_no_failure() {
     other.execute_batch("PRAGMA wal_autocheckpoint = 0; BEGIN; SELECT count(*) FROM policy").unwrap();
     for n in 0..20 {
         store.insert_policy(&policy(&format!("pol_{n}"), &format!("name {n}")), BY).unwrap();
-        assert!(checkpoints.written());
+        assert!(checkpoints.wake());
     }
     other.execute_batch("COMMIT").unwrap();
     wait_until_folded(&checkpoints, &other);
