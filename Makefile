@@ -48,7 +48,7 @@ schema: ## Write the configuration's JSON Schema to config/schema.json
 	@mv config/schema.json.new config/schema.json
 
 .PHONY: test
-test: fmt-check lint test-rust test-sdk ## Run everything that a change must pass
+test: fmt-check lint test-rust test-sdk test-monitoring ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -85,6 +85,10 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 	  printf '==> %s\n' "test-sdk: clients on $$driver"; \
 	  LUNER_IO=$$driver tests/sdk/run.sh; \
 	done
+
+.PHONY: test-monitoring
+test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
+	@scripts/promtool.sh
 
 .PHONY: bench
 bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/

@@ -6,7 +6,7 @@
 //! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core, with an io_uring event loop, a listener
 //! (SO_REUSEPORT) and all the state of its connections. One **coordinator** thread owns SQLite, merges what the shards count,
 //! answers the REST API, reloads the configuration and publishes what runs. **Helpers** do what blocks by nature: name
-//! resolution, signals, watching files.
+//! resolution, signals, watching files, export of spans, checkpoints of the database.
 //!
 //! ```text
 //!             shard-0          shard-1          …            one per core, no locks

@@ -107,6 +107,8 @@ pub struct Parts<'a> {
     pub policies: Arc<Compiled>,
     /// The time that the model list shows, in seconds since the epoch.
     pub created_s: u64,
+    /// Whether spans are exported, so that traces are made even where nothing stores them.
+    pub exports_spans: bool,
     /// When it is made, for limits that go on from where they stand.
     pub now: Now,
 }
@@ -128,7 +130,7 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(parts: Parts<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let Parts { config, prices, policies, created_s, now } = parts;
+        let Parts { config, prices, policies, created_s, exports_spans, now } = parts;
         let (mut labels, mut origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
         let mut made = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
@@ -163,7 +165,7 @@ impl Plan {
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
             capture: config.storage.capture,
-            keeps_traces: config.storage.backend == Backend::Sqlite,
+            keeps_traces: exports_spans || config.storage.backend == Backend::Sqlite,
             labels,
             tls,
             origins,

@@ -105,6 +105,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         prices: running.table().prices.clone(),
         policies,
         created_s: clock.now().wall_ms / 1000,
+        exports_spans: coordinator::exports_spans(),
         now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;

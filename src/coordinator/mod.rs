@@ -5,9 +5,13 @@ mod api; // the REST API, a file per resource
 
 mod governance; // the policies and where they are kept
 
+mod recorder; // reports of requests, on their way into the store
+
 mod ledger; // the merged counts
 
 mod metrics; // the ledger as Prometheus text
+
+mod otlp; // spans for a collector
 
 mod plans; // the plan that runs, and those before it
 
@@ -25,6 +29,9 @@ pub mod trial; // one expression, tried once
 
 pub mod watch; // changes of the configuration's file
 
+#[cfg(test)]
+mod sample; // a request, for tests
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +39,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
+use crate::link::accounts::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
 use crate::usage::Registry;
 use api::{Admitted, Throttle};
 pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
+use otlp::Otlp;
+pub use otlp::exports_spans;
 use plans::Plans;
+use recorder::Recorder;
 pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
 use resolver::Resolver;
 
@@ -77,6 +88,9 @@ pub struct Coordinator {
     started: Now,
     plans: Plans,
     governance: Governance,
+    recorder: Recorder,
+    /// Absent unless the environment names a collector.
+    otlp: Option<Otlp>,
     running: Running,
     resolver: Resolver,
     throttle: Throttle,
@@ -118,6 +132,8 @@ impl Coordinator {
             started: clock.now(),
             plans: Plans::new(plan),
             governance,
+            recorder: Recorder::default(),
+            otlp: Otlp::start(clock),
             running,
             resolver,
             throttle: Throttle::default(),
@@ -157,7 +173,7 @@ impl Coordinator {
                 }
             }
             if self.draining && self.shards.iter().all(|shard| shard.drained) {
-                tracing::info!("stopped");
+                self.stop();
                 return Ok(());
             }
         }
@@ -173,7 +189,7 @@ impl Coordinator {
                 state.epoch = state.epoch.max(epoch);
                 (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
-            Event::Batch(batch) => self.governance.record(&batch, self.clock.now()),
+            Event::Batch(batch) => self.batch(*batch),
             Event::Call(call) => self.call(*call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {
@@ -194,6 +210,31 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// Takes over what a shard's requests took.
+    fn batch(&mut self, mut batch: Batch) {
+        if let Some(otlp) = &mut self.otlp {
+            otlp.offer(&mut batch.traces, &self.plans.running());
+        }
+        if let Some(store) = self.governance.store() {
+            self.recorder.take(batch, store.fault().is_some());
+        }
+    }
+
+    /// Brings everything that waits to where it goes, within bounds.
+    fn stop(&mut self) {
+        // Shards that were not waited for may have reported.
+        for event in self.events.clone().try_iter() {
+            if let Event::Batch(batch) = event {
+                self.batch(*batch);
+            }
+        }
+        self.governance.end(&mut self.recorder, self.clock.now());
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish();
+        }
+        tracing::info!("stopped");
     }
 
     fn shard(&mut self, index: usize) -> &mut ShardState {
@@ -218,6 +259,7 @@ impl Coordinator {
         self.ticked = now;
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
+        self.governance.keep(&mut self.recorder, &self.running.config().storage.retention, now);
         self.governance.check(now);
         for (host, port) in self.plans.prune() {
             self.order(&Order::Forget { host, port });

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Coordinator;
+use super::exports_spans;
 use super::governance::Governance;
 use super::price_file::{self, PriceTable};
 use super::store::{AuditAction, By, NewAudit};
@@ -308,7 +309,14 @@ impl Coordinator {
             None => (None, before.policies.clone()),
         };
         let created_s = self.started.wall_ms / 1000;
-        let parts = plan::Parts { config: &next, prices: table.prices.clone(), policies, created_s, now };
+        let parts = plan::Parts {
+            config: &next,
+            prices: table.prices.clone(),
+            policies,
+            created_s,
+            exports_spans: exports_spans(),
+            now,
+        };
         let plan = Plan::new(parts, Some(&before)).map_err(|error| running.problems("providers", error.to_string()))?;
         if let Err(error) = self.resolver.follow(&plan) {
             self.resolver.release(&before);
@@ -332,7 +340,12 @@ impl Coordinator {
         running.loaded_at_ms = now.wall_ms;
         running.reloads.ok += 1;
         if let Some(governance) = governance {
+            // What waits belongs into the old file; where that takes nothing, the new one is better than none.
+            self.governance.close(&mut self.recorder, now);
             self.governance = governance;
+            if self.governance.store().is_none() {
+                self.recorder.give_up();
+            }
         }
         let version = plan.version;
         self.plans.publish(plan, &mut self.resolver);

@@ -44,8 +44,15 @@ impl Record<'_> {
         *tally.requests.entry((labels.0, labels.1, status)).or_default() += 1;
         let cell = tally.cells.entry(labels).or_default();
         cell.duration.observe(self.took_ns(now));
+        if let Some(first) = self.tried.iter().rev().find_map(|tried| tried.first_byte) {
+            cell.first_byte.observe(self.took_ns(first));
+        }
         cell.usage.add(&self.usage);
         cell.cost = cell.cost.saturating_add(self.cost);
+        if let Some(decided) = self.decided {
+            let until = self.tried.first().map_or(now, |tried| tried.started);
+            tally.overhead.observe(until.mono_ns.saturating_sub(decided.mono_ns));
+        }
         match self.cached {
             Cached::Bypass => {}
             Cached::Miss => tally.cache_misses += 1,

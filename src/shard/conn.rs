@@ -223,6 +223,7 @@ impl Conn {
             return Err(Refusal::AfterTheLast);
         }
         let parent = head.first(Known::Traceparent).and_then(Parent::read);
+        record.decided = Some(now);
         record.ids = Ids::new(parent, record.started, self.shard.random());
         let frame = self.shard.frame(&head, &record.ids);
         record.request_id = frame.request_id;

@@ -21,6 +21,8 @@ use crate::usage::Entry;
 /// A request, from when it was read until it is accounted for.
 pub(super) struct Record<'p> {
     pub(super) started: Now,
+    /// When all of it had come and it was decided.
+    pub(super) decided: Option<Now>,
     pub(super) request_id: Option<Token>,
     pub(super) ids: Ids,
     /// The one that it is judged by, once it was judged.
@@ -122,6 +124,7 @@ impl<'p> Record<'p> {
     pub(super) fn new(started: Now, request_id: Option<Token>) -> Record<'p> {
         Record {
             started,
+            decided: None,
             request_id,
             ids: Ids::default(),
             plan: None,

@@ -164,9 +164,11 @@ impl Simulation {
     fn new(seed: u64, shards: usize) -> Simulation {
         let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
         let prices = Arc::new(Prices::parse(PRICES).unwrap());
-        let free =
-            Plan::new(Parts { config: &config, prices, policies: Arc::default(), created_s: 0, now: at(0) }, None)
-                .unwrap();
+        let free = Plan::new(
+            Parts { config: &config, prices, policies: Arc::default(), created_s: 0, exports_spans: false, now: at(0) },
+            None,
+        )
+        .unwrap();
         let registry = Registry::new(shards);
         let shard = |(id, peers): (usize, CachePeers)| Shard {
             governor: Governor::new(LocalWindows::new(registry.clone(), id)),

@@ -36,6 +36,7 @@ pub(super) async fn answer_of_another<'p>(
             conn.out.clear();
             respond::hit(&entry, &forward.labels(), frame, &conn.shard.date.borrow(), &mut conn.out);
             record.hit(&entry);
+            record.decided = None;
             record.settle(&conn.shard, 200, None);
             Err(conn.send(frame, stall(plan)).await)
         }
