@@ -54,7 +54,7 @@ openapi: ## Write the REST API's description to config/openapi.json
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: fmt-check lint test-rust test-sdk ## Run everything that a change must pass
+test: fmt-check lint test-rust test-sdk test-monitoring ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -91,6 +91,10 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 	  printf '==> %s\n' "test-sdk: clients on $$driver"; \
 	  LUNER_IO=$$driver tests/sdk/run.sh; \
 	done
+
+.PHONY: test-monitoring
+test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
+	@scripts/promtool.sh
 
 .PHONY: bench
 bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/

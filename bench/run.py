@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -38,10 +39,26 @@ BENCH = pathlib.Path(__file__).resolve().parent
 
 OFF = {"cache": {"enabled": False}, "rate_limit": {"enabled": False}, "storage": {"backend": "none"}}
 
-# name: (mock, configuration beyond server and providers)
+CACHED = {**OFF, "cache": {"enabled": True}}
+# All of it on: three policies that read usage, windows, a limit, the cache, traces in SQLite.
+GOVERNED = {"rate_limit": {"providers": [{"name": "mock", "qps": 1_000_000, "burst": 1_000_000}]}}
+LIMITED = {**OFF, "rate_limit": {"providers": [{"name": "mock", "qps": 0.001, "burst": 1}]}}
+BLOCKING = {"cache": {"enabled": False}}
+
+WATCHING = [
+    ("spent", "cost_usd > 1000000.0"),
+    ("asked", "request_count > 1000000000 && model == 'gpt-4o'"),
+    ("used", "tokens_used > 1000000000000"),
+]
+
+# name: (mock, configuration beyond server and providers, policies that block)
 LUNERS = {
-    "luner": ("mock-plain", OFF),
-    "luner-streaming": ("mock-stream", OFF),
+    "luner": ("mock-plain", OFF, []),
+    "luner-streaming": ("mock-stream", OFF, []),
+    "luner-cached": ("mock-plain", CACHED, []),
+    "luner-governed": ("mock-plain", GOVERNED, WATCHING),
+    "luner-limited": ("mock-plain", LIMITED, []),
+    "luner-blocking": ("mock-plain", BLOCKING, [("all", "request_count > 0")]),
 }
 
 
@@ -51,14 +68,21 @@ class Row:
     what: str
     server: str  # a key of Rig.urls
     body: dict = dataclasses.field(default_factory=dict)  # beyond model and messages
+    status: int = 200
 
 
 STREAM = {"stream": True}
+COLD = {"temperature": 0}
 ROWS = [
     Row("raw", "raw monoio responder", "raw"),
     Row("nginx-200", "nginx return 200", "nginx-200"),
     Row("nginx-proxy", "nginx proxy_pass", "nginx-proxy"),
     Row("luner-proxy", "luner proxy", "luner"),
+    Row("luner-proxy-governed", "luner proxy, governed", "luner-governed"),
+    Row("luner-hit", "luner cache hit, ungoverned", "luner-cached", COLD),
+    Row("luner-hit-governed", "luner cache hit, governed", "luner-governed", COLD),
+    Row("luner-429", "luner, beyond a rate limit", "luner-limited", status=429),
+    Row("luner-403", "luner, blocked by a policy", "luner-blocking", status=403),
     Row("nginx-stream", f"nginx proxy_pass, unbuffered, stream of {STREAM_WORDS} words", "nginx-stream", STREAM),
     Row("luner-stream", f"luner, stream of {STREAM_WORDS} words", "luner-streaming", STREAM),
 ]
@@ -67,6 +91,13 @@ ROWS = [
 RATIOS = [
     ("nginx-200", "raw", None),
     ("luner-proxy", "nginx-proxy", 1.0),
+    ("luner-proxy-governed", "nginx-proxy", 1.0),
+    ("luner-proxy-governed", "luner-proxy", 1.1),
+    ("luner-hit-governed", "nginx-200", 1.15),
+    ("luner-hit-governed", "raw", 1.35),
+    ("luner-hit-governed", "luner-hit", 1.1),
+    ("luner-429", "luner-hit-governed", None),
+    ("luner-403", "luner-hit-governed", None),
     ("luner-stream", "nginx-stream", 1.3),
 ]
 
@@ -142,7 +173,8 @@ class Rig:
             self.pids[f"nginx-{name}"] = [process.pid, *map(int, workers)]
 
     def start_luner(self, name):
-        mock, more = LUNERS[name]
+        mock, more, policies = LUNERS[name]
+        more = {"storage": {"sqlite": {"path": str(self.dir / f"{name}.db")}}, **more}
         binary, port = self.binaries / "luner", free_port()
         if not binary.exists():
             sys.exit(f"bench: {binary} is not there; build it, or leave its rows out with --without-luner")
@@ -159,6 +191,10 @@ class Rig:
         process = self.spawn(GATEWAY_CORE, [str(binary), "--config", str(config)], stdout=log, stderr=log)
         wait_for(port, process, f"luner ({log.name})")
         self.pids[name], self.urls[name] = [process.pid], f"http://127.0.0.1:{port}"
+        for policy, expression in policies:
+            body = json.dumps({"name": policy, "expression": expression, "action": "block"}).encode()
+            headers = {"Content-Type": "application/json"}
+            urllib.request.urlopen(urllib.request.Request(self.urls[name] + "/api/policies", body, headers), timeout=10)
 
     def stop(self):
         for process in self.processes:
@@ -230,8 +266,20 @@ def probe(rig, row):
     """One request before any load: a row that measures errors is no row. Returns the answer's bytes, head excluded."""
     _, url, body = write_script(rig, row)
     headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-caller"}
-    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=10) as answer:
-        text = answer.read()
+    request = urllib.request.Request(url, body.encode(), headers)
+    for _ in range(2):  # The first fills the cache, or uses the limit up.
+        try:
+            answer = urllib.request.urlopen(request, timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            text = answer.read()
+        time.sleep(0.1)
+    if answer.status != row.status:
+        sys.exit(f"bench: {row.name}: status {answer.status}: {text[-200:]!r}")
+    hit = row.server.startswith("luner") and row.body == COLD
+    if hit and answer.headers["X-Luner-Cache"] != "HIT":
+        sys.exit(f"bench: {row.name}: no cache hit")
     if row.body.get("stream") and (text.count(b"data: ") < STREAM_WORDS or b"[DONE]" not in text):
         sys.exit(f"bench: {row.name}: not a whole stream: {text[-200:]!r}")
     return len(text)
@@ -245,10 +293,13 @@ def measure(rig, row, seconds):
     output = load.communicate()[0]
     ticks = rig.cpu_ticks(row.server) - ticks
     busy, whole = (after - before for after, before in zip(core_ticks(GATEWAY_CORE), (busy, whole)))
-    failed = re.search(r"Non-2xx.*|Socket errors: (?!connect 0, read 0, write 0).*", output)
+    broken = re.search(r"Socket errors: (?!connect 0, read 0, write 0).*", output)
     requests = re.search(r"(\d+) requests in", output)
-    if failed or not requests or int(requests[1]) == 0:
-        sys.exit(f"bench: {row.name}: {failed[0] if failed else 'no answers'}\n{output}")
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    count = int(requests[1]) if requests else 0
+    wanted = count if row.status >= 400 else 0
+    if broken or count == 0 or int(refused[1] if refused else 0) != wanted:
+        sys.exit(f"bench: {row.name}: not {count} answers of status {row.status}\n{output}")
     return Sample(
         cpu_us=ticks * TICK_US / int(requests[1]),
         qps=float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
@@ -345,16 +396,16 @@ def chosen(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 3 s instead of 5 of 10")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 2 s instead of 5 of 10")
     parser.add_argument("--rows", help="only these, with commas: " + ",".join(row.name for row in ROWS))
     parser.add_argument("--without-luner", action="store_true", help="neither build nor measure luner")
     parser.add_argument("--rounds", type=int, help="instead of 5 (3)")
-    parser.add_argument("--seconds", type=int, help="of each row in each round, instead of 10 (3)")
+    parser.add_argument("--seconds", type=int, help="of each row in each round, instead of 10 (2)")
     parser.add_argument("--no-build", action="store_true", help="measure what is there")
     parser.add_argument("--no-file", action="store_true", help="write no file into bench/results")
     parser.add_argument("--bin", type=pathlib.Path, default=BENCH.parent / "target/release", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    seconds, count = args.seconds or (3 if args.quick else 10), args.rounds or (3 if args.quick else 5)
+    seconds, count = args.seconds or (2 if args.quick else 10), args.rounds or (3 if args.quick else 5)
     rows = chosen(args)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

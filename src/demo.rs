@@ -1,4 +1,8 @@
-//! A first look without a file, a network or a key: the scripted provider and the gateway in one process.
+//! A first look without a file, a network or a key: the scripted provider and the gateway in one process, with a made-up past
+//! in its database and a few requests a second passing through. For people; nothing else uses it.
+
+mod seed; // some hours of requests that were never made
+mod traffic; // a few that are made now
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -6,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mock_llm::{Mock, Options};
 
+use crate::clock::Clock;
 use crate::config::{self, Listen};
 use crate::coordinator::price_file::PriceTable;
 use crate::coordinator::{Pins, SetLogLevel, Source, Start};
@@ -40,13 +45,19 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
     let text = format!(
         "version: v1\n\
          providers:\n\
-         \x20 - name: demo\n\
-         \x20   base_url: \"http://{}\"\n\
+         \x20 - name: openai\n\
+         \x20   base_url: \"http://{0}\"\n\
          \x20   api_key: \"demo-key-of-the-provider\"\n\
          \x20   models: [gpt-4o, gpt-4o-mini, text-embedding-3-small, \"*\"]\n\
-         storage: {{ sqlite: {{ path: {database:?} }} }}\n",
+         \x20   downgrade: {{ gpt-4o: gpt-4o-mini }}\n\
+         \x20 - name: anthropic\n\
+         \x20   base_url: \"http://{0}\"\n\
+         \x20   api_key: \"demo-key-of-the-provider\"\n\
+         \x20   models: [claude-sonnet-4-5, claude-haiku-4-5]\n\
+         storage: {{ capture: all, sqlite: {{ path: {database:?} }} }}\n",
         mock.addr()
     );
+    seed::seed(&database, Clock::start().now().wall_ms)?;
     let config = config::parse(&text, "demo", &|_| None).context("the demo's configuration")?;
     let start = Start {
         source: Source::Program("demo"),
@@ -55,7 +66,12 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
         table: PriceTable::built_in(),
         set_log_level,
     };
-    process::run(start, driver, |address| println!("{}", greeting(address)))?;
+    process::run(start, driver, |address| {
+        println!("{}", greeting(address));
+        if let Err(error) = traffic::start(address) {
+            eprintln!("luner demo: no traffic: {error}");
+        }
+    })?;
     mock.stop();
     if keep {
         println!("The demo's database stays: {}", database.display());

@@ -4,33 +4,59 @@
 //! # Architecture
 //!
 //! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core, with an io_uring event loop, a listener
-//! (SO_REUSEPORT) and all the state of its connections. One **coordinator** thread merges what the shards count, answers
-//! the REST API and tells the shards what changed. **Helpers** do what blocks by nature: name resolution, signals.
+//! (SO_REUSEPORT) and all the state of its connections. One **coordinator** thread owns SQLite, merges what the shards count,
+//! answers the REST API, reloads the configuration and publishes what runs. **Helpers** do what blocks by nature: name
+//! resolution, signals, watching files, export of spans, checkpoints of the database.
 //!
 //! ```text
 //!             shard-0          shard-1          …            one per core, no locks
-//!          accept → conn → flow → upstream → account
+//!   accept → conn → flow → upstream → account ── asks and answers about cached keys ── the other shards
 //!               │    ▲           │
 //!        events ▼    │ orders    ▼                           link: bounded channels, never awaited on the proxy path
-//!             coordinator: one loop over one enum            ledger, REST API, metrics, drain
+//!             coordinator: one loop over one enum            SQLite, plan, ledger, REST API, metrics, reload, drain
 //!               ▲
-//!        signals, name resolution                            helper threads
+//!        signals, name resolution, file changes              helper threads
 //! ```
 //!
-//! What shards share, exhaustively: the *plan* (immutable, behind `arc-swap`; a request keeps the one it started with).
-//! Everything else that they know came by an order, and everything that they tell goes by an event.
+//! The path of a request, which [`shard`]'s `flow` has on one screen:
+//!
+//! ```text
+//! head and body → identify → route → policies → cache → breaker and rate limit → upstream (attempts) → respond → account
+//! ```
+//!
+//! What shards share, exhaustively:
+//!
+//! 1. the *plan*: everything that configuration and policies decide, immutable, versioned, behind `arc-swap`; a request keeps
+//!    the one it started with, and only the coordinator ever frees one;
+//! 2. *usage windows* ([`usage`]): cells in which each shard writes only its own slot and reads the sum of all;
+//! 3. *levels* of rate limits ([`limit`]): one atomic word a provider. No leases: a limit bounds its own contention, and leases
+//!    would exceed it by what flows in while they are out;
+//! 4. *cached bodies* ([`cache`]): an entry has one owner, other shards keep references to hot ones, and the owner's mark tells
+//!    them when it gave one up;
+//! 5. *circuit breakers* ([`breaker`]): one atomic word a provider.
+//!
+//! Everything else that a shard knows came by an order, and everything that it tells goes by an event.
 //!
 //! *Invariant:* judging is synchronous. From the bytes of a whole request to the decision what to do with it there is no
-//! await, no clock and no I/O ([`shard`]'s `flow`), so that no borrow crosses an await and a simulator can run the same code.
+//! await, no clock and no I/O, so that no borrow crosses an await; a seeded simulation runs the same code with its own clock.
 //!
-//! *Invariant:* stages hand on evidence. Only `identify` makes a `Known`, only `route` a `Routed`, and the upstream accepts
-//! nothing else, so that no change can skip a stage.
+//! *Invariant:* stages hand on evidence. Only `identify` makes a `Known`, only `route` a `Routed`, only `policies` an
+//! `Admitted`, only `limit` a `Charged`. A request to a provider is made of an `Admitted` alone and sent with a `Charged`
+//! alone, so that no change can skip a stage.
+//!
+//! *Invariant:* a request is counted in its user's window before it is judged, and taken out when it is refused. So of two
+//! that race at least one sees the other, and who is refused over and over does not lock itself out.
+//!
+//! *Invariant:* the rate limit stands behind the cache. It protects the provider, and a hit needs none.
 //!
 //! *Invariant:* the caller's body is never re-serialised. It is walked once for facts, and what must change is spliced in:
 //! the provider reads what was judged.
 //!
-//! *Invariant:* accounting is additive. A tally that finds its channel full merges back into its shard and goes with the
-//! next report; counts are never dropped.
+//! *Invariant:* accounting is additive and exact; traces are bounded. A tally or a batch of accounts that finds its channel
+//! full goes with the next one; traces are what is given up, hits first, and how many is told.
+//!
+//! *Invariant:* a policy is checked, compiled, durable and published, in that order, before a change is answered; a plan is
+//! published whole or not at all.
 //!
 //! *Invariant:* a panic on any thread ends the process, so that no dead core is left behind its listener.
 //!
@@ -61,7 +87,7 @@ pub mod clock; // the one place that reads the time
 pub mod config; // what the operator wrote
 pub mod console; // the console's files
 pub mod coordinator; // control plane
-pub mod demo;
+pub mod demo; // all of it with a scripted provider, for a first look
 pub mod http; // bytes ↔ messages
 pub mod limit; // how often a provider may be asked
 pub mod link; // what crosses threads
@@ -72,5 +98,5 @@ pub mod policy; // CEL: checked, compiled, judged
 pub mod pricing; // what a token costs
 pub mod process; // the parts put together
 pub mod shard; // data plane
-pub mod units;
-pub mod usage; // what a user used in the last minute // byte sizes, durations, money, secrets // all of it with a scripted provider, for a first look
+pub mod units; // byte sizes, durations, money, secrets
+pub mod usage; // what a user used in the last minute

@@ -32,6 +32,10 @@ pub const LUNER_AGENT: &str = "x-luner-agent";
 pub const REQUESTS_TOTAL: &str = "luner_requests_total";
 /// Histogram in seconds `{provider, model}`.
 pub const REQUEST_DURATION: &str = "luner_request_duration_seconds";
+/// Histogram in seconds `{provider, model}`.
+pub const TIME_TO_FIRST_BYTE: &str = "luner_time_to_first_byte_seconds";
+/// Histogram in seconds.
+pub const OVERHEAD: &str = "luner_overhead_seconds";
 /// Counter `{provider, model, type}`.
 pub const TOKENS_TOTAL: &str = "luner_tokens_used_total";
 /// Counter `{fault, code}`.
@@ -58,6 +62,16 @@ pub const CACHE_SIZE: &str = "luner_cache_size";
 pub const SAVED_USD_TOTAL: &str = "luner_saved_usd_total";
 /// Gauge `{provider, state}`: 1 for the state that the provider's circuit breaker is in, 0 for the others.
 pub const BREAKER_STATE: &str = "luner_breaker_state";
+/// Counter `{reason}`.
+pub const TRACES_DROPPED_TOTAL: &str = "luner_traces_dropped_total";
+/// Gauge `{state}`: 1 for the state that the storage is in, 0 for the others.
+pub const STORAGE_STATE: &str = "luner_storage_state";
+/// Gauge: requests whose accounting is not in the storage yet.
+pub const STORAGE_PENDING: &str = "luner_storage_pending_requests";
+/// Counter.
+pub const OTLP_SPANS_EXPORTED_TOTAL: &str = "luner_otlp_spans_exported_total";
+/// Counter `{reason}`.
+pub const OTLP_SPANS_DROPPED_TOTAL: &str = "luner_otlp_spans_dropped_total";
 /// Gauge: requests that are being answered.
 pub const IN_FLIGHT: &str = "luner_in_flight";
 /// Gauge, always 1, with the version as a label.

@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 
 use crate::cache;
 use crate::clock::Now;
-use crate::config::{self, CacheScope, Config, UnknownPrice};
+use crate::config::{self, Backend, CacheScope, Capture, Config, UnknownPrice};
 use crate::http::head::HeadLimits;
 use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
@@ -62,6 +62,10 @@ pub struct Plan {
     pub prices: Arc<Prices>,
     /// What is cached, and how much of it.
     pub cache: CachePlan,
+    /// Whether anybody keeps accounts and traces.
+    pub keeps_traces: bool,
+    /// Whose prompts and answers they hold.
+    pub capture: Capture,
     /// Whether a model without a price may be used.
     pub unknown_price: UnknownPrice,
     origins: Labels,
@@ -103,6 +107,8 @@ pub struct Parts<'a> {
     pub policies: Arc<Compiled>,
     /// The time that the model list shows, in seconds since the epoch.
     pub created_s: u64,
+    /// Whether spans are exported, so that traces are made even where nothing stores them.
+    pub exports_spans: bool,
     /// When it is made, for limits that go on from where they stand.
     pub now: Now,
 }
@@ -124,7 +130,7 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(parts: Parts<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let Parts { config, prices, policies, created_s, now } = parts;
+        let Parts { config, prices, policies, created_s, exports_spans, now } = parts;
         let (mut labels, mut origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
         let mut made = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
@@ -158,6 +164,8 @@ impl Plan {
             unknown_price: config.pricing.unknown,
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
+            capture: config.storage.capture,
+            keeps_traces: exports_spans || config.storage.backend == Backend::Sqlite,
             labels,
             tls,
             origins,

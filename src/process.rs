@@ -105,6 +105,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         prices: running.table().prices.clone(),
         policies,
         created_s: clock.now().wall_ms / 1000,
+        exports_spans: coordinator::exports_spans(),
         now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;
@@ -116,6 +117,8 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("drawing the cache's secret: {error}"))?;
     let hash_key = HashKey::new(secret);
+    let mut boot = [0; 16];
+    getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("drawing the run's number: {error}"))?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
     running.watch(events.clone()).context("watching the configuration")?;
@@ -138,6 +141,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
             registry: registry.clone(),
             peers: peers.next().context("a shard without peers")?,
             hash_key,
+            boot: u128::from_le_bytes(boot),
             clock,
             events: events.clone(),
             orders: followed,

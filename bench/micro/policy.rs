@@ -114,8 +114,14 @@ fn main() {
 /// the coordinator does, keeps those that it replaced until nobody else holds them.
 fn adopt(clock: &Clock) {
     let config = config::parse(CONFIG, "bench", &|_| None).expect("a good configuration");
-    let parts =
-        Parts { config: &config, prices: Prices::built_in(), policies: Arc::default(), created_s: 0, now: clock.now() };
+    let parts = Parts {
+        config: &config,
+        prices: Prices::built_in(),
+        policies: Arc::default(),
+        created_s: 0,
+        exports_spans: false,
+        now: clock.now(),
+    };
     let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).expect("a plan")));
     const SWAPS: u64 = 200;
     let publisher = {

@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::store::{Health, Store, StoreError, StoredPolicy};
+use super::recorder::Recorder;
+use super::store::{Checkpoints, Health, Retention, Store, StoreError, StoredPolicy, USAGE_DAYS};
 use crate::clock::{Now, rfc3339};
 use crate::config::{Backend, Storage};
-use crate::link::accounts::Batch;
 use crate::policy::{Compiled, Draft, ExpressionError, Failed, Policy};
 
 /// Policies at most. Arbitrary: each is judged for each request, and a set of so many compiles in a tenth of a second.
 pub(super) const POLICIES_MAX: usize = 1_000;
 /// How often the store is looked at. Arbitrary: a console shows it after no more than that.
 const CHECK_MS: u64 = 2_000;
+/// How often it is looked whether something is too old, when nothing was. Arbitrary.
+const PRUNE_MS: u64 = 60_000;
 
 /// The policies of the process and their store.
 #[derive(Debug)]
@@ -27,9 +29,13 @@ pub struct Governance {
     store: Option<Store>,
     /// All of them, disabled ones too, in the order of their evaluation.
     policies: Vec<Policy>,
+    /// Absent where the store folds its log in by itself.
+    checkpoints: Option<Checkpoints>,
     /// The last look at the store.
     health: Health,
     checked_ms: u64,
+    /// When something may leave the store again.
+    prune_ms: u64,
 }
 
 /// Why the gateway does not run with what is stored.
@@ -75,6 +81,8 @@ pub(super) enum StorageState {
 }
 
 impl StorageState {
+    pub(super) const ALL: [StorageState; 3] = [StorageState::Off, StorageState::Ok, StorageState::Degraded];
+
     /// As `/api/health` shows it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -102,7 +110,13 @@ impl Governance {
                 read(store)?.map_err(|failed| GovernanceError::Policies { path: store.path().to_owned(), failed })?
             }
         };
-        let governance = Governance { store, policies, health: Health::Ok, checked_ms: now.mono_ms() };
+        let checkpoints = store.as_ref().and_then(|store| {
+            let told =
+                |error| tracing::warn!(%error, "commits fold the write-ahead log in by themselves, and take longer");
+            Checkpoints::start(store).map_err(told).ok()
+        });
+        let (health, checked_ms) = (Health::Ok, now.mono_ms());
+        let governance = Governance { store, policies, checkpoints, health, checked_ms, prune_ms: checked_ms };
         Ok((governance, Arc::new(compiled)))
     }
 
@@ -161,11 +175,35 @@ impl Governance {
         Ok(compiled)
     }
 
-    /// Writes what a shard's requests took. What cannot be written now is lost, and said.
-    pub(super) fn record(&mut self, batch: &Batch, now: Now) {
+    /// Lets the recorder write, if it is time to, and takes a step of the retention.
+    pub(super) fn keep(&mut self, recorder: &mut Recorder, retention: &crate::config::Retention, now: Now) {
         let Some(store) = &mut self.store else { return };
-        if let Err(error) = store.record(std::slice::from_ref(batch), now.wall_ms) {
-            tracing::error!(%error, "accounting was not stored");
+        recorder.flush(store, now);
+        if store.fault().is_some() || now.mono_ms() < self.prune_ms {
+            return;
+        }
+        let retention =
+            Retention { trace_days: retention.days, bytes_max: retention.max_bytes, usage_days: USAGE_DAYS };
+        match store.prune(&retention, now.wall_ms) {
+            Ok(pruned) if pruned.more => {}
+            Ok(_) => self.prune_ms = now.mono_ms() + PRUNE_MS,
+            Err(error) => tracing::warn!(%error, "what is too old stays for now"),
+        }
+    }
+
+    /// Closes the store, after what the recorder holds was written to it, as far as it takes it.
+    pub(super) fn close(&mut self, recorder: &mut Recorder, now: Now) {
+        if let Some(mut store) = self.store.take() {
+            recorder.flush_all(&mut store, now);
+        }
+    }
+
+    /// The same at the end of the process.
+    pub(super) fn end(&mut self, recorder: &mut Recorder, now: Now) {
+        self.close(recorder, now);
+        // Whoever closes the file last empties its log: the helper.
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.finish();
         }
     }
 
@@ -176,6 +214,13 @@ impl Governance {
             return;
         }
         self.checked_ms = now.mono_ms();
+        if self.checkpoints.as_ref().is_some_and(|checkpoints| !checkpoints.wake()) {
+            self.checkpoints = None;
+            tracing::warn!("the helper that folds the write-ahead log in is gone: commits do it, and take longer");
+            if let Err(error) = store.fold_by_itself(true) {
+                tracing::error!(%error, "the write-ahead log is folded in by nobody");
+            }
+        }
         // A write that failed was told of by whoever wrote.
         let (told, known) = (matches!(self.health, Health::Degraded(_)), store.fault().is_some());
         self.health = store.check();

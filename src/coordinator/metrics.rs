@@ -4,10 +4,12 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
+use super::governance::StorageState;
+use super::otlp::Spans;
 use super::reload::Reloads;
 use crate::breaker::State;
 use crate::clock::Now;
-use crate::link::{ApiAnswer, Cell, DURATION_BUCKETS_S, Tally};
+use crate::link::{self, ApiAnswer, Bounds, Tally};
 use crate::names;
 use crate::plan::{Labels, Plan};
 
@@ -18,6 +20,8 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
     families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
     families.push(breakers(&plan, coordinator.clock.now()));
+    families.extend(recording(coordinator));
+    families.extend(coordinator.otlp.as_ref().map(|otlp| exporting(otlp.spans())).into_iter().flatten());
     // The text encoder refuses a family without metrics.
     families.retain(|family| !family.get_metric().is_empty());
     let mut body = Vec::new();
@@ -33,7 +37,10 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
         counter(&labels, *count as f64)
     });
     let durations = total.cells.iter().map(|((provider, model), cell)| {
-        histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell)
+        histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], &cell.duration)
+    });
+    let first_bytes = total.cells.iter().map(|((provider, model), cell)| {
+        histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], &cell.first_byte)
     });
     let tokens = total.cells.iter().flat_map(|((provider, model), cell)| {
         let usage = &cell.usage;
@@ -56,6 +63,18 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
             "Time from a request's first byte to its answer's last, in seconds.",
             MetricType::HISTOGRAM,
             durations,
+        ),
+        family(
+            names::TIME_TO_FIRST_BYTE,
+            "Time from a request's first byte to the first of the provider's answer, in seconds.",
+            MetricType::HISTOGRAM,
+            first_bytes,
+        ),
+        family(
+            names::OVERHEAD,
+            "The gateway's own share of a request, in seconds.",
+            MetricType::HISTOGRAM,
+            [histogram(&[], &total.overhead)],
         ),
         family(names::TOKENS_TOTAL, "Tokens, as providers counted them.", MetricType::COUNTER, tokens),
         family(names::REFUSALS_TOTAL, "Requests that got a refusal, by whose fault.", MetricType::COUNTER, refusals),
@@ -108,6 +127,37 @@ fn caching(total: &Tally, items: u64) -> [MetricFamily; 5] {
             MetricType::COUNTER,
             one(total.saved.usd()),
         ),
+    ]
+}
+
+/// What becomes of traces and accounting.
+fn recording(coordinator: &Coordinator) -> [MetricFamily; 3] {
+    let (dropped, state) = (coordinator.recorder.dropped(), coordinator.governance.state());
+    let queue = coordinator.ledger.total().traces_dropped;
+    let traces = [("queue", queue), ("overload", dropped.overload), ("storage", dropped.storage)]
+        .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
+    let states = StorageState::ALL.map(|known| gauge(&[("state", known.name())], f64::from(u8::from(known == state))));
+    let pending = gauge(&[], coordinator.recorder.pending() as f64);
+    [
+        family(names::TRACES_DROPPED_TOTAL, "Traces that are not stored, by why.", MetricType::COUNTER, traces),
+        family(names::STORAGE_STATE, "1 for the storage's state, 0 for the others.", MetricType::GAUGE, states),
+        family(
+            names::STORAGE_PENDING,
+            "Requests whose accounting waits for the storage.",
+            MetricType::GAUGE,
+            [pending],
+        ),
+    ]
+}
+
+/// What becomes of spans, where they are exported.
+fn exporting(spans: Spans) -> [MetricFamily; 2] {
+    let exported = [counter(&[], spans.exported as f64)];
+    let dropped = [("queue_full", spans.crowded_out), ("failed", spans.failed)]
+        .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
+    [
+        family(names::OTLP_SPANS_EXPORTED_TOTAL, "Spans that the collector took.", MetricType::COUNTER, exported),
+        family(names::OTLP_SPANS_DROPPED_TOTAL, "Spans that it did not get, by why.", MetricType::COUNTER, dropped),
     ]
 }
 
@@ -164,19 +214,17 @@ fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
     metric
 }
 
-fn histogram(labels: &[(&str, &str)], cell: &Cell) -> Metric {
-    let mut below = 0;
-    let buckets = DURATION_BUCKETS_S.iter().zip(cell.duration.counts).map(|(bound, count)| {
-        below += count;
+fn histogram<B: Bounds>(labels: &[(&str, &str)], counts: &link::Histogram<B>) -> Metric {
+    let buckets = counts.cumulative().map(|(bound, below)| {
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
+        bucket.set_upper_bound(bound);
         bucket.set_cumulative_count(below);
         bucket
     });
     let mut histogram = Histogram::default();
     histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(cell.duration.counts.iter().sum());
-    histogram.set_sample_sum(cell.duration.sum_ns as f64 / 1e9);
+    histogram.set_sample_count(counts.count());
+    histogram.set_sample_sum(counts.sum_ns as f64 / 1e9);
     let mut metric = labelled(labels);
     metric.set_histogram(histogram);
     metric

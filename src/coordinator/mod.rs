@@ -9,11 +9,14 @@ mod reading; // questions to the store, on a thread of their own
 
 mod following; // who follows the traces as they come
 
-pub mod replay; // one expression, tried on requests that were
+mod recorder;
+pub mod replay; // one expression, tried on requests that were // reports of requests, on their way into the store
 
 mod ledger; // the merged counts
 
 mod metrics; // the ledger as Prometheus text
+
+mod otlp; // spans for a collector
 
 mod plans; // the plan that runs, and those before it
 
@@ -31,6 +34,9 @@ pub mod trial; // one expression, tried once
 
 pub mod watch; // changes of the configuration's file
 
+#[cfg(test)]
+mod sample; // a request, for tests
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +44,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
+use crate::link::accounts::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
 use crate::usage::Registry;
@@ -46,8 +53,11 @@ use api::{Admitted, Doors, Exports, Reply};
 use following::Followers;
 pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
+use otlp::Otlp;
+pub use otlp::exports_spans;
 use plans::Plans;
 use reading::Reading;
+use recorder::Recorder;
 pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
 use resolver::Resolver;
 use store::Store;
@@ -87,6 +97,9 @@ pub struct Coordinator {
     started: Now,
     plans: Plans,
     governance: Governance,
+    recorder: Recorder,
+    /// Absent unless the environment names a collector.
+    otlp: Option<Otlp>,
     running: Running,
     resolver: Resolver,
     doors: Doors,
@@ -132,6 +145,8 @@ impl Coordinator {
             plans: Plans::new(plan),
             reading: Reading::new(governance.store().map(Store::path), clock),
             governance,
+            recorder: Recorder::default(),
+            otlp: Otlp::start(clock),
             running,
             resolver,
             doors: Doors::default(),
@@ -173,7 +188,7 @@ impl Coordinator {
                 }
             }
             if self.draining && self.shards.iter().all(|shard| shard.drained) {
-                tracing::info!("stopped");
+                self.stop();
                 return Ok(());
             }
         }
@@ -189,10 +204,7 @@ impl Coordinator {
                 state.epoch = state.epoch.max(epoch);
                 (state.in_flight, state.cache_items) = (tally.in_flight, tally.cache_items);
             }
-            Event::Batch(batch) => {
-                self.followers.tell(&batch.traces, self.clock.now(), api::item);
-                self.governance.record(&batch, self.clock.now());
-            }
+            Event::Batch(batch) => self.batch(*batch),
             Event::Call(call) => self.call(*call),
             Event::Drained { shard, cut } => {
                 if cut > 0 {
@@ -213,6 +225,32 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// Takes over what a shard's requests took.
+    fn batch(&mut self, mut batch: Batch) {
+        self.followers.tell(&batch.traces, self.clock.now(), api::item);
+        if let Some(otlp) = &mut self.otlp {
+            otlp.offer(&mut batch.traces, &self.plans.running());
+        }
+        if let Some(store) = self.governance.store() {
+            self.recorder.take(batch, store.fault().is_some());
+        }
+    }
+
+    /// Brings everything that waits to where it goes, within bounds.
+    fn stop(&mut self) {
+        // Shards that were not waited for may have reported.
+        for event in self.events.clone().try_iter() {
+            if let Event::Batch(batch) = event {
+                self.batch(*batch);
+            }
+        }
+        self.governance.end(&mut self.recorder, self.clock.now());
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish();
+        }
+        tracing::info!("stopped");
     }
 
     fn shard(&mut self, index: usize) -> &mut ShardState {
@@ -237,6 +275,7 @@ impl Coordinator {
         self.ticked = now;
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
+        self.governance.keep(&mut self.recorder, &self.running.config().storage.retention, now);
         self.governance.check(now);
         self.followers.beat(now);
         for (host, port) in self.plans.prune() {

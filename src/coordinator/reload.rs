@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Coordinator;
+use super::exports_spans;
 use super::governance::Governance;
 use super::price_file::{self, PriceTable};
 use super::reading::Reading;
-use super::store::Store;
-use super::store::{AuditAction, By, NewAudit};
+use super::store::{AuditAction, By, NewAudit, Store};
 use super::watch::{self, Watcher};
 use crate::clock::Now;
 use crate::config::{self, Config, Listen, LogLevel, Pricing, Problem, Problems, Server};
@@ -310,7 +310,14 @@ impl Coordinator {
             None => (None, before.policies.clone()),
         };
         let created_s = self.started.wall_ms / 1000;
-        let parts = plan::Parts { config: &next, prices: table.prices.clone(), policies, created_s, now };
+        let parts = plan::Parts {
+            config: &next,
+            prices: table.prices.clone(),
+            policies,
+            created_s,
+            exports_spans: exports_spans(),
+            now,
+        };
         let plan = Plan::new(parts, Some(&before)).map_err(|error| running.problems("providers", error.to_string()))?;
         if let Err(error) = self.resolver.follow(&plan) {
             self.resolver.release(&before);
@@ -337,8 +344,13 @@ impl Coordinator {
         running.loaded_at_ms = now.wall_ms;
         running.reloads.ok += 1;
         if let Some(governance) = governance {
+            // What waits belongs into the old file; where that takes nothing, the new one is better than none.
+            self.governance.close(&mut self.recorder, now);
             self.governance = governance;
             self.reading = Reading::new(self.governance.store().map(Store::path), self.clock);
+            if self.governance.store().is_none() {
+                self.recorder.give_up();
+            }
         }
         let version = plan.version;
         self.plans.publish(plan, &mut self.resolver);

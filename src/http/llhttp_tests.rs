@@ -9,16 +9,23 @@ use super::head::{Framing, HeadError, HeadLimits, HeadScan, Method, plausible_re
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 64 * 1024, headers: 100 };
 
 /// What llhttp reads and we refuse, with the reason.
-const REFUSED_BY_US: [(&str, &str); 27] = [
+const REFUSED_BY_US: [(&str, &str); 34] = [
     ("request/connection: CRLF between requests, implicit `keep-alive`", EMPTY_LINES),
+    ("request/method: REPORT request", FOREIGN_METHOD),
     ("request/method: CONNECT request", NO_TUNNEL),
     ("request/method: CONNECT request with CAPS", NO_TUNNEL),
     ("request/method: CONNECT with body", NO_TUNNEL),
-    ("request/method: M-SEARCH request", ORIGIN_FORM),
+    ("request/method: M-SEARCH request", FOREIGN_METHOD),
+    ("request/method: PURGE request", FOREIGN_METHOD),
+    ("request/method: SEARCH request", FOREIGN_METHOD),
+    ("request/method: LINK request", FOREIGN_METHOD),
+    ("request/method: LINK request", FOREIGN_METHOD),
+    ("request/method: SOURCE request", FOREIGN_METHOD),
     ("request/method: SOURCE request with ICE", NOT_HTTP1),
     ("request/method: OPTIONS request with RTSP", NOT_HTTP1),
     ("request/method: ANNOUNCE request with RTSP", NOT_HTTP1),
     ("request/method: PRI request HTTP2", NOT_HTTP1),
+    ("request/method: QUERY request", FOREIGN_METHOD),
     ("request/sample: No HTTP version", NOT_HTTP1),
     ("request/transfer-encoding: POST with `chunked` as last transfer-encoding", ONLY_CHUNKED),
     ("request/transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)", ONLY_CHUNKED),
@@ -38,6 +45,7 @@ const REFUSED_BY_US: [(&str, &str); 27] = [
     ("response/transfer-encoding: multiple transfer-encoding where chunked is not the last one", ONLY_CHUNKED),
     ("response/transfer-encoding: `chunkedchunked` transfer-encoding does not enable chunked enconding", ONLY_CHUNKED),
 ];
+const FOREIGN_METHOD: &str = "HTTP itself does not define the method, and no route takes it";
 const EMPTY_LINES: &str = "two empty lines before a request; one is tolerated";
 const EMPTY_BEFORE_STATUS: &str = "only a server may skip an empty line (RFC 9112 §2.2)";
 const NO_TUNNEL: &str = "luner opens no tunnels";

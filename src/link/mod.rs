@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use cache::{CacheMessage, CachePeers, Told, cache_peers};
 pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
-pub use tally::{AttemptOutcome, Cell, DURATION_BUCKETS_S, Histogram, Tally};
+pub use tally::{AttemptOutcome, Bounds, Cell, Durations, Histogram, Overheads, Tally};
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.
 pub const EVENTS_MAX: usize = 1024;

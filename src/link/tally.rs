@@ -1,6 +1,8 @@
 //! What a shard counted since its last report: plain numbers, additive, so that two tallies merge into one and a report
 //! that found the channel full merges back. Written by one shard, then owned by the coordinator; never shared.
 
+use std::marker::PhantomData;
+
 use hashbrown::HashMap;
 
 use crate::cache::Evictions;
@@ -9,10 +11,34 @@ use crate::plan::LabelId;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 
-/// Upper bounds in seconds: from a cache hit to a long completion. After Prometheus' advice, a bucket per factor of two to
-/// two and a half.
-pub const DURATION_BUCKETS_S: [f64; 16] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// How many bounds a histogram has.
+const BOUNDS: usize = 16;
+
+/// Upper bounds of a histogram's buckets. After Prometheus' advice, a bucket per factor of two to two and a half.
+pub trait Bounds {
+    /// In seconds, rising.
+    const SECONDS: [f64; BOUNDS];
+}
+
+/// From a cache hit to a long completion.
+#[derive(Clone, Debug, Default)]
+pub struct Durations;
+
+impl Bounds for Durations {
+    const SECONDS: [f64; BOUNDS] =
+        [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+}
+
+/// From what a gateway costs on a quiet core to what nobody should see.
+#[derive(Clone, Debug, Default)]
+pub struct Overheads;
+
+impl Bounds for Overheads {
+    const SECONDS: [f64; BOUNDS] = [
+        0.000005, 0.00001, 0.00002, 0.00004, 0.00008, 0.00015, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+        0.05, 0.1, 0.5,
+    ];
+}
 
 /// Additive counts of one shard.
 #[derive(Debug, Default)]
@@ -35,6 +61,11 @@ pub struct Tally {
     pub cache_misses: u64,
     /// What the hits would have cost.
     pub saved: MicroUsd,
+    /// The gateway's own share of requests: from when one was whole until a provider was asked, or until it was answered where
+    /// none was. One that waited for another's call is not counted.
+    pub overhead: Histogram<Overheads>,
+    /// Traces that found no room on their way to the coordinator.
+    pub traces_dropped: u64,
     /// Entries that left the cache because their time was over, and to make room.
     pub evicted: Evictions,
     /// Entries in the cache when the report was made: a level, as is the next.
@@ -48,6 +79,8 @@ pub struct Tally {
 pub struct Cell {
     /// Time from the request's first byte to the answer's last.
     pub duration: Histogram,
+    /// Time from the request's first byte to the first of the provider's answer, of requests that got one.
+    pub first_byte: Histogram,
     /// Tokens, as the provider counted them or as estimated where it did not say.
     pub usage: Usage,
     /// What they cost.
@@ -56,11 +89,12 @@ pub struct Cell {
 
 /// Counts by duration, not cumulative; the last one is beyond every bound.
 #[derive(Clone, Debug, Default)]
-pub struct Histogram {
+pub struct Histogram<B: Bounds = Durations> {
     /// One more than there are bounds.
-    pub counts: [u64; DURATION_BUCKETS_S.len() + 1],
+    pub counts: [u64; BOUNDS + 1],
     /// Sum of all durations in nanoseconds.
     pub sum_ns: u64,
+    bounds: PhantomData<B>,
 }
 
 /// How one attempt at a provider ended.
@@ -97,16 +131,30 @@ impl AttemptOutcome {
     }
 }
 
-impl Histogram {
+impl<B: Bounds> Histogram<B> {
     /// Counts one duration.
     pub fn observe(&mut self, duration_ns: u64) {
         let seconds = duration_ns as f64 / 1e9;
-        let bucket = DURATION_BUCKETS_S.iter().position(|bound| seconds <= *bound).unwrap_or(DURATION_BUCKETS_S.len());
+        let bucket = B::SECONDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS);
         self.counts[bucket] += 1;
         self.sum_ns = self.sum_ns.saturating_add(duration_ns);
     }
 
-    fn merge(&mut self, other: &Histogram) {
+    /// Each bound in seconds, and how many durations did not exceed it.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let counts = self.counts.into_iter().scan(0, |below, count| {
+            *below += count;
+            Some(*below)
+        });
+        B::SECONDS.into_iter().zip(counts)
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn merge(&mut self, other: &Histogram<B>) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
@@ -121,6 +169,7 @@ impl Tally {
             && self.refusals.is_empty()
             && self.attempts.is_empty()
             && self.evicted == Evictions::default()
+            && self.traces_dropped == 0
     }
 
     /// Adds what `other` counted.
@@ -131,6 +180,7 @@ impl Tally {
         for (key, cell) in &other.cells {
             let mine = self.cells.entry(*key).or_default();
             mine.duration.merge(&cell.duration);
+            mine.first_byte.merge(&cell.first_byte);
             mine.usage.add(&cell.usage);
             mine.cost = mine.cost.saturating_add(cell.cost);
         }
@@ -143,6 +193,8 @@ impl Tally {
         self.cache_hits += other.cache_hits;
         self.cache_misses += other.cache_misses;
         self.saved = self.saved.saturating_add(other.saved);
+        self.overhead.merge(&other.overhead);
+        self.traces_dropped += other.traces_dropped;
         self.evicted.ttl += other.evicted.ttl;
         self.evicted.capacity += other.evicted.capacity;
         for (key, count) in &other.policy_matches {
@@ -164,6 +216,9 @@ mod tests {
         let cell = tally.cells.entry((LabelId(1), LabelId(1))).or_default();
         cell.usage = Usage { prompt, total: prompt, ..Usage::default() };
         cell.duration.observe(3_000_000);
+        cell.first_byte.observe(2_000_000);
+        tally.overhead.observe(30_000);
+        tally.traces_dropped = 1;
         tally
     }
 
@@ -175,17 +230,27 @@ mod tests {
         let cell = &sum.cells[&(LabelId(1), LabelId(1))];
         assert_eq!(cell.usage.prompt, 15);
         assert_eq!(cell.duration.counts.iter().sum::<u64>(), 2);
-        assert_eq!(cell.duration.sum_ns, 6_000_000);
+        assert_eq!((cell.duration.sum_ns, cell.first_byte.sum_ns), (6_000_000, 4_000_000));
+        assert_eq!((sum.overhead.count(), sum.overhead.sum_ns), (2, 60_000));
+        assert_eq!(sum.traces_dropped, 2);
     }
 
     #[test]
     fn a_duration_on_a_bound_falls_into_that_bucket() {
-        let mut histogram = Histogram::default();
+        let mut histogram = Histogram::<Durations>::default();
         histogram.observe(1_000_000);
         histogram.observe(1_000_001);
         histogram.observe(61_000_000_000);
         assert_eq!(histogram.counts[1], 1);
         assert_eq!(histogram.counts[2], 1);
-        assert_eq!(histogram.counts[DURATION_BUCKETS_S.len()], 1);
+        assert_eq!(histogram.counts[BOUNDS], 1);
+        assert_eq!(histogram.cumulative().last(), Some((60.0, 2)), "what is beyond every bound is in the sum alone");
+        assert_eq!(histogram.count(), 3);
+    }
+
+    #[test]
+    fn bounds_rise() {
+        assert!(Durations::SECONDS.is_sorted_by(|a, b| a < b));
+        assert!(Overheads::SECONDS.is_sorted_by(|a, b| a < b));
     }
 }

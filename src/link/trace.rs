@@ -168,6 +168,15 @@ pub struct Attempt {
     pub status: Option<u16>,
 }
 
+/// The span of a request's attempt, counted from 0: what a `traceparent` to the provider names, and what is exported. The
+/// finaliser of SplitMix64, so that ids of one trace do not collide; never 0.
+pub fn attempt_span_id(request: u64, attempt: usize) -> u64 {
+    let mut id = request.wrapping_add((attempt as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (id ^ (id >> 31)).max(1)
+}
+
 /// Bodies of a request and its answer, each cut at a bound by the shard and once more by the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {

@@ -74,6 +74,20 @@ pub enum Note {
     NotServed,
 }
 
+impl Note {
+    /// As it is shown and stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Note::Applied => "applied",
+            Note::Shadow => "shadow",
+            Note::SecondDowngrade => "second_downgrade",
+            Note::NoTarget => "no_target",
+            Note::SameModel => "same_model",
+            Note::NotServed => "not_served",
+        }
+    }
+}
+
 /// A policy that failed at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PolicyFault {
@@ -92,6 +106,19 @@ pub enum FaultKind {
     /// Not-a-number has no order.
     NotComparable,
     Other,
+}
+
+impl FaultKind {
+    /// As it is shown and stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Overflow => "overflow",
+            FaultKind::DivisionByZero => "division_by_zero",
+            FaultKind::Conversion => "conversion",
+            FaultKind::NotComparable => "not_comparable",
+            FaultKind::Other => "other",
+        }
+    }
 }
 
 /// A shard's own CEL context. Taking one request after another, it stays as it is.

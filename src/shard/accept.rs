@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use monoio::net::{TcpListener, TcpStream};
 
-use super::account::Record;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::{Shard, conn, respond};
 use crate::http::wire::Wire;

@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::account::Record;
 use super::flow::{self, Decision, Judging};
+use super::record::{Ids, Record};
 use super::refusal::Refusal;
 use super::respond::{self, Frame, Token};
-use super::traceparent::trace_id;
+use super::traceparent::Parent;
 use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
-use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead, Version};
+use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
 use crate::http::wire::{Cut, Idle, Wire};
-use crate::link::{ApiCall, ApiRequest, Event};
 use crate::plan::Plan;
 
 /// A connection may wait so long for its next request. nginx's default.
@@ -32,10 +31,6 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// And for so long.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-/// How often one who follows a stream of the coordinator's is looked at. Arbitrary.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// The coordinator answers management requests within this time or the caller is told that it did not.
-const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is to happen with the connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +54,7 @@ pub(super) struct Conn {
     /// The request to the provider.
     pub(super) spare: Vec<u8>,
     input: Vec<u8>,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Whether it has carried a request.
     served: bool,
 }
@@ -227,7 +222,10 @@ impl Conn {
         if !head.keep_alive && behind.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             return Err(Refusal::AfterTheLast);
         }
-        let frame = self.shard.frame(&head);
+        let parent = head.first(Known::Traceparent).and_then(Parent::read);
+        record.decided = Some(now);
+        record.ids = Ids::new(parent, record.started, self.shard.random());
+        let frame = self.shard.frame(&head, &record.ids);
         record.request_id = frame.request_id;
         self.out.clear();
         let date = self.shard.date.borrow();
@@ -269,56 +267,6 @@ impl Conn {
         match self.refuse(&refusal, &frame, record, plan).await {
             Turn::Close => Turn::Close,
             Turn::Next | Turn::Linger => Turn::Linger,
-        }
-    }
-
-    /// A request to the management side: the coordinator answers, this task alone waits.
-    async fn ask_coordinator(&mut self, request: ApiRequest, frame: Frame, plan: &Plan) -> Turn {
-        let (reply, answer) = flume::bounded(1);
-        let call = ApiCall { request, peer: self.peer, reply };
-        let sent = self.shard.events.try_send(Event::Call(Box::new(call))).is_ok();
-        let answer = match sent {
-            true => monoio::time::timeout(API_TIMEOUT, answer.recv_async()).await.ok().and_then(Result::ok),
-            false => None,
-        };
-        self.out.clear();
-        match answer {
-            Some(answer) => {
-                respond::api(&answer, &frame, &self.shard.date.borrow(), &mut self.out);
-                if let Some(pieces) = answer.stream.filter(|_| !frame.head_only) {
-                    return self.pass_on(pieces, &frame, plan).await;
-                }
-            }
-            None => respond::refusal(&Refusal::Unanswered, &frame, &self.shard.date.borrow(), &mut self.out),
-        }
-        self.send(&frame, plan.write_timeout).await
-    }
-
-    /// Passes the pieces of an answer on as they come. What was started stands in `out`. Ends when the coordinator has no
-    /// more, when the caller leaves, or when the process is to end: whoever follows a stream would follow it for ever.
-    async fn pass_on(&mut self, pieces: flume::Receiver<Vec<u8>>, frame: &Frame, plan: &Plan) -> Turn {
-        let chunked = frame.version == Version::Http11;
-        loop {
-            if self.flush(plan.write_timeout).await.is_err() {
-                return Turn::Close;
-            }
-            let piece = loop {
-                match monoio::time::timeout(LOOK_AGAIN, pieces.recv_async()).await {
-                    Ok(piece) => break piece.ok(),
-                    Err(_) if self.wire.peer_left() => return Turn::Close,
-                    Err(_) if self.shard.draining.get() => break None,
-                    Err(_) => {}
-                }
-            };
-            match piece {
-                Some(piece) if chunked => respond::chunk(&piece, &mut self.out),
-                Some(piece) => self.out.extend_from_slice(&piece),
-                None if chunked => {
-                    self.out.extend_from_slice(b"0\r\n\r\n");
-                    return self.send(frame, plan.write_timeout).await;
-                }
-                None => return Turn::Close,
-            }
         }
     }
 
@@ -401,16 +349,15 @@ fn too_large(plan: &Plan) -> Refusal {
 
 impl Shard {
     /// What the head says about the form of the answer, with the request's ids.
-    fn frame(&self, head: &RequestHead<'_>) -> Frame {
+    fn frame(&self, head: &RequestHead<'_>, ids: &Ids) -> Frame {
         let request_id =
             head.first(Known::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
-        let trace_id = head.first(Known::Traceparent).and_then(trace_id);
         Frame {
             keep_alive: head.keep_alive && !self.draining.get(),
             version: head.version,
             head_only: head.method == Method::Head,
             request_id: Some(request_id),
-            trace_id: Some(trace_id.unwrap_or_else(|| respond::hex(self.random()))),
+            trace_id: Some(respond::hex(ids.trace)),
         }
     }
 }

@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 
-use super::account::Record;
 use super::cache::{Cache, Found};
 use super::console::{self, Page};
 use super::identify::identify;
 use super::policies::{Governor, admit};
+use super::record::Record;
 use super::refusal::Refusal;
 use super::respond::{self, Date, Frame};
 use super::route::route;
@@ -88,7 +88,7 @@ fn govern<'p>(
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<Decision<'p>, Refusal> {
     let known = identify(head, endpoint, body, &plan.fact_limits)?;
-    record.identified(&known);
+    record.identified(&known, plan);
     let routed = route(known, plan, draw)?;
     record.routed(&routed);
     let admitted = admit(routed, plan, governor, (now, draw), record)?;

@@ -6,20 +6,25 @@
 
 mod accept; // a listener of its own, connections within their number
 mod account; // what it took, into the tally
+mod books; // exact accounts and some traces, for the coordinator
 mod cache; // answers that are given again
+mod capture; // prompts and answers, where they are wanted
 mod conn; // one caller's connection: requests in, one at a time
 mod console; // the console's files
 mod flow; // the path of a request on one screen
 mod identify; // who asks, and for what: Known
 mod limit; // whether a provider may be asked now: Charged
+mod management; // requests to the coordinator
 mod orders; // what the coordinator wants, and the reports back
 mod policies; // what the policies say: Admitted
+mod record; // a request until it is accounted for
 pub mod refusal;
 mod respond; // heads of answers, whole answers
 mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
 mod route; // which provider answers: Routed
 #[cfg(test)]
 mod simulation; // the judging path under a virtual clock
+mod trace; // a request that is over, as a trace
 mod traceparent; // the trace that a request belongs to
 mod upstream; // the provider: connections, attempts, answers, streams // every way to say no
 
@@ -40,6 +45,8 @@ use crate::link::{CachePeers, Event, Order, Tally};
 use crate::plan::Plan;
 use crate::usage::{LocalWindows, Registry};
 
+use account::LogLines;
+use books::Books;
 use cache::Cache;
 use policies::Governor;
 pub use ring::{Choice as DriverChoice, cpus};
@@ -64,6 +71,8 @@ pub struct Parts {
     pub built: flume::Sender<std::convert::Infallible>,
     /// The way to the other shards' parts of the cache.
     pub peers: CachePeers,
+    /// Names the process's run, for its accounts.
+    pub boot: u128,
     /// The secret of the cache's keys, the same for all shards.
     pub hash_key: HashKey,
     /// The users' windows, which all shards count in.
@@ -107,6 +116,8 @@ pub(crate) struct Shard {
     date: RefCell<respond::Date>,
     governor: RefCell<Governor>,
     cache: RefCell<Cache>,
+    books: RefCell<Books>,
+    log_lines: RefCell<LogLines>,
     connections: Cell<usize>,
     /// How many shards there are.
     shards: usize,
@@ -176,6 +187,8 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         date: RefCell::default(),
         governor: RefCell::new(Governor::new(LocalWindows::new(parts.registry, parts.id))),
         cache: RefCell::new(cache),
+        books: RefCell::new(Books::new(parts.boot, parts.id)),
+        log_lines: RefCell::default(),
         connections: Cell::new(0),
         shards,
         in_flight: Cell::new(0),

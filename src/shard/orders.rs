@@ -46,6 +46,7 @@ async fn report_regularly(shard: Rc<Shard>) {
         if !shard.tally.borrow().is_empty() {
             shard.report(0);
         }
+        shard.send_batch();
     }
 }
 
@@ -60,10 +61,24 @@ async fn drain(shard: Rc<Shard>, epoch: u64) {
     // Nothing else will be reported, so that waiting for room is right here.
     let tally = Box::new(shard.tally.take());
     let _ = shard.events.send_async(Event::Report { shard: shard.id, epoch, tally }).await;
+    let batch = shard.books.borrow_mut().close();
+    if let Some(batch) = batch {
+        let _ = shard.events.send_async(Event::Batch(Box::new(batch))).await;
+    }
     let _ = shard.events.send_async(Event::Drained { shard: shard.id, cut: shard.connections.get() }).await;
 }
 
 impl Shard {
+    /// Tries to hand the books up; keeps the accounts when there is no room.
+    fn send_batch(&self) {
+        let Some(batch) = self.books.borrow_mut().close() else { return };
+        if let Err(error) = self.events.try_send(Event::Batch(Box::new(batch)))
+            && let Event::Batch(batch) = error.into_inner()
+        {
+            self.books.borrow_mut().reopen(*batch);
+        }
+    }
+
     /// Tries to hand the tally up; keeps it when there is no room.
     fn report(&self, epoch: u64) {
         let mut tally = self.tally.take();
@@ -71,6 +86,7 @@ impl Shard {
         let mut cache = self.cache.borrow_mut();
         (tally.evicted, tally.cache_items) = (cache.evicted(), cache.len() as u64);
         drop(cache);
+        tally.traces_dropped = self.books.borrow_mut().dropped();
         let report = Event::Report { shard: self.id, epoch, tally: Box::new(tally) };
         if let Err(error) = self.events.try_send(report)
             && let Event::Report { tally, .. } = error.into_inner()

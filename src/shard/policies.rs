@@ -3,15 +3,16 @@
 
 use std::borrow::Cow;
 
-use super::account::Record;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::respond::Labels;
 use super::route::{self, Routed};
 use crate::clock::Now;
 use crate::config::UnknownPrice;
+use crate::link::trace::{PolicyInputs, Window};
 use crate::openai::facts::{Endpoint, Facts};
 use crate::plan::{Plan, Provider};
-use crate::policy::{Action, Downgrades, Evaluator, Inputs, Repriced, Verdict};
+use crate::policy::{Action, Downgrades, Evaluator, Inputs, Repriced};
 use crate::pricing::{Learned, PriceId};
 use crate::units::MicroUsd;
 use crate::usage::{Entry, LocalWindows, Totals};
@@ -65,34 +66,47 @@ pub(super) fn admit<'b, 'p>(
     let estimate = ways.estimate(routed.model_name(), routed.price);
     // Before it is judged, so that of two requests on two cores at least one sees the other.
     let mut entry = windows.enter(known.tenant, known.user, now, estimate.cost);
-    let mut verdict = match plan.policies.is_empty() {
-        true => Verdict::default(),
-        false => {
-            let used = if plan.policies.variables().reads_usage() { entry.totals(now) } else { Totals::default() };
-            evaluator.judge(&plan.policies, &inputs(&routed, &estimate, used, now), &ways)
-        }
-    };
+    let used = plan.policies.variables().reads_usage().then(|| entry.totals(now));
+    let judged = inputs(&routed, &estimate, used.unwrap_or_default(), now);
+    let verdict = evaluator.judge(&plan.policies, &judged, &ways);
+    record.judged(kept(&judged, used, &estimate), verdict, plan);
+    let verdict = &record.verdict;
     let policy = |index: usize| plan.policies.policies().get(index);
-    record.judged(&verdict, plan);
     if let Some(policy) = verdict.blocked.and_then(policy) {
         let failed = verdict.errors.iter().any(|fault| fault.policy == policy.index);
         let message = policy.message.as_deref().filter(|_| !failed).map(Into::into);
         return Err(Refusal::Policy { policy: policy.name.as_str().into(), message, failed });
     }
-    let (routed, downgraded_by) = match verdict.model.take() {
+    let (routed, downgraded_by) = match &verdict.model {
         None => (routed, None),
         Some(model) => {
-            let price = plan.route(&model).and_then(|route| route.price);
-            entry.reestimate(ways.estimate(&model, price).cost);
+            let price = plan.route(model).and_then(|route| route.price);
+            entry.reestimate(ways.estimate(model, price).cost);
             let mut matches = verdict.matches.iter();
             let by = matches.find(|it| it.effective && it.action == Action::Downgrade).and_then(|it| policy(it.policy));
-            (routed.to(&model, plan, draw), by.map(|policy| policy.name.as_str().into()))
+            (routed.to(model, plan, draw), by.map(|policy| policy.name.as_str().into()))
         }
     };
     if routed.price.is_none() && plan.unknown_price == UnknownPrice::Block {
         return Err(Refusal::Unpriced { model: routed.model_name().into() });
     }
     Ok(Admitted { routed, entry, downgraded_by, _evidence: () })
+}
+
+/// What of it is kept for a replay.
+fn kept(inputs: &Inputs<'_>, used: Option<Totals>, estimate: &Estimated) -> PolicyInputs {
+    let window = used.map(|used| Window {
+        request_count: inputs.request_count,
+        cost_micro: used.cost.0,
+        tokens_used: inputs.tokens_used,
+    });
+    PolicyInputs {
+        temperature: inputs.temperature,
+        max_tokens: inputs.max_tokens,
+        window,
+        est_input_tokens: inputs.est_input_tokens,
+        est_cost_micro: estimate.cost.0,
+    }
 }
 
 fn inputs<'a>(routed: &'a Routed<'_, '_>, estimate: &Estimated, used: Totals, now: Now) -> Inputs<'a> {

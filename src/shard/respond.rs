@@ -57,6 +57,10 @@ impl Token {
         Token::sane(&text).unwrap_or(Token { len: 0, bytes: [0; Token::BYTES_MAX] })
     }
 
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }

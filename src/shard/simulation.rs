@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
-use super::account::Record;
+use super::books::Books;
 use super::cache::Cache;
 use super::flow::{self, Decision, Judging};
 use super::policies::Governor;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::respond::{Date, Frame};
+use super::trace::End;
 use crate::cache::HashKey;
 use crate::clock::Now;
 use crate::http::head::{HeadLimits, request};
 use crate::http::seeded::Seeded;
+use crate::link::accounts::Accounts;
 use crate::link::{CachePeers, Tally, cache_peers};
 use crate::openai::usage::Usage;
 use crate::plan::{Parts, Plan};
@@ -99,6 +102,30 @@ struct Shard {
     governor: Governor,
     cache: Cache,
     tally: Tally,
+    books: Books,
+    /// What the traces say, and what was sent so far.
+    traced: Accounts,
+    sent: Accounts,
+}
+
+impl Shard {
+    /// A request is over.
+    fn settle(&mut self, mut record: Record<'_>, end: End<'_>) {
+        record.fold(end.now, end.status, end.refusal, &mut self.tally, &mut self.governor.learned);
+        self.books.take(&record, end);
+        let trace = record.trace(end);
+        assert_eq!(record.importance(end), trace.importance());
+        self.traced.count(&trace);
+    }
+
+    /// The coordinator takes a batch, or has no room for it.
+    fn send(&mut self, room: bool) {
+        let Some(batch) = self.books.close() else { return };
+        match room {
+            true => self.sent.merge(batch.accounts),
+            false => self.books.reopen(batch),
+        }
+    }
 }
 
 struct InFlight {
@@ -137,14 +164,19 @@ impl Simulation {
     fn new(seed: u64, shards: usize) -> Simulation {
         let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
         let prices = Arc::new(Prices::parse(PRICES).unwrap());
-        let free =
-            Plan::new(Parts { config: &config, prices, policies: Arc::default(), created_s: 0, now: at(0) }, None)
-                .unwrap();
+        let free = Plan::new(
+            Parts { config: &config, prices, policies: Arc::default(), created_s: 0, exports_spans: false, now: at(0) },
+            None,
+        )
+        .unwrap();
         let registry = Registry::new(shards);
         let shard = |(id, peers): (usize, CachePeers)| Shard {
             governor: Governor::new(LocalWindows::new(registry.clone(), id)),
             cache: Cache::new(id, shards, HashKey::new([7; 32]), &peers, free.cache),
             tally: Tally::default(),
+            books: Books::new(1, id),
+            traced: Accounts::default(),
+            sent: Accounts::default(),
         };
         // A record points into its plan; that a few plans are never freed is nothing to a test.
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
@@ -171,6 +203,8 @@ impl Simulation {
                 let shard = self.seeded.below(self.shards.len());
                 self.shards[shard].governor.windows.sweep(at(self.now));
                 self.registry.sweep(at(self.now), 5);
+                let room = self.seeded.below(3) > 0;
+                self.shards[shard].send(room);
             }
             17 if self.seeded.below(30) == 0 => self.now += self.seeded.next() % (150 * SECOND),
             _ => self.now += self.seeded.next() % SECOND,
@@ -193,7 +227,7 @@ impl Simulation {
         let head = request(head.as_bytes(), &HeadLimits { head_bytes: 4096, headers: 32 }).unwrap();
         let mut record = Record::new(at(self.now), None);
         let plan = if self.governing { self.governed } else { self.free };
-        let Shard { governor, cache, tally } = &mut self.shards[shard];
+        let Shard { governor, cache, .. } = &mut self.shards[shard];
         let judging = Judging { plan, governor, cache, now: at(self.now), draw: 0 };
         let (mut out, mut spare) = (Vec::new(), Vec::new());
         let buffers = (&mut out, &mut spare);
@@ -214,7 +248,8 @@ impl Simulation {
             (Decision::Refuse(refusal), Err(policy)) => {
                 assert_eq!(refusal.policy(), Some(policy));
                 self.sums.refused += 1;
-                record.fold(at(self.now), 403, Some(&refusal), tally, &mut governor.learned);
+                let end = End { now: at(self.now), status: 403, refusal: Some(&refusal) };
+                self.shards[shard].settle(record, end);
             }
             (Decision::Refuse(refusal), Ok(_)) => panic!("refused: {}", refusal.message()),
             (_, expected) => panic!("not what the model says: {expected:?}"),
@@ -276,10 +311,9 @@ impl Simulation {
         let plan = if self.governing { self.governed } else { self.free };
         let history = &mut self.histories[user];
         history.pending -= estimate;
-        let Shard { governor, tally, .. } = &mut self.shards[shard];
         if self.seeded.below(5) == 0 {
             let refusal = Refusal::UpstreamTimeout { provider: "big".into() };
-            record.fold(at(self.now), 504, Some(&refusal), tally, &mut governor.learned);
+            self.shards[shard].settle(record, End { now: at(self.now), status: 504, refusal: Some(&refusal) });
             self.sums.failed += 1;
             return;
         }
@@ -287,7 +321,7 @@ impl Simulation {
         let usage = Usage { prompt, completion, total: prompt + completion, ..Usage::default() };
         record.used(usage, plan);
         let cost = plan.prices.price(model).map_or(MicroUsd(0), |price| price.cost(&usage));
-        record.fold(at(self.now), 200, None, tally, &mut governor.learned);
+        self.shards[shard].settle(record, End { now: at(self.now), status: 200, refusal: None });
         history.events.push((self.now, usage.total, cost.0));
         self.sums.answered += 1;
         self.sums.tokens += usage.total;
@@ -330,6 +364,10 @@ fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often(
             simulation.end();
         }
         assert_eq!(simulation.counted(), simulation.sums, "seed {seed}");
+        for shard in &mut simulation.shards {
+            shard.send(true);
+            assert_eq!(shard.sent, shard.traced, "seed {seed}");
+        }
         // Whoever was let through and ended is in no window any more once it has slid on.
         simulation.now += 2 * PERIODS * PERIOD;
         for (tenant, user) in USERS {

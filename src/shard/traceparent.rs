@@ -1,26 +1,55 @@
-//! The caller's trace, from the header that carries it (W3C Trace Context). Pure.
+//! The caller's trace, from the header that carries it, and the header for the provider (W3C Trace Context). Pure.
 
-/// The trace id of a `traceparent` header (W3C Trace Context, version 00: `00-<32 hex>-<16 hex>-<2 hex>`).
-pub(super) fn trace_id(traceparent: &[u8]) -> Option<[u8; 32]> {
-    let text = std::str::from_utf8(traceparent).ok()?;
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |part: &str, len: usize| {
-        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let known = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
-    let sane = known && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
-    trace.as_bytes().try_into().ok().filter(|_| sane)
+use std::io::Write as _;
+
+use super::record::Ids;
+
+/// What a `traceparent` header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) trace_id: u128,
+    pub(super) span_id: u64,
+    pub(super) flags: u8,
+}
+
+impl Parent {
+    /// Reads a `traceparent` (version 00: `00-<32 hex>-<16 hex>-<2 hex>`).
+    pub(super) fn read(traceparent: &[u8]) -> Option<Parent> {
+        let text = std::str::from_utf8(traceparent).ok()?;
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |part: &str, len: usize| {
+            part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let known = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+        if !(known && hex(trace, 32) && hex(span, 16) && hex(flags, 2)) {
+            return None;
+        }
+        let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+        let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        Some(Parent { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
+    }
+}
+
+/// Appends the header with which a provider's spans join the request's.
+pub(super) fn write(ids: &Ids, out: &mut Vec<u8>) {
+    let Ids { trace, span, flags, .. } = ids;
+    write!(out, "traceparent: 00-{trace:032x}-{span:016x}-{flags:02x}\r\n")
+        .expect("a Vec takes all that is written to it");
 }
 
 #[cfg(test)]
 mod tests {
-    use super::trace_id;
+    use super::*;
 
     #[test]
     fn a_valid_traceparent_names_its_trace() {
-        let id = trace_id(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        assert_eq!(&id, b"4bf92f3577b34da6a3ce929d0e0e4736");
+        let parent = Parent::read(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        assert_eq!(parent.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        assert_eq!((parent.span_id, parent.flags), (0x00f0_67aa_0ba9_02b7, 1));
+        let mut out = Vec::new();
+        write(&Ids { trace: parent.trace_id, span: 0xab, parent: None, flags: parent.flags }, &mut out);
+        assert_eq!(out, b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000ab-01\r\n");
     }
 
     #[test]
@@ -29,11 +58,12 @@ mod tests {
             "",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
         ] {
-            assert!(trace_id(text.as_bytes()).is_none(), "{text}");
+            assert_eq!(Parent::read(text.as_bytes()), None, "{text}");
         }
     }
 }

@@ -278,6 +278,8 @@ fn a_thousand_changes_under_load_leave_no_shard_behind_and_leak_nothing() {
     let (luner, _prices) = governed(&mock, 2);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also when an assertion fails: the scope waits for its threads.
+        let _stop = Stop(&stop);
         for user in ["a", "b", "c", "d"] {
             let (luner, stop) = (&luner, &stop);
             scope.spawn(move || {
@@ -299,15 +301,24 @@ fn a_thousand_changes_under_load_leave_no_shard_behind_and_leak_nothing() {
             }
         }
         assert_eq!(luner.health()["plan"].as_u64(), Some(first + 1_000));
+        // SQLite's page cache fills up to 32 MiB meanwhile; what is left is little for 900 plans.
         let grown = luner.rss_bytes().saturating_sub(rss_early);
-        assert!(grown < 24 << 20, "grew by {grown} bytes in 900 changes");
+        assert!(grown < 48 << 20, "grew by {grown} bytes in 900 changes");
         create(&luner, block("at last", "user_id == 'a'"));
         let mut clients: Vec<Raw> = (0..24).map(|_| luner.connect()).collect();
         for client in &mut clients {
             assert_eq!(client.send(chat_of("a", "gpt-4o", "hello")).answer().status, 403);
         }
-        stop.store(true, Ordering::Release);
     });
+}
+
+/// Tells the threads of a test to end when the test does.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 #[test]

@@ -51,3 +51,5 @@ mod api_policies; // policies over REST
 mod api_state; // what it tells: configuration, audit, live metrics
 
 mod reload; // changes of the configuration while it runs
+
+mod monitoring; // alerts and dashboards, and what they ask for

@@ -174,25 +174,26 @@ fn closing_at_any_moment_between_two_requests_is_no_callers_error() {
             let gateway = &gateway;
             scope.spawn(move || {
                 let mut raw = gateway.connect();
-                for ms in (1..=60).skip(caller).step_by(CALLERS) {
+                for ms in (1..=PATIENCE_MS_MAX).skip(caller).step_by(CALLERS) {
                     for jitter in 0..PER_MS {
                         let answer = raw.send(post_chat(&format!("m{caller}"), &ms.to_string())).answer();
                         assert_eq!((answer.status, answer.said().as_str()), (200, "well"), "after {ms} ms");
                         // Until just before or behind the provider's patience ends, so that close and request meet.
-                        std::thread::sleep(Duration::from_micros(ms as u64 * 1000 - 400 + jitter * 150));
+                        std::thread::sleep(Duration::from_micros(ms * 1000 - 400 + jitter * 200));
                     }
                 }
             });
         }
     });
     let seen: usize = upstreams.iter().map(|upstream| upstream.requests().len()).sum();
-    let sent = 60 * PER_MS as usize;
+    let sent = PATIENCE_MS_MAX as usize * PER_MS as usize;
     assert!((sent..=2 * sent).contains(&seen), "{seen} executions of {sent} requests");
 }
 
-/// Divides 60.
+const PATIENCE_MS_MAX: u64 = 200;
+/// Divides it.
 const CALLERS: usize = 10;
-const PER_MS: u64 = 6;
+const PER_MS: u64 = 4;
 
 /// What must never reach anybody.
 const POISON: &str = "another-caller's-canary";

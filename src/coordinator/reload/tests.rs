@@ -10,6 +10,7 @@ use super::super::Parts;
 use super::*;
 use crate::clock::Clock;
 use crate::coordinator::resolver::Resolver;
+use crate::coordinator::sample::{batch, trace};
 use crate::coordinator::store::{Paging, Store, StoredPolicy};
 use crate::usage::Registry;
 
@@ -50,6 +51,7 @@ fn scene(text: &str, pins: Pins) -> Scene {
         prices: running.table().prices.clone(),
         policies,
         created_s: 0,
+        exports_spans: false,
         now: Now::default(),
     };
     let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).unwrap()));
@@ -256,4 +258,33 @@ fn a_thousand_reloads_leave_nothing_behind() {
         scene.events.drain();
         std::thread::yield_now();
     }
+}
+
+fn stored_requests(path: &Path) -> u64 {
+    let file = rusqlite::Connection::open(path).unwrap();
+    file.query_row("SELECT ifnull(sum(requests), 0) FROM usage_minute", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_waits_goes_into_the_file_that_was_in_force() {
+    let mut scene = scene(&text("127.0.0.1:9", STORE), Pins::default());
+    scene.coordinator.handle(Event::Batch(Box::new(batch(1, vec![trace(1), trace(2)])))).unwrap();
+    let (before, after) = (scene.folder.path().join("luner.db"), scene.folder.path().join("luner.db.2"));
+    let moved = text("127.0.0.1:9", &STORE.replace("DATABASE", "DATABASE.2"));
+    assert_eq!(scene.rewrite(&moved).0, Outcome::Published);
+    scene.coordinator.handle(Event::Batch(Box::new(batch(2, vec![trace(3)])))).unwrap();
+    scene.coordinator.stop();
+    assert_eq!((stored_requests(&before), stored_requests(&after)), (2, 1));
+    assert!(!scene.folder.path().join("luner.db.2-wal").exists(), "the log is folded in");
+}
+
+#[test]
+fn what_no_file_takes_is_given_up_when_the_storage_is_switched_off() {
+    let mut scene = scene(&text("127.0.0.1:9", STORE), Pins::default());
+    scene.coordinator.handle(Event::Batch(Box::new(batch(1, vec![trace(1)])))).unwrap();
+    fs::remove_file(scene.folder.path().join("luner.db")).unwrap();
+    assert_eq!(scene.rewrite(&text("127.0.0.1:9", NO_STORE)).0, Outcome::Published);
+    assert_eq!((scene.coordinator.recorder.pending(), scene.coordinator.recorder.dropped().storage), (0, 1));
+    scene.coordinator.handle(Event::Batch(Box::new(batch(2, vec![trace(2)])))).unwrap();
+    assert_eq!(scene.coordinator.recorder.pending(), 0, "nobody waits for a store that is not there");
 }

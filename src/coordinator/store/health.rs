@@ -54,16 +54,12 @@ impl Store {
                 reason: "found while running; a restart checks the whole file".into(),
             });
         }
-        self.connection
-            .busy_timeout(Duration::ZERO)
-            .map_err(|source| StoreError::sqlite("set the timeout", &self.path, source))?;
+        self.wait_for_locks(Duration::ZERO)?;
         let done = match self.fault.get() {
             None => self.try_lock(),
             Some(_) => self.try_write(),
         };
-        self.connection
-            .busy_timeout(BUSY_TIMEOUT)
-            .map_err(|source| StoreError::sqlite("set the timeout", &self.path, source))?;
+        self.wait_for_locks(BUSY_TIMEOUT)?;
         done
     }
 

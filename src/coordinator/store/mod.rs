@@ -22,6 +22,8 @@ mod retention; // what leaves it again
 
 mod rollup; // old minutes made hours
 
+mod checkpoints; // the write-ahead log, folded in by a helper
+
 pub mod reader; // questions about it, on a connection of their own
 
 mod health; // ok, or degraded and why
@@ -35,6 +37,7 @@ pub(super) mod tests;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -43,6 +46,7 @@ pub use audit::{
     AUDIT_JSON_BYTES_MAX, AUDIT_RELOAD_ROWS_MAX, AUDIT_ROWS_MAX, AuditAction, AuditEntry, NewAudit, PAGE_SIZE_MAX,
     Page, Paging,
 };
+pub use checkpoints::Checkpoints;
 pub use dimension::{Dimension, UnknownDimension};
 pub use error::{Fault, StoreError};
 pub use health::{Health, WAL_BYTES_ALARM};
@@ -90,6 +94,19 @@ impl Store {
     /// The database file, symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a commit folds a large -wal into the database, as it does at first, or leaves that to [`Checkpoints`].
+    ///
+    /// # Errors
+    /// The connection is not what it was.
+    pub fn fold_by_itself(&self, by_itself: bool) -> Result<(), StoreError> {
+        self.read("set who folds the write-ahead log in", |connection| open::fold_by_itself(connection, by_itself))
+    }
+
+    /// Another program's lock is waited for so long.
+    fn wait_for_locks(&self, patience: Duration) -> Result<(), StoreError> {
+        self.read("set the timeout", |connection| connection.busy_timeout(patience))
     }
 
     /// Runs `work` in one transaction that takes the write lock at its start. The only way to write.

@@ -17,7 +17,7 @@ use super::{Store, migrate};
 /// How long a write waits for another program's. The coordinator stands still meanwhile; arbitrary, well below what anyone
 /// who waits for the REST API notices.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-/// Pages of the -wal, 16 MB, at which it is folded into the database. At SQLite's 1,000 every large flush would write its pages
+/// Pages of the -wal, 16 MB, at which the store folds it into the database by itself. At SQLite's 1,000 every large flush would write its pages
 /// twice; those of an index that many flushes touch are now written to the database once.
 const WAL_PAGES: u32 = 4_096;
 /// The -wal is cut back to this after it was folded into the database. Arbitrary, above [`WAL_PAGES`].
@@ -74,10 +74,16 @@ pub(super) fn finish(store: &Store) -> Result<(), StoreError> {
         store.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         // Tells the mode that it ends up in; a filesystem without shared memory stays with a rollback journal, equally safe.
         store.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        store.connection.query_row(&format!("PRAGMA wal_autocheckpoint = {WAL_PAGES}"), [], |_| Ok(()))?;
+        fold_by_itself(&store.connection, true)?;
         store.connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_BYTES_KEPT}"), [], |_| Ok(()))
     };
     settle().map_err(|source| classified("switch the write-ahead log on", &store.path, source))
+}
+
+/// Whether a commit folds a large -wal into the database, or leaves that to others.
+pub(super) fn fold_by_itself(connection: &Connection, by_itself: bool) -> rusqlite::Result<()> {
+    let pages = if by_itself { WAL_PAGES } else { 0 };
+    connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
 }
 
 /// `luner.db` → `luner.db-wal`.

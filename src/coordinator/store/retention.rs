@@ -5,7 +5,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::dimension::Dimension;
-use super::writer::{DAY_MS, KEY_BITS, Sweep, bounded};
+use super::open::BUSY_TIMEOUT;
+use super::writer::{DAY_MS, FLUSH_PATIENCE, KEY_BITS, Sweep, bounded};
 use super::{Store, StoreError, rollup};
 use crate::link::accounts::MINUTE_MS;
 use crate::link::trace::Marks;
@@ -88,6 +89,7 @@ impl Store {
         let mut sweep = self.memory.sweep;
         // What was removed need not be on the disk at once: a power failure brings it back, and it leaves again.
         self.synchronous("NORMAL")?;
+        self.wait_for_locks(FLUSH_PATIENCE)?;
         let pruned = self.write("remove what is too old", |transaction| {
             let rows = match task {
                 Task::Traces(before) => remove_traces(transaction, before)?,
@@ -102,6 +104,7 @@ impl Store {
             Ok(Pruned { rows, pages: 0, more: true })
         });
         self.synchronous("FULL")?;
+        self.wait_for_locks(BUSY_TIMEOUT)?;
         let pruned = pruned?;
         self.memory.sweep = sweep;
         match task {

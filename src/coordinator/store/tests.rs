@@ -1,6 +1,7 @@
 //! What the store's tests share. The files beside this one are named after what they look at.
 
 mod audit;
+mod checkpoints;
 mod crash;
 mod faults;
 mod filters;

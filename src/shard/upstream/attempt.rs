@@ -12,6 +12,7 @@ use crate::http::wire::{Cut, Tether};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 use crate::shard::conn::Conn;
+use crate::shard::record::Tried;
 use crate::shard::respond::{self, Frame};
 
 /// An answer whose head has been read; the caller's head stands in `Conn::out`, but for what says how long the body is.
@@ -52,14 +53,15 @@ pub(super) async fn attempt(
     forward: &mut Forward<'_>,
     frame: &Frame,
     tries: &Tries,
+    tried: &mut Tried<'_>,
     plan: &Plan,
 ) -> Result<Opened, Failure> {
     let shard = conn.shard.clone();
     let provider = forward.provider;
-    let pooled = if tries.needs_fresh() { None } else { shard.pools.take(provider.origin, shard.now()) };
+    let pooled = if tries.needs_fresh() { None } else { shard.pools.take(provider.origin, tried.started) };
     let mut line = match pooled {
         Some(line) => line,
-        None => connect::connect(&shard, provider, plan).await?,
+        None => connect::connect(&shard, provider, plan, tried).await?,
     };
     let tether = Tether::new(&conn.wire, &line.wire);
     let (sent, request) = line.wire.write_request(std::mem::take(&mut forward.request), provider.timeout).await;
@@ -76,6 +78,7 @@ pub(super) async fn attempt(
             let head_bytes = line.buf.get(..head_len).unwrap_or_default();
             let head = head::response(head_bytes, &ANSWER_HEAD, Method::Post).map_err(broken)?;
             if head.status >= 200 {
+                tried.status = Some(head.status);
                 let mut answer = Answer::of(&head, head_len, forward.asking.is_some());
                 // What is left of the request would be read as the next one.
                 answer.keep_alive &= sent.is_none();
@@ -99,7 +102,7 @@ pub(super) async fn attempt(
             return Err(Failure::Broken("it does not speak HTTP/1.1".into()));
         }
         match line.wire.read(&mut line.buf, READ_BYTES, until).await {
-            Ok(n) if n > 0 => {}
+            Ok(n) if n > 0 => _ = tried.first_byte.get_or_insert_with(|| shard.now()),
             end => return Err(ended(&line, interim > 0, sent.take().map_or(end, Err))),
         }
     }

@@ -14,20 +14,26 @@ use super::pool::Line;
 use crate::http::wire::{Paced, Wire};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
+use crate::shard::record::Tried;
 
 /// How often to look whether a name was resolved, while its first resolution runs.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Connects within the provider's `connect_timeout`, which all addresses share: each gets an equal part of what is left, so
 /// that a dead first address does not take the whole of it.
-pub(super) async fn connect(shard: &Shard, provider: &Provider, plan: &Plan) -> Result<Line, Failure> {
-    let started = shard.now();
+pub(super) async fn connect(
+    shard: &Shard,
+    provider: &Provider,
+    plan: &Plan,
+    tried: &mut Tried<'_>,
+) -> Result<Line, Failure> {
+    let started = tried.started;
     let left = || provider.connect_timeout.saturating_sub(shard.now().since(started));
     let addresses = addresses(shard, provider, left).await?;
     let mut last = Failure::Unreachable("its name has no address".into());
     for (index, address) in addresses.iter().enumerate() {
         let share = left() / u32::try_from(addresses.len() - index).unwrap_or(1);
-        last = match monoio::time::timeout(share, open(shard, provider, plan, *address)).await {
+        last = match monoio::time::timeout(share, open(shard, provider, plan, *address, tried)).await {
             Ok(Ok(wire)) => return Ok(Line::new(wire)),
             Ok(Err(reason)) => Failure::Unreachable(reason),
             Err(_) => Failure::ConnectTimedOut,
@@ -57,8 +63,17 @@ async fn addresses(
     }
 }
 
-async fn open(shard: &Shard, provider: &Provider, plan: &Plan, address: SocketAddr) -> Result<Wire, String> {
+async fn open(
+    shard: &Shard,
+    provider: &Provider,
+    plan: &Plan,
+    address: SocketAddr,
+    tried: &mut Tried<'_>,
+) -> Result<Wire, String> {
+    let began = shard.now();
     let stream = TcpStream::connect_addr(address).await.map_err(|error| reason(&error))?;
+    let connected = shard.now();
+    tried.connect_ns = Some(connected.mono_ns - began.mono_ns);
     // Without it a request waits for the acknowledgement of the one before. A refusal of the option is survivable.
     let _ = stream.set_nodelay(true);
     let (Some(name), Some(tls)) = (&provider.server_name, &plan.tls) else {
@@ -67,6 +82,7 @@ async fn open(shard: &Shard, provider: &Provider, plan: &Plan, address: SocketAd
     let fd = stream.as_raw_fd();
     let connector = TlsConnector::from(tls.clone());
     let stream = connector.connect(name.clone(), Paced::new(stream)).await.map_err(|error| format!("TLS: {error}"))?;
+    tried.tls_ns = Some(shard.now().mono_ns - connected.mono_ns);
     Ok(Wire::tls(stream, fd, &shard.watch))
 }
 

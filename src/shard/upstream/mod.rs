@@ -18,13 +18,15 @@ pub(super) use pool::Pools;
 use attempt::{Answer, Opened};
 use open::Unopened;
 
-use super::account::{self, CALLER_LEFT, Record};
+use super::account::{self, CALLER_LEFT};
 use super::cache::{Asking, Lead};
 use super::conn::{Conn, Turn};
 use super::policies::Admitted;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::respond::{Frame, Labels};
 use super::route::Targets;
+use super::traceparent;
 use crate::breaker::Verdict;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
@@ -87,6 +89,7 @@ impl<'p> Forward<'p> {
                 super::respond::header(header.name, header.value, &mut request);
             }
         }
+        traceparent::write(&record.ids, &mut request);
         super::respond::length(body_len, &mut request);
         splices.write(known.body, &mut request);
         Forward {
@@ -149,7 +152,7 @@ impl Forward<'_> {
 fn travels(known: Known, name: &str) -> bool {
     const NAMES: [&str; 5] = ["openai-beta", "anthropic-beta", "idempotency-key", "http-referer", "x-title"];
     match known {
-        Known::Accept | Known::UserAgent | Known::Traceparent | Known::Tracestate => true,
+        Known::Accept | Known::UserAgent | Known::Tracestate => true,
         Known::Other => {
             NAMES.iter().any(|travelling| name.eq_ignore_ascii_case(travelling))
                 || name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("x-stainless-"))

@@ -5,9 +5,9 @@ use super::attempt::{Opened, attempt};
 use super::retry::{Again, Tries};
 use super::{Failure, Forward};
 use crate::plan::Plan;
-use crate::shard::account::{self, Record};
 use crate::shard::conn::Conn;
 use crate::shard::limit::charge;
+use crate::shard::record::{Record, Tried};
 use crate::shard::refusal::Refusal;
 use crate::shard::respond::Frame;
 
@@ -34,7 +34,8 @@ pub(super) async fn open<'p>(
     let mut kept = None;
     loop {
         let provider = targets.provider(step, plan).unwrap_or(forward.provider);
-        let charged = match kept.take().map_or_else(|| charge(provider, conn.shard.now()), Ok) {
+        let now = conn.shard.now();
+        let charged = match kept.take().map_or_else(|| charge(provider, now), Ok) {
             Ok(charged) => charged,
             Err(refusal) => {
                 denied = Some(worse(denied, refusal));
@@ -46,14 +47,17 @@ pub(super) async fn open<'p>(
             }
         };
         forward.send_to(charged.provider(), record);
-        let failure = match attempt(conn, forward, frame, &tries, plan).await {
+        let mut tried = Tried::new(provider, now);
+        let failure = match attempt(conn, forward, frame, &tries, &mut tried, plan).await {
             Ok(opened) => {
-                charged.end(crate::breaker::Verdict::Sound, conn.shard.now(), 0);
+                charged.end(crate::breaker::Verdict::Sound, now, 0);
+                record.tried.push(tried);
                 return Ok(opened);
             }
             Err(failure) => failure,
         };
-        account::attempt(&conn.shard, provider.label, failure.outcome());
+        record.tried.push(tried);
+        record.attempt_ended(&conn.shard, failure.outcome());
         let jitter = conn.shard.random() as u32;
         let again = tries.again(&failure, jitter, retries);
         match (&failure, again) {

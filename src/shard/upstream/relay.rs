@@ -10,8 +10,8 @@ use crate::http::head::{Framing, Version};
 use crate::link::AttemptOutcome;
 use crate::openai::usage::{Usage, UsageScan, of_answer};
 use crate::plan::Plan;
-use crate::shard::account::{self, Record};
 use crate::shard::conn::{Conn, Turn};
+use crate::shard::record::Record;
 use crate::shard::respond::{self, CostRoom, Frame};
 use crate::units::MicroUsd;
 
@@ -55,7 +55,7 @@ pub(super) async fn relay(
         Ok(whole) => whole,
         Err(failure) => {
             conn.body = body;
-            account::attempt(&conn.shard, forward.provider.label, failure.outcome());
+            record.attempt_ended(&conn.shard, failure.outcome());
             return match failure.refusal(forward.provider) {
                 Some(refusal) => {
                     forward.failed();
@@ -79,9 +79,10 @@ pub(super) async fn relay(
     let usage = usage_of(body.get(body_at..).unwrap_or_default(), answer.status, answer.is_readable, forward);
     record.used(usage, plan);
     share(&conn.shard, forward, &answer, body.get(body_at..).unwrap_or_default(), &record, plan);
+    record.kept.answer(body.get(body_at..).unwrap_or_default());
     let from = assemble(conn, room, body, record.cost);
     drop(tether);
-    account::attempt(&conn.shard, forward.provider.label, AttemptOutcome::Answered);
+    record.attempt_ended(&conn.shard, AttemptOutcome::Answered);
     if incoming.at_clean_end(&line) && answer.keep_alive {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());
     }
@@ -169,6 +170,7 @@ async fn pass(
     let mut ended: Result<bool, Failure> = Ok(true);
     loop {
         scan.feed(&first);
+        record.kept.answer(&first);
         if chunked && !first.is_empty() {
             body::chunk_header(first.len(), &mut conn.out);
             conn.out.extend_from_slice(&first);
@@ -195,7 +197,7 @@ async fn pass(
     let usage = if readable { scan.finish() } else { None };
     record.used(usage.unwrap_or_else(|| Usage::estimated(forward.body_bytes, 0)), plan);
     let outcome = ended.as_ref().map_or_else(Failure::outcome, |_| AttemptOutcome::Answered);
-    account::attempt(&conn.shard, forward.provider.label, outcome);
+    record.attempt_ended(&conn.shard, outcome);
     let whole = ended.is_ok();
     if whole && keep_alive && incoming.at_clean_end(&line) {
         conn.shard.pools.put(forward.provider.origin, line, conn.shard.now());

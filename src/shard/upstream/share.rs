@@ -9,9 +9,10 @@ use crate::cache::{Entry, Parts};
 use crate::openai::answer::calls_tools;
 use crate::plan::Plan;
 use crate::shard::Shard;
-use crate::shard::account::{CALLER_LEFT, Record};
+use crate::shard::account::CALLER_LEFT;
 use crate::shard::cache::{Outcome, ask};
 use crate::shard::conn::{Conn, Turn};
+use crate::shard::record::Record;
 use crate::shard::refusal::Refusal;
 use crate::shard::respond::{self, Frame};
 
@@ -35,6 +36,7 @@ pub(super) async fn answer_of_another<'p>(
             conn.out.clear();
             respond::hit(&entry, &forward.labels(), frame, &conn.shard.date.borrow(), &mut conn.out);
             record.hit(&entry);
+            record.decided = None;
             record.settle(&conn.shard, 200, None);
             Err(conn.send(frame, stall(plan)).await)
         }

@@ -13,8 +13,8 @@ use crate::openai::facts::Endpoint;
 use crate::openai::stream::{error_event, read_chunk};
 use crate::openai::usage::Usage;
 use crate::plan::Plan;
-use crate::shard::account::{self, Record};
 use crate::shard::conn::{Conn, Turn};
+use crate::shard::record::Record;
 use crate::shard::respond;
 
 /// Longest event, in bytes. Arbitrary: an image in base64 fits.
@@ -79,6 +79,7 @@ pub(super) async fn relay(
     };
     let ended = loop {
         let step = pump.step(&line, &mut reading);
+        record.kept.answer(&pump.events);
         if pump.flush(conn, chunked, plan).await.is_err() {
             break Err(Failure::Abandoned);
         }
@@ -115,7 +116,7 @@ pub(super) async fn relay(
         _ => "the provider's stream broke",
     });
     let outcome = end.as_ref().map_or(AttemptOutcome::Answered, Failure::outcome);
-    account::attempt(&conn.shard, forward.provider.label, outcome);
+    record.attempt_ended(&conn.shard, outcome);
     record.settle(&conn.shard, answer.status, None);
     turn
 }

@@ -188,3 +188,31 @@ fn prunes(clock: Clock, store: &mut Store) {
         );
     }
 }
+
+#[test]
+#[ignore = "prints times, checks nothing"]
+fn flushes_beside_checkpoints() {
+    for helped in [false, true] {
+        let clock = Clock::start();
+        let (_folder, path) = folder();
+        let mut store = open(&path);
+        let checkpoints = helped.then(|| Checkpoints::start(&store).unwrap());
+        let spread = Spread { from_ms: NOW_MS, ms: WEEK_MS, users: 300, joins_one_in: 4 };
+        let mut times = Vec::new();
+        for batch in batches(traces(&mut Seeded(1), spread, 200_000), 1_024) {
+            let from = clock.now();
+            store.record(std::slice::from_ref(&batch), NOW_MS).unwrap();
+            times.push(clock.now().since(from).as_secs_f64() * 1e3);
+            checkpoints.as_ref().map(Checkpoints::wake);
+        }
+        let wal = fs::metadata(super::super::open::beside(&path, "-wal")).unwrap().len() >> 20;
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        println!(
+            "flushes of 1,024, helped {helped}: p50 {:.1} ms, p95 {:.1} ms, slowest {:.1} ms, -wal {wal} MB",
+            at(0.5),
+            at(0.95),
+            at(1.0)
+        );
+    }
+}

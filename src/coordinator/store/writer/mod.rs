@@ -5,8 +5,11 @@ mod dictionary; // texts as numbers
 mod traces; // requests and their traces
 mod usage; // exact counts
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::open::BUSY_TIMEOUT;
 use super::{Store, StoreError};
 use crate::link::accounts::Batch;
 
@@ -19,6 +22,12 @@ pub(super) use traces::KEY_BITS;
 pub(super) use usage::{COUNTS, INSERT as INSERT_USAGE, ROLLED_UP, bounded};
 #[cfg(test)]
 pub(super) use usage::{KEYS_MAX, OTHER_KEYS_MAX};
+
+/// How long a flush, or a step of the retention, waits for another program's lock: the coordinator stands still meanwhile, and
+/// there is a next time. Arbitrary.
+pub(super) const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
+/// And the last flush, for which there is none. Arbitrary; well below what supervisors wait before they kill.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the writer remembers from one transaction to the next. All of it can be found out again.
 #[derive(Debug, Default)]
@@ -65,15 +74,30 @@ pub struct Recorded {
 
 impl Store {
     /// Applies batches of shards, all or none, each at most once in the life of the file. `now_ms` is when, for the pruning of
-    /// what is remembered of them.
+    /// what is remembered of them. Waits for another program's lock for a moment only.
     ///
     /// # Errors
     /// The file cannot be written. Nothing was; the same batches may come again.
     pub fn record(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+        self.record_within(FLUSH_PATIENCE, batches, now_ms)
+    }
+
+    /// The same for a caller who has the time to wait for a lock.
+    ///
+    /// # Errors
+    /// As of [`Store::record`].
+    pub fn record_patiently(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+        self.record_within(LAST_PATIENCE, batches, now_ms)
+    }
+
+    fn record_within(&mut self, patience: Duration, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+        self.wait_for_locks(patience)?;
         // What was learned in a transaction that is given up is wrong: numbers of names that are not there.
         let mut memory = std::mem::take(&mut self.memory);
         let recorded =
-            self.write("record requests", |transaction| Ok(apply_all(transaction, &mut memory, batches, now_ms)?))?;
+            self.write("record requests", |transaction| Ok(apply_all(transaction, &mut memory, batches, now_ms)?));
+        self.wait_for_locks(BUSY_TIMEOUT)?;
+        let recorded = recorded?;
         self.memory = memory;
         Ok(recorded)
     }

@@ -1,0 +1,60 @@
+//! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
+
+use crate::link::accounts::Batch;
+use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
+use crate::openai::facts::Endpoint;
+use crate::openai::usage::Usage;
+use crate::units::MicroUsd;
+
+/// A plain success: 12 tokens for 34 micro-dollars at one attempt. `number` is its trace and its span.
+pub(super) fn trace(number: u64) -> Trace {
+    Trace {
+        trace_id: 0xabcd_0000_0000_0000_0000_0000_0000_0000 | u128::from(number),
+        span_id: number,
+        parent_span_id: None,
+        request_id: format!("req-{number}").into(),
+        started_ms: STARTED_MS,
+        duration_ns: 250_000_000,
+        first_byte_ns: Some(200_000_000),
+        user: "ann".into(),
+        tenant: "acme".into(),
+        agent: "planner".into(),
+        endpoint: Some(Endpoint::ChatCompletions),
+        provider: "openai-prod".into(),
+        model_asked: "gpt-4o".into(),
+        model: "gpt-4o".into(),
+        stream: false,
+        status: 200,
+        refusal: None,
+        cache: CacheOutcome::Bypass,
+        usage: Usage { prompt: 7, completion: 5, total: 12, ..Usage::default() },
+        cost: MicroUsd(34),
+        saved: MicroUsd(0),
+        priced: true,
+        inputs: PolicyInputs { temperature: 1.0, ..PolicyInputs::default() },
+        matches: Vec::new(),
+        faults: Vec::new(),
+        attempts: vec![Attempt {
+            provider: "openai-prod".into(),
+            started_ns: 1_000_000,
+            connect_ns: None,
+            tls_ns: None,
+            first_byte_ns: Some(199_000_000),
+            stream_ns: Some(50_000_000),
+            outcome: "answered".into(),
+            status: Some(200),
+        }],
+        cut: None,
+        captured: None,
+    }
+}
+
+/// The report of shard 0 with these requests, all of them counted.
+pub(super) fn batch(sequence: u64, traces: Vec<Trace>) -> Batch {
+    let mut batch = Batch { boot: 7, shard: 0, sequence, traces, ..Batch::default() };
+    batch.traces.iter().for_each(|trace| batch.accounts.count(trace));
+    batch
+}
+
+/// 2026-01-31T12:00:00Z.
+pub(super) const STARTED_MS: u64 = 1_769_860_800_000;

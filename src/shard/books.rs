@@ -1,0 +1,184 @@
+//! What a shard's requests took since its last batch, exactly, and traces of some of them. Owned by the shard. A batch that
+//! finds no room on its way to the coordinator comes back, its accounts whole; traces are what is given up.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use super::record::Record;
+use super::trace::End;
+use crate::link::accounts::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
+use crate::link::trace::{Importance, Trace};
+
+/// Traces of one batch, by importance: those of less leave room for those of more. Arbitrary: at four batches a second some
+/// thousand traces a second and shard, which SQLite takes on a tenth of a core.
+const TRACES_MAX: usize = 512;
+const HITS_MAX: usize = 128;
+const PLAIN_MAX: usize = 384;
+/// Different keys that are kept apart while no batch gets through; beyond, users and agents count together. Arbitrary.
+const KEYS_MAX: usize = 65_536;
+/// In place of a user and an agent who are not kept apart.
+const OTHER: &str = "other";
+
+/// One shard's books.
+pub(super) struct Books {
+    boot: u128,
+    shard: u16,
+    /// Of the last batch that was sent.
+    sequence: u64,
+    usage: HashTable<(UsageKey, UsageCount)>,
+    hasher: DefaultHashBuilder,
+    latency: HashMap<u64, Latency>,
+    policies: HashMap<PolicyKey, PolicyCount>,
+    traces: Vec<Trace>,
+    dropped: u64,
+}
+
+/// A key that is looked up, without its memory.
+#[derive(Clone, Copy, Hash)]
+struct Looked<'r> {
+    minute: u64,
+    tenant: &'r str,
+    user: &'r str,
+    agent: &'r str,
+    provider: &'r str,
+    model: &'r str,
+    status: u16,
+}
+
+impl<'r> Looked<'r> {
+    fn of(key: &'r UsageKey) -> Looked<'r> {
+        let UsageKey { minute, tenant, user, agent, provider, model, status } = key;
+        Looked { minute: *minute, tenant, user, agent, provider, model, status: *status }
+    }
+
+    fn is(&self, key: &UsageKey) -> bool {
+        let UsageKey { minute, tenant, user, agent, provider, model, status } = key;
+        (self.minute, self.status) == (*minute, *status)
+            && (self.user, self.tenant, self.agent) == (user, tenant, agent)
+            && (self.model, self.provider) == (model, provider)
+    }
+
+    fn owned(&self) -> UsageKey {
+        UsageKey {
+            minute: self.minute,
+            tenant: self.tenant.into(),
+            user: self.user.into(),
+            agent: self.agent.into(),
+            provider: self.provider.into(),
+            model: self.model.into(),
+            status: self.status,
+        }
+    }
+}
+
+impl Books {
+    /// `boot` names the process's run, the same on all its shards.
+    pub(super) fn new(boot: u128, shard: usize) -> Books {
+        Books {
+            boot,
+            shard: u16::try_from(shard).unwrap_or(u16::MAX),
+            sequence: 0,
+            usage: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            latency: HashMap::new(),
+            policies: HashMap::new(),
+            traces: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Takes a request in that is over.
+    pub(super) fn take(&mut self, record: &Record<'_>, end: End<'_>) {
+        let minute = record.started.wall_ms / MINUTE_MS;
+        let who = &record.who;
+        let looked = Looked {
+            minute,
+            tenant: who.tenant(),
+            user: who.user(),
+            agent: who.agent(),
+            provider: record.provider,
+            model: record.model(),
+            status: end.status,
+        };
+        self.add(looked, &record.count(end));
+        self.latency.entry(minute).or_default().observe(record.took_ns(end.now));
+        self.take_matches(record, minute);
+        // What asks for nothing of a model and gets it is of no interest: the list of models.
+        if record.endpoint.is_none() && end.status < 400 {
+            return;
+        }
+        if self.has_room(record.importance(end)) {
+            self.traces.push(record.trace(end));
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn take_matches(&mut self, record: &Record<'_>, minute: u64) {
+        let policies = record.plan.map(|plan| plan.policies.policies()).unwrap_or_default();
+        for matched in &record.verdict.matches {
+            let Some(policy) = policies.get(matched.policy) else { continue };
+            let key = PolicyKey { minute, policy: (*policy.id).into(), action: matched.action, mode: matched.mode };
+            let count = PolicyCount { matches: 1, effective: u64::from(matched.effective) };
+            self.policies.entry(key).or_default().add(&count);
+        }
+    }
+
+    fn add(&mut self, looked: Looked<'_>, count: &UsageCount) {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(looked);
+        if let Some((_, sum)) = self.usage.find_mut(hash, |(key, _)| looked.is(key)) {
+            return sum.add(count);
+        }
+        if self.usage.len() >= KEYS_MAX && looked.user != OTHER {
+            return self.add(Looked { user: OTHER, agent: OTHER, ..looked }, count);
+        }
+        let rehash = |(key, _): &(UsageKey, UsageCount)| hasher.hash_one(Looked::of(key));
+        self.usage.insert_unique(hash, (looked.owned(), *count), rehash);
+    }
+
+    fn has_room(&self, importance: Importance) -> bool {
+        let max = match importance {
+            Importance::Hit => HITS_MAX,
+            Importance::Plain => PLAIN_MAX,
+            Importance::Kept => TRACES_MAX,
+        };
+        self.traces.len() < max
+    }
+
+    /// Traces that were given up since this was last asked.
+    pub(super) fn dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// What there is to send.
+    pub(super) fn close(&mut self) -> Option<Batch> {
+        if self.usage.is_empty() {
+            return None;
+        }
+        self.sequence += 1;
+        let accounts = Accounts {
+            usage: self.usage.drain().collect(),
+            latency: std::mem::take(&mut self.latency),
+            policies: std::mem::take(&mut self.policies),
+        };
+        let traces = std::mem::take(&mut self.traces);
+        Some(Batch { boot: self.boot, shard: self.shard, sequence: self.sequence, accounts, traces })
+    }
+
+    /// A batch that was not sent: its accounts go with the next one, of which it has the number.
+    pub(super) fn reopen(&mut self, batch: Batch) {
+        self.sequence -= 1;
+        for (key, count) in &batch.accounts.usage {
+            self.add(Looked::of(key), count);
+        }
+        for (minute, latency) in batch.accounts.latency {
+            self.latency.entry(minute).or_default().merge(&latency);
+        }
+        for (key, count) in batch.accounts.policies {
+            self.policies.entry(key).or_default().add(&count);
+        }
+        self.dropped += batch.traces.len() as u64;
+    }
+}
