@@ -16,6 +16,15 @@ fn guarded() -> Vec<(&'static str, &'static str, Value)> {
         ("GET", "/api/policies/pol_0000000000000000", json!({})),
         ("GET", "/api/audit", json!({})),
         ("GET", "/api/config", json!({})),
+        ("GET", "/api/providers", json!({})),
+        ("GET", "/api/dashboard/summary", json!({})),
+        ("GET", "/api/dashboard/cost", json!({})),
+        ("GET", "/api/dashboard/series", json!({})),
+        ("GET", "/api/traces", json!({})),
+        ("GET", "/api/traces/facets", json!({})),
+        ("GET", "/api/traces/stream", json!({})),
+        ("GET", "/api/traces/export", json!({})),
+        ("GET", "/api/traces/0af7651916cd43dd8448eb211c80319c", json!({})),
         ("POST", "/api/policies", policy.clone()),
         ("PUT", "/api/policies/pol_0000000000000000", policy),
         ("DELETE", "/api/policies/pol_0000000000000000", json!({})),
@@ -53,7 +62,7 @@ fn with_a_token_nothing_that_is_guarded_answers_without_it() {
             assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
         }
     }
-    for path in ["/api/health", "/api/metrics/live", "/metrics"] {
+    for path in ["/api/health", "/api/metrics/live", "/metrics", "/api/openapi.json", "/api/session"] {
         assert_eq!(luner.ask(get(path)).status, 200, "{path} is open");
     }
     assert!(luner.api().policies().is_empty(), "nothing was changed");

@@ -48,6 +48,12 @@ mod api_access; // who may call the REST API
 
 mod api_policies; // policies over REST
 
+mod api_session; // signing in
+
+mod api_traces; // what was: traces, sums, exports, the live stream
+
+mod console; // the console's files
+
 mod api_state; // what it tells: configuration, audit, live metrics
 
 mod reload; // changes of the configuration while it runs

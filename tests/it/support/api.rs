@@ -1,8 +1,8 @@
-//! A client of the REST API: one connection a call, JSON in and out.
+//! A client of the REST API: one connection a call, JSON in and out. Every answer is held against the API's description.
 
 use serde_json::Value;
 
-use super::{Answer, Running};
+use super::{Answer, Running, contract};
 
 /// Who calls the API of a running luner.
 pub struct Api<'r> {
@@ -24,7 +24,9 @@ impl<'r> Api<'r> {
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
-        self.luner.ask(format!("GET {path} HTTP/1.1\r\n{}\r\n", self.lines))
+        let answer = self.luner.ask(format!("GET {path} HTTP/1.1\r\n{}\r\n", self.lines));
+        contract::check("GET", path, &answer);
+        answer
     }
 
     #[track_caller]
@@ -39,7 +41,9 @@ impl<'r> Api<'r> {
 
     #[track_caller]
     pub fn delete(&self, path: &str) -> Answer {
-        self.luner.ask(format!("DELETE {path} HTTP/1.1\r\n{}\r\n", self.lines))
+        let answer = self.luner.ask(format!("DELETE {path} HTTP/1.1\r\n{}\r\n", self.lines));
+        contract::check("DELETE", path, &answer);
+        answer
     }
 
     /// Any method with any body that claims to be JSON.
@@ -50,7 +54,9 @@ impl<'r> Api<'r> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\n{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
-        self.luner.ask([head.as_bytes(), body].concat())
+        let answer = self.luner.ask([head.as_bytes(), body].concat());
+        contract::check(method, path, &answer);
+        answer
     }
 
     /// Creates a policy and gives it back.
@@ -61,12 +67,27 @@ impl<'r> Api<'r> {
         answer.json()
     }
 
-    /// All policies.
+    /// All policies, as the answer to their creation showed them: without their matches by the hour.
     #[track_caller]
     pub fn policies(&self) -> Vec<Value> {
         let answer = self.get("/api/policies");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()["items"].as_array().expect("a list").clone()
+        let mut items = answer.json()["items"].as_array().expect("a list").clone();
+        items.iter_mut().for_each(|item| _ = item.as_object_mut().and_then(|item| item.remove("series")));
+        items
+    }
+
+    /// The newest traces that pass this query, once there are so many of them.
+    #[track_caller]
+    pub fn traces(&self, query: &str, count: usize) -> Vec<Value> {
+        let mut items = Vec::new();
+        super::eventually(&format!("{count} traces"), || {
+            let answer = self.get(&format!("/api/traces?page_size=200&{query}"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            items = answer.json()["items"].as_array().expect("a list").clone();
+            items.len() >= count
+        });
+        items
     }
 
     /// The newest entries of the audit.

@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod api; // a client of the REST API
+mod contract; // what the API's description allows
 mod gateway; // the process under test
 mod message; // bytes ↔ answers
 mod raw; // a client

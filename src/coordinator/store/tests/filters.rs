@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use super::record::reader;
 use super::sample::{AGENTS, MODELS, PROVIDERS, Seeded, Spread, TENANTS, batches, traces};
 use super::*;
-use crate::coordinator::store::reader::{Filter, Reader, StatusFilter};
+use crate::coordinator::store::reader::{Filter, LISTED_REQUESTS_MAX, Reader, StatusFilter};
 use crate::link::trace::{Marks, Trace};
 use crate::units::MicroUsd;
 
@@ -189,4 +189,52 @@ fn what_is_not_there_is_an_empty_page() {
     let backwards = Filter { from_ms: Some(u64::MAX), to_ms: Some(0), ..Filter::default() };
     assert_eq!(ids(&reader, &backwards, everything), (vec![], 0));
     assert_eq!(reader.neighbours(&Filter::default(), 17).unwrap(), Default::default());
+}
+
+#[test]
+fn a_request_passes_where_the_list_would_show_it() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let mut seeded = Seeded(91);
+    let all = traces(&mut seeded, Spread { joins_one_in: 0, ..SPREAD }, 200);
+    store.record(&batches(all.clone(), 100), NOW_MS).unwrap();
+    let reader = reader(&path);
+    let mut some = 0;
+    for _ in 0..400 {
+        let filter = random(&mut seeded, &all);
+        let (mut listed, _) = ids(&reader, &filter, Paging { page: 1, page_size: 200 });
+        let mut passing: Vec<u128> =
+            all.iter().filter(|trace| filter.passes(trace)).map(|trace| trace.trace_id).collect();
+        listed.sort_unstable();
+        passing.sort_unstable();
+        assert_eq!(passing, listed, "{filter:?}");
+        some += usize::from(!listed.is_empty());
+    }
+    assert!(some > 100, "{some}");
+}
+
+#[test]
+fn a_piece_of_an_export_is_the_list_without_its_count() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let mut seeded = Seeded(12);
+    let all = traces(&mut seeded, SPREAD, 300);
+    store.record(&batches(all.clone(), 100), NOW_MS).unwrap();
+    let reader = reader(&path);
+    for _ in 0..50 {
+        let filter = random(&mut seeded, &all);
+        let page = reader.listed(&filter, Paging { page: 1, page_size: 40 }).unwrap();
+        assert_eq!(reader.listed_first(&filter, 40).unwrap(), page.items, "{filter:?}");
+        for listed in &page.items {
+            let shown = u64::from(LISTED_REQUESTS_MAX).min(listed.row.requests) as usize;
+            assert_eq!(listed.requests.len(), shown);
+            assert!(listed.requests.iter().all(|request| request.trace_id == listed.row.trace_id));
+        }
+        let names = reader.names(&filter, 1_000).unwrap();
+        for counts in [&names.user, &names.tenant, &names.agent, &names.provider, &names.model] {
+            assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), page.total, "{filter:?}");
+            assert!(counts.is_sorted_by(|a, b| a.1 >= b.1), "{counts:?}");
+        }
+        assert_eq!(names.status.iter().map(|(_, count)| count).sum::<u64>(), page.total);
+    }
 }
