@@ -1,0 +1,12 @@
+// The top of a page: its name, what belongs to it, and the period where it has one. The phone finds search and theme here.
+import type { ReactNode } from "react";
+
+export function PageHeader({ title, about, children }: { title: ReactNode; about?: ReactNode; children?: ReactNode }) {
+  return (
+    <header className="sticky top-0 z-20 flex min-h-14 flex-wrap items-center gap-x-3 gap-y-2 border-b border-line bg-ground px-4 py-2.5 sm:px-6">
+      <h1 className="min-w-0 text-md font-semibold">{title}</h1>
+      {about && <div className="min-w-0 text-soft">{about}</div>}
+      <div className="ml-auto flex min-w-0 flex-wrap items-center justify-end gap-2">{children}</div>
+    </header>
+  );
+}
