@@ -43,7 +43,7 @@ export function ActionTag({ action, mode }: { action: Action; mode?: Schemas["Mo
 /** Hollow in shadow: it did nothing. */
 export function PolicyMarks({ policies }: { policies: Schemas["PolicyMark"][] }) {
   return (
-    <span className="inline-flex items-center gap-1">
+    <span className="flex items-center gap-1">
       {policies.slice(0, 3).map((policy) => {
         const it = ACTIONS[policy.action];
         return (

@@ -80,11 +80,13 @@ export function word(text: string, from: number): { kind: Word | null; end: numb
   return { kind: "wrong", end: from + 1 };
 }
 
-export function words(text: string): { kind: Word; text: string }[] {
-  const list: { kind: Word; text: string }[] = [];
-  for (let at = 0; at < text.length; ) {
-    const { kind, end } = word(text, at);
-    if (kind) list.push({ kind, text: text.slice(at, end) });
+/** The words of a text with the space between them, however much it is, as one. */
+export function words(text: string): { kind: Word | null; text: string }[] {
+  const list: { kind: Word | null; text: string }[] = [];
+  const trimmed = text.trim();
+  for (let at = 0; at < trimmed.length; ) {
+    const { kind, end } = word(trimmed, at);
+    list.push({ kind, text: kind ? trimmed.slice(at, end) : " " });
     at = end;
   }
   return list;

@@ -1,9 +1,10 @@
 // The frame of every page: the rail, the header of the page, the palette and the help.
 import { Outlet, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { useCallback, useState } from "react";
 import { Toasts } from "@/components/toast";
 import { useKeys } from "@/lib/keys";
 import { Help } from "./help";
+import { OpenPalette } from "./page-header";
 import { Palette } from "./palette";
 import { Rail } from "./rail";
 
@@ -19,6 +20,7 @@ export function Shell() {
     "4": () => navigate({ to: "/changes" }),
     "5": () => navigate({ to: "/settings" }),
   });
+  const openPalette = useCallback(() => setOpen("palette"), []);
   return (
     <div className="min-h-dvh sm:pl-[76px]">
       <a
@@ -27,9 +29,11 @@ export function Shell() {
       >
         Skip to the page
       </a>
-      <Rail onPalette={() => setOpen("palette")} onHelp={() => setOpen("help")} />
+      <Rail onPalette={openPalette} onHelp={() => setOpen("help")} />
       <main id="page" tabIndex={-1} className="mx-auto max-w-[1680px] pb-20 outline-none sm:pb-8">
-        <Outlet />
+        <OpenPalette value={openPalette}>
+          <Outlet />
+        </OpenPalette>
       </main>
       <Palette
         open={open === "palette"}
