@@ -19,6 +19,23 @@ type Props = {
   onSave: () => void;
 };
 
+/**
+ * Text typed over a selection is put in by the editor and not by the browser: that one would keep the colour of what was
+ * selected with an inline style, which the content security policy forbids.
+ */
+const typingOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { from, to, empty } = view.state.selection.main;
+    const text = event.data;
+    if (event.inputType !== "insertText" || text === null || empty || event.isComposing) return false;
+    const insert = () => view.state.update({ ...view.state.replaceSelection(text), userEvent: "input.type" });
+    if (!view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, insert)))
+      view.dispatch(insert());
+    event.preventDefault();
+    return true;
+  },
+});
+
 export default function CelEditor(props: Props) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(null);
@@ -48,6 +65,7 @@ export default function CelEditor(props: Props) {
           ...historyKeymap,
           ...defaultKeymap,
         ]),
+        typingOver,
         language,
         colours,
         look,

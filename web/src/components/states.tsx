@@ -59,7 +59,7 @@ export function Failure({
 
 /** Holds the place of what is on its way. */
 export function Bone({ className = "" }: { className?: string }) {
-  return <span aria-hidden="true" className={`block animate-breathe rounded-sm bg-hover ${className}`} />;
+  return <span aria-hidden="true" data-bone="" className={`block animate-breathe rounded-sm bg-hover ${className}`} />;
 }
 
 export function Loading({ rows = 8, label = "Loading" }: { rows?: number; label?: string }) {

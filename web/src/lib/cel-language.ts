@@ -42,7 +42,7 @@ export const colours = syntaxHighlighting(
 );
 
 export const look = EditorView.theme({
-  "&": { color: "var(--ink)", backgroundColor: "var(--ground)", fontSize: "13px" },
+  "&": { color: "var(--ink)", backgroundColor: "transparent", fontSize: "13px" },
   "&.cm-focused": { outline: "none" },
   ".cm-content": { fontFamily: "var(--font-mono)", padding: "10px 0", caretColor: "var(--accent)", minHeight: "84px" },
   ".cm-line": { padding: "0 12px" },

@@ -1,11 +1,13 @@
 // Asks before unsaved work is left.
 import { useBlocker } from "@tanstack/react-router";
+import type { RefObject } from "react";
 import { Button } from "@/components/button";
 import { Dialog } from "@/components/dialog";
 
-export function useLeaveGuard(dirty: boolean) {
+/** `saved` is read when one leaves: at the moment of saving the page has not been drawn anew yet. */
+export function useLeaveGuard(dirty: boolean, saved: RefObject<boolean>) {
   return useBlocker({
-    shouldBlockFn: ({ current, next }) => dirty && current.pathname !== next.pathname,
+    shouldBlockFn: ({ current, next }) => dirty && !saved.current && current.pathname !== next.pathname,
     enableBeforeUnload: dirty,
     withResolver: true,
   });

@@ -98,13 +98,12 @@ function Row({ policy }: { policy: Policy }) {
         onChange={() => toggle.mutate(policy)}
         label={`${policy.name} is on`}
       />
-      <Link
-        to="/policies/$id"
-        params={{ id: policy.id }}
-        className={`group min-w-0 rounded-sm ${policy.enabled ? "" : "opacity-70"}`}
-      >
+      <Link to="/policies/$id" params={{ id: policy.id }} className={`group min-w-0 rounded-sm`}>
         <span className="flex min-w-0 items-center gap-2">
-          <span title={policy.name} className="outside font-medium group-hover:text-accent">
+          <span
+            title={policy.name}
+            className={`outside font-medium group-hover:text-accent ${policy.enabled ? "" : "text-soft"}`}
+          >
             {policy.name}
           </span>
           {policy.warnings.length > 0 && (
@@ -138,8 +137,8 @@ function Row({ policy }: { policy: Policy }) {
       <span className="hidden text-faint md:block" title={instant(policy.updated_at)}>
         {ago(policy.updated_at)}
       </span>
-      <Menu trigger={<IconButton icon="settings" label={`Actions for ${policy.name}`} hint="Actions" />}>
-        <MenuItem icon="settings" onSelect={() => to(policy.id)}>
+      <Menu trigger={<IconButton icon="more" label={`Actions for ${policy.name}`} hint="Actions" />}>
+        <MenuItem icon="pencil" onSelect={() => to(policy.id)}>
           Edit
         </MenuItem>
         <MenuItem icon="copy" onSelect={() => to("new", { from: policy.id })}>

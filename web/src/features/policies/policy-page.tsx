@@ -1,7 +1,7 @@
 // One policy: its form on the left; on the right what it would have done, and a place to try it.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { ApiError, type Detail, type Schemas } from "@/api/client";
 import { type Draft, policy as policyQuery, verdict } from "@/api/queries";
 import { Button, buttonClass } from "@/components/button";
@@ -14,6 +14,7 @@ import { draftOf, NEW, usePolicyChanges } from "./changes";
 import { LeaveDialog, useLeaveGuard } from "./leave-guard";
 import { PolicyForm } from "./policy-form";
 import { ReplayPanel } from "./replay-panel";
+import { Starters } from "./starters";
 import { TryPanel } from "./try-panel";
 import { Variables } from "./variables";
 
@@ -70,8 +71,9 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
   const [refused, setRefused] = useState<Detail[]>([]);
   const navigate = useNavigate();
   const { save } = usePolicyChanges();
+  const saved = useRef(false);
   const dirty = JSON.stringify(draft) !== JSON.stringify(start);
-  const guard = useLeaveGuard(dirty && !save.isSuccess);
+  const guard = useLeaveGuard(dirty, saved);
 
   const paused = usePaused(draft);
   const trial: Schemas["PolicyTrial"] = {
@@ -95,6 +97,7 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
       { id, draft },
       {
         onSuccess: (policy) => {
+          saved.current = true;
           toast(
             `“${policy.name}” is saved${policy.enabled ? ` and ${policy.mode === "shadow" ? "watches" : "acts"} from the next request on` : "; it is off"}.`,
           );
@@ -126,7 +129,12 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
         }
         about={dirty ? "not saved" : undefined}
       >
-        <Button kind="solid" onClick={submit} disabled={save.isPending} title={`${MOD} Enter`}>
+        <Button
+          kind="solid"
+          onClick={submit}
+          disabled={save.isPending || (stored !== undefined && !dirty)}
+          title={`${MOD} Enter`}
+        >
           {id === null ? "Create policy" : "Save changes"}
         </Button>
       </PageHeader>
@@ -146,6 +154,7 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
           />
         </div>
         <div className="flex min-w-0 flex-col gap-6">
+          {id === null && draft.expression.trim() === "" && <Starters onChoose={change} />}
           <ReplayPanel trial={trial} ready={valid} mode={draft.mode} />
           <TryPanel trial={trial} variables={valid ? (judged.data?.variables ?? []) : []} />
           <Variables />

@@ -41,11 +41,11 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
           summary.saved_usd > 0
             ? `${usd(summary.saved_usd)} saved`
             : first
-              ? `estimated ${usd(first.est_cost_usd)}`
+              ? `est. ${usd(first.est_cost_usd)}`
               : undefined
         }
       >
-        <span className="text-cost">{usd(summary.cost_usd)}</span>
+        <span className={summary.cost_usd > 0 ? "text-cost" : "text-faint"}>{usd(summary.cost_usd)}</span>
       </Fact>
       <Fact wide label="Model" about={summary.provider || undefined}>
         {summary.model_asked !== summary.model ? (
@@ -58,7 +58,7 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
           <span title={summary.model}>{summary.model || NOTHING}</span>
         )}
       </Fact>
-      <Fact label="Agent" about={summary.endpoint}>
+      <Fact label="Agent" about={summary.endpoint.replace(/^\/v1\//, "")}>
         <Named value={summary.agent_name} filter="agent_name" />
       </Fact>
       <Fact label="User" about={summary.tenant_id || undefined}>

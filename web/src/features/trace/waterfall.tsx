@@ -64,7 +64,7 @@ export function Waterfall({
             {marks.map((mark) => (
               <span
                 key={mark}
-                className="absolute top-2 -translate-x-1/2 whitespace-nowrap first:translate-x-0"
+                className="absolute top-2 -translate-x-1/2 whitespace-nowrap first:translate-x-0 max-sm:even:hidden"
                 style={{ left: `${(mark / (whole || 1)) * 100}%` }}
               >
                 {trimmed(duration(mark))}
@@ -127,7 +127,10 @@ function Line({ row, chosen, marks, whole, onChoose, onFold }: LineProps) {
             type="button"
             tabIndex={-1}
             aria-label={folded ? "Unfold" : "Fold"}
-            onClick={(event) => (event.stopPropagation(), onFold(span.id, !folded))}
+            onClick={(event) => {
+              event.stopPropagation();
+              onFold(span.id, !folded);
+            }}
             className="flex size-5 shrink-0 items-center justify-center rounded-sm text-faint hover:text-ink"
           >
             <Icon name={folded ? "right" : "down"} size={12} />

@@ -81,7 +81,7 @@ type LineProps = {
 const Line = memo(
   function Line({ row, item, chosen, onOpen, onChoose, glow }: LineProps) {
     return (
-      // biome-ignore lint/a11y/useKeyWithClickEvents: j, k and Enter work on the list, and the time is a link
+      // By keys: j, k and Enter work on the list, and the time is a link.
       <tr
         id={`trace-${item.trace_id}`}
         aria-current={chosen || undefined}
