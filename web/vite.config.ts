@@ -24,7 +24,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    // The largest chunk is checked by the budgets (scripts/web-budget.mjs), not by a warning.
+    // The largest chunk is checked by the budgets (scripts/web-pack.mjs), not by a warning.
     chunkSizeWarningLimit: 1000,
   },
   server: { port: 4179, proxy: { "/api": api, "/v1": api } },

@@ -259,6 +259,7 @@ describe.skipIf(LUNER_URL)("signing in", () => {
     expect(await page.evaluate(() => document.cookie)).toBe("");
     await page.keyboard.press("Control+k");
     await page.keyboard.type("sign out");
+    await page.getByRole("option", { name: "Sign out" }).waitFor();
     await page.keyboard.press("Enter");
     await page.waitForURL(/sign-in/);
     await page.goto(`${guarded.url}policies`);

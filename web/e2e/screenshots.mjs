@@ -25,6 +25,10 @@ const PAGES = [
     path: async (page, url) =>
       `traces/${await firstTrace(page, url, "status=downgraded&model=gpt-4o-mini")}?status=downgraded`,
   },
+  {
+    name: "trace-run",
+    path: async (page, url) => `traces/${await firstTrace(page, url, "agent_name=research-agent&status=ok")}`,
+  },
   { name: "trace-error", path: async (page, url) => `traces/${await firstTrace(page, url, "status=502")}` },
   { name: "trace-blocked", path: async (page, url) => `traces/${await firstTrace(page, url, "status=blocked")}` },
   { name: "policies", path: "policies" },

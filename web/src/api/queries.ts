@@ -28,6 +28,15 @@ export const health = () =>
     refetchInterval: 15_000,
   });
 
+/** Whether a token is asked for at all; it changes with the configuration only. */
+export const signInState = () =>
+  queryOptions({
+    queryKey: ["session"],
+    queryFn: ({ signal }) => get("/api/session", { signal }),
+    staleTime: 60_000,
+    retry: false,
+  });
+
 export const live = () =>
   queryOptions({
     queryKey: ["live"],

@@ -81,7 +81,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SignInState"];
+                    };
+                };
+            };
+        };
         put?: never;
         post: {
             parameters: {
@@ -468,6 +487,56 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: {
+            parameters: {
+                query?: {
+                    format?: "csv" | "json";
+                    agent_name?: string;
+                    user_id?: string;
+                    tenant_id?: string;
+                    model?: string;
+                    provider?: string;
+                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                    status?: string;
+                    /** @description A part of an id, user, agent, model or error. */
+                    q?: string;
+                    from?: string;
+                    to?: string;
+                    min_cost?: number;
+                    min_ms?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description All that pass, newest first, up to a bound. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/csv": string;
                     };
                 };
             };
@@ -1392,6 +1461,10 @@ export interface components {
             variables: string[];
         };
         Replay: {
+            why?: {
+                [key: string]: number;
+            };
+            variables?: string[];
             evaluated: number;
             matched: number;
             not_evaluable: number;
@@ -1452,6 +1525,9 @@ export interface components {
             problems: components["schemas"]["Problem"][];
         };
         Provider: {
+            outcomes?: {
+                [key: string]: number;
+            };
             name: string;
             base_url: string;
             models: string[];
@@ -1462,13 +1538,17 @@ export interface components {
                 burst: number;
                 remaining: number;
             } | null;
-            in_flight: number;
-            idle_connections: number;
+            in_flight?: number;
+            idle_connections?: number;
             attempts: number;
             failures: number;
         };
         Providers: {
             items: components["schemas"]["Provider"][];
+        };
+        SignInState: {
+            needed: boolean;
+            signed_in: boolean;
         };
         Session: {
             token: string;

@@ -35,6 +35,12 @@ function seriesOf({ series, kind }: Props): uPlot.Series[] {
   return [{}, ...(kind === "bars" ? list.reverse() : list)];
 }
 
+/** A bar begins at its moment and stands for the step after it, so the last one needs room. */
+function tail({ kind, points }: Props): number {
+  const [first, second] = points;
+  return kind === "bars" && first && second ? second.t - first.t : 0;
+}
+
 function optionsOf(props: () => Props, width: number, height: number): uPlot.Options {
   const font = `11px ${token("font-sans") || "system-ui"}`;
   const grid = { stroke: token("line"), width: 1 };
@@ -44,7 +50,10 @@ function optionsOf(props: () => Props, width: number, height: number): uPlot.Opt
     height,
     padding: [8, 4, 0, 0],
     legend: { show: false },
-    scales: { x: { time: true }, y: { range: (_, __, top) => [0, top > 0 ? top * 1.08 : 1] } },
+    scales: {
+      x: { time: true, range: (_, from, to) => [from, to + tail(props())] },
+      y: { range: (_, __, top) => [0, top > 0 ? top * 1.08 : 1] },
+    },
     axes: [
       {
         ...axis,

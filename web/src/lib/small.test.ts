@@ -1,34 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { at, differences, written } from "./changes";
-import { csv } from "./csv";
 import { curl, quoted } from "./curl";
 import { isTyping, keyName } from "./keys";
 import { stacked, sum } from "./stack";
-
-describe("CSV", () => {
-  it("quotes what must be, and only that", () => {
-    expect(
-      csv(
-        ["a", "b"],
-        [
-          ["plain", 'say "hi", twice\nplease'],
-          [1.5, null],
-        ],
-      ),
-    ).toBe('a,b\r\nplain,"say ""hi"", twice\nplease"\r\n1.5,\r\n');
-  });
-
-  it.each(['=HYPERLINK("http://x")', "+1", "-1", "@cmd", "\tx"])("makes %j no formula", (value) => {
-    expect(
-      csv(["a"], [[value]])
-        .split("\r\n")[1]
-        ?.replace(/^"/, "")
-        .startsWith("'"),
-    ).toBe(true);
-  });
-
-  it("leaves negative numbers alone", () => expect(csv(["a"], [[-1]])).toBe("a\r\n-1\r\n"));
-});
 
 describe("curl", () => {
   it("never breaks out of its quotes", () => {

@@ -59,7 +59,7 @@ const FIGURES: Figure[] = [
   {
     label: "Latency p95",
     metric: "latency",
-    value: "p95",
+    value: "p95_ms",
     of: (it) => it.p95_ms,
     format: duration,
     about: (it) => `p50 ${duration(it.p50_ms)} · p99 ${duration(it.p99_ms)}`,

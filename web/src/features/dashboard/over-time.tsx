@@ -19,9 +19,9 @@ const TOKENS: ChartSeries[] = [
   { key: "completion", label: "Completion", color: "accent" },
 ];
 const LATENCY: ChartSeries[] = [
-  { key: "p99", label: "p99", color: "faint", faint: true },
-  { key: "p95", label: "p95", color: "accent" },
-  { key: "p50", label: "p50", color: "cache" },
+  { key: "p99_ms", label: "p99", color: "faint", faint: true },
+  { key: "p95_ms", label: "p95", color: "accent" },
+  { key: "p50_ms", label: "p50", color: "cache" },
 ];
 const COST: ChartSeries[] = [{ key: "cost_usd", label: "Spent", color: "cost" }];
 

@@ -14,6 +14,7 @@ import { Switch } from "@/components/switch";
 import { ActionTag } from "@/components/tone";
 import { PageHeader } from "@/features/shell/page-header";
 import { ago, compact, instant, plural } from "@/lib/format";
+import { sum } from "@/lib/stack";
 import { usePolicyChanges } from "./changes";
 
 type Policy = Schemas["Policy"];
@@ -86,6 +87,11 @@ function List({ list }: { list: Policy[] }) {
   );
 }
 
+/** Of the last day where that is stored, else since the start. */
+function matchesOf(policy: Policy): number {
+  return policy.series ? sum(policy.series) : policy.matches;
+}
+
 function Row({ policy }: { policy: Policy }) {
   const { toggle, erase } = usePolicyChanges();
   const navigate = useNavigate();
@@ -117,7 +123,7 @@ function Row({ policy }: { policy: Policy }) {
         <span className="mt-1 flex gap-4 text-xs text-faint md:hidden">
           <ActionTag action={policy.action} mode={policy.mode} />
           <span>{policy.mode}</span>
-          <span>{plural(policy.matches, "match", "matches")}</span>
+          <span>{plural(matchesOf(policy), "match", "matches")}</span>
         </span>
       </Link>
       <span className="hidden md:block">
@@ -129,7 +135,12 @@ function Row({ policy }: { policy: Policy }) {
         {policy.series && (
           <Sparkline values={policy.series} tone={policy.enabled ? "text-accent" : "text-faint"} className="h-6 w-20" />
         )}
-        <span className={policy.matches > 0 ? "" : "text-faint"}>{compact(policy.matches)}</span>
+        <span
+          className={matchesOf(policy) > 0 ? "" : "text-faint"}
+          title={policy.series ? undefined : "Since luner was started"}
+        >
+          {compact(matchesOf(policy))}
+        </span>
         {policy.errors > 0 && (
           <span className="text-bad" title="It failed at run time">{`${compact(policy.errors)} failed`}</span>
         )}

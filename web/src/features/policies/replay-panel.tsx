@@ -9,9 +9,9 @@ import { Bone } from "@/components/states";
 import { count, instant, percent, time, usd } from "@/lib/format";
 
 const LAST = [
+  { value: "100", label: "100" },
+  { value: "500", label: "500" },
   { value: "1000", label: "1,000" },
-  { value: "5000", label: "5,000" },
-  { value: "10000", label: "10,000" },
 ] as const;
 type Last = (typeof LAST)[number]["value"];
 
@@ -24,7 +24,7 @@ export function ReplayPanel({
   ready: boolean;
   mode: Schemas["Mode"];
 }) {
-  const [last, setLast] = useState<Last>("5000");
+  const [last, setLast] = useState<Last>("1000");
   const { data, error, isFetching } = useQuery({ ...replay({ ...trial, last: Number(last) }), enabled: ready });
   return (
     <section aria-label="Would have matched" className="rounded-lg border border-line bg-surface">
@@ -83,14 +83,26 @@ function Result({ data, action, mode }: { data: Schemas["Replay"]; action: Schem
           <dd className={`text-md ${data.saving_usd > 0 ? "text-good" : ""}`}>{usd(data.saving_usd)}</dd>
         </div>
       </dl>
-      {data.not_evaluable > 0 && (
-        <p className="mt-2 text-xs text-faint">{`${count(data.not_evaluable)} more could not be judged: what the expression reads is not stored of them.`}</p>
-      )}
+      {data.not_evaluable > 0 && <NotJudged data={data} />}
       {mode === "shadow" && data.matched > 0 && (
         <p className="mt-2 text-xs text-faint">In shadow mode none of them would have been touched.</p>
       )}
       {data.examples.length > 0 && <Examples examples={data.examples} />}
     </>
+  );
+}
+
+const WHY: Record<string, string> = {
+  never_judged: "refused before any policy was asked",
+  usage_not_recorded: "the user's last minute was not looked up then, for no policy read it",
+};
+
+function NotJudged({ data }: { data: Schemas["Replay"] }) {
+  const why = Object.keys(data.why ?? {}).map((reason) => WHY[reason] ?? reason.replaceAll("_", " "));
+  return (
+    <p className="mt-2 text-xs text-faint">
+      {`${count(data.not_evaluable)} more could not be judged${why.length > 0 ? `: ${why.join("; ")}` : ""}.`}
+    </p>
   );
 }
 

@@ -1,4 +1,4 @@
-// The providers as they are now: whether they answer, how much of their limit is left, what their pools hold.
+// The providers as they are now: whether they answer, how much of their limit is left, how attempts at them ended.
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import type { Schemas } from "@/api/client";
@@ -37,7 +37,7 @@ function Row({ provider }: { provider: Provider }) {
   return (
     <article
       aria-label={provider.name}
-      className="grid grid-cols-2 items-start gap-x-5 gap-y-2 border-b border-line px-4 py-3 last:border-0 md:grid-cols-[minmax(0,2fr)_1fr_1fr_1fr_1fr]"
+      className="grid grid-cols-2 items-start gap-x-5 gap-y-2 border-b border-line px-4 py-3 last:border-0 md:grid-cols-[minmax(0,2fr)_1fr_1fr_1fr_minmax(0,1fr)]"
     >
       <div className="col-span-2 min-w-0 md:col-span-1">
         <h3 className="flex min-w-0 items-center gap-2 font-medium">
@@ -72,13 +72,28 @@ function Row({ provider }: { provider: Provider }) {
           NOTHING
         )}
       </Fact>
-      <Fact label="In flight" about={`${count(provider.idle_connections)} idle connections`}>
-        {count(provider.in_flight)}
-      </Fact>
       <Fact label="Attempts" about={`${compact(provider.failures)} failed, ${percent(failing)}`}>
         {compact(provider.attempts)}
       </Fact>
+      <Fact label="How they ended">
+        <Outcomes provider={provider} />
+      </Fact>
     </article>
+  );
+}
+
+function Outcomes({ provider }: { provider: Provider }) {
+  const ended = Object.entries(provider.outcomes ?? {}).sort(([, a], [, b]) => b - a);
+  if (ended.length === 0) return <span className="text-faint">{NOTHING}</span>;
+  return (
+    <ul>
+      {ended.map(([outcome, many]) => (
+        <li key={outcome} className="flex justify-between gap-3 text-xs">
+          <span className="text-soft">{outcome.replaceAll("_", " ")}</span>
+          <span>{compact(many)}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -10,9 +10,14 @@ export function PageHeader({ title, about, children }: { title: ReactNode; about
     <header className="sticky top-0 z-20 flex min-h-14 flex-wrap items-center gap-x-3 gap-y-2 border-b border-line bg-ground px-4 py-2.5 sm:px-6">
       <h1 className="min-w-0 text-md font-semibold">{title}</h1>
       {about && <div className="min-w-0 text-soft">{about}</div>}
-      <div className="ml-auto flex min-w-0 flex-wrap items-center justify-end gap-2">
+      <IconButton
+        icon="search"
+        label="Search and commands"
+        className="ml-auto sm:hidden"
+        onClick={useContext(OpenPalette)}
+      />
+      <div className="ml-auto flex min-w-0 flex-wrap items-center justify-end gap-2 max-sm:ml-0 max-sm:has-[>:nth-child(2)]:w-full max-sm:has-[>:nth-child(2)]:justify-start">
         {children}
-        <IconButton icon="search" label="Search and commands" className="sm:hidden" onClick={useContext(OpenPalette)} />
       </div>
     </header>
   );

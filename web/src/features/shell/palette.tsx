@@ -3,7 +3,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type KeyboardEvent, useId, useState } from "react";
 import { remove } from "@/api/client";
-import { policies } from "@/api/queries";
+import { policies, signInState } from "@/api/queries";
 import { Kbd } from "@/components/button";
 import { Dialog } from "@/components/dialog";
 import { Icon, type IconName } from "@/components/icon";
@@ -19,6 +19,8 @@ const SHOWN_MAX = 40;
 type Props = { open: boolean; onOpenChange: (open: boolean) => void; onHelp: () => void };
 
 export function Palette(props: Props) {
+  // Known before it is opened, so that what is typed fast finds it.
+  useQuery(signInState());
   return (
     <Dialog
       open={props.open}
@@ -37,6 +39,7 @@ function useCommands(text: string, onHelp: () => void): Command[] {
   const client = useQueryClient();
   const setRange = useSetRange();
   const { data } = useQuery(policies());
+  const { data: session } = useQuery(signInState());
   const asked = text.trim();
   const id = traceIdIn(asked);
   const found: Command[] = [];
@@ -111,17 +114,21 @@ function useCommands(text: string, onHelp: () => void): Command[] {
       run: () => chooseTheme("system"),
     },
     { id: "help", group: "Console", label: "Keys and help", icon: "help", keys: "?", run: onHelp },
-    {
-      id: "out",
-      group: "Console",
-      label: "Sign out",
-      icon: "out",
-      run: async () => {
-        await remove("/api/session").catch(() => undefined);
-        client.clear();
-        navigate({ to: "/sign-in", search: {} });
-      },
-    },
+    ...(session?.needed
+      ? [
+          {
+            id: "out",
+            group: "Console",
+            label: "Sign out",
+            icon: "out",
+            run: async () => {
+              await remove("/api/session").catch(() => undefined);
+              client.clear();
+              navigate({ to: "/sign-in", search: {} });
+            },
+          } satisfies Command,
+        ]
+      : []),
   ];
   const parts = asked.toLowerCase().split(/\s+/);
   found.push(

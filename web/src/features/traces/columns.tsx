@@ -11,6 +11,7 @@ export type ColumnLook = { cell: string; width: string };
 
 const column = createColumnHelper<Item>();
 const WIDE = "hidden md:table-cell";
+const WIDER = "hidden xl:table-cell";
 const look = (width: string, cell: string): { meta: ColumnLook } => ({ meta: { width, cell } });
 
 function Name({ value, none = "–" }: { value: string; none?: string }) {
@@ -108,13 +109,13 @@ export function columns(longest: number, search: Record<string, unknown>) {
       cell: ({ row }) => <Phone item={row.original} />,
       ...look("auto", "md:hidden"),
     }),
-    column.accessor("started_at", { header: "Time", cell: ({ row }) => open(row.original), ...look("112px", WIDE) }),
+    column.accessor("started_at", { header: "Time", cell: ({ row }) => open(row.original), ...look("104px", WIDE) }),
     column.accessor("agent_name", {
       header: "Agent",
       cell: (it) => <Name value={it.getValue()} />,
-      ...look("16%", WIDE),
+      ...look("14%", WIDE),
     }),
-    column.accessor("user_id", { header: "User", cell: (it) => <Name value={it.getValue()} />, ...look("14%", WIDE) }),
+    column.accessor("user_id", { header: "User", cell: (it) => <Name value={it.getValue()} />, ...look("12%", WIDE) }),
     column.accessor("model", {
       header: "Model",
       cell: ({ row }) => <Model item={row.original} />,
@@ -123,7 +124,7 @@ export function columns(longest: number, search: Record<string, unknown>) {
     column.accessor("status", {
       header: "Status",
       cell: ({ row }) => <Status status={row.original.status} outcome={row.original.outcome} />,
-      ...look("72px", WIDE),
+      ...look("70px", WIDE),
     }),
     column.accessor("tokens.total", {
       header: "Tokens",
@@ -134,7 +135,7 @@ export function columns(longest: number, search: Record<string, unknown>) {
           {compact(row.original.tokens.total)}
         </span>
       ),
-      ...look("76px", `${WIDE} text-right text-soft`),
+      ...look("76px", `${WIDER} text-right text-soft`),
     }),
     column.accessor("cost_usd", {
       header: "Cost",
@@ -144,17 +145,17 @@ export function columns(longest: number, search: Record<string, unknown>) {
     column.accessor("duration_ms", {
       header: "Duration",
       cell: (it) => <DurationBar ms={it.getValue()} longest={longest} />,
-      ...look("168px", `${WIDE} text-soft`),
+      ...look("156px", `${WIDE} text-soft`),
     }),
     column.accessor("cache", {
       header: "Cache",
       cell: (it) => <CacheTag cache={it.getValue()} />,
-      ...look("60px", `${WIDE}`),
+      ...look("56px", WIDER),
     }),
     column.accessor("policies", {
       header: "Policies",
       cell: (it) => <PolicyMarks policies={it.getValue()} />,
-      ...look("84px", `${WIDE}`),
+      ...look("80px", WIDE),
     }),
   ];
 }
