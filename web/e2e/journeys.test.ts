@@ -17,7 +17,7 @@ describe("a request", () => {
     const user = unique("walker");
     await page.goto(`${it_.url}traces?live=1&user_id=${user}`);
     await page.getByRole("status").getByText("Live").waitFor();
-    const { trace, status } = await it_.call({ "x-user-id": user, "x-luner-agent": "e2e" });
+    const { trace, status, tokens } = await it_.call({ "x-user-id": user, "x-luner-agent": "e2e" });
     expect(status).toBe(200);
     await page.locator(`#trace-${trace}`).click();
     await page.waitForURL(new RegExp(`/traces/${trace}`));
@@ -28,9 +28,13 @@ describe("a request", () => {
       .getByText(/attempt/)
       .first()
       .waitFor();
-    await page.getByRole("definition").filter({ hasText: /^20$/ }).first().waitFor();
     await page
-      .getByText(/^\$0\.0000\d+$/)
+      .getByRole("definition")
+      .filter({ hasText: new RegExp(`^${tokens}$`) })
+      .first()
+      .waitFor();
+    await page
+      .getByText(/^\$0\.0\d+$/)
       .first()
       .waitFor();
     expect(problems).toEqual([]);
@@ -165,11 +169,11 @@ describe("the list", () => {
       .click();
     await page.waitForURL(/model=gpt-4o-mini/);
     await page.keyboard.press("Escape");
-    await page.getByRole("tab", { name: "OK" }).click();
+    await page.getByRole("button", { name: "OK", exact: true }).click();
     await page.waitForURL(/status=ok/);
     await page.reload();
     await page.getByRole("list", { name: "Filters" }).getByText("gpt-4o-mini").waitFor();
-    expect(await page.getByRole("tab", { name: "OK" }).getAttribute("aria-selected")).toBe("true");
+    expect(await page.getByRole("button", { name: "OK", exact: true }).getAttribute("aria-pressed")).toBe("true");
     await page.locator("tbody tr").first().waitFor();
     await page.keyboard.press("j");
     await page.keyboard.press("j");
@@ -259,7 +263,7 @@ describe.skipIf(LUNER_URL)("signing in", () => {
     expect(await page.evaluate(() => document.cookie)).toBe("");
     await page.keyboard.press("Control+k");
     await page.keyboard.type("sign out");
-    await page.getByRole("option", { name: "Sign out" }).waitFor();
+    await page.getByRole("option", { name: "Sign out Console" }).waitFor();
     await page.keyboard.press("Enter");
     await page.waitForURL(/sign-in/);
     await page.goto(`${guarded.url}policies`);

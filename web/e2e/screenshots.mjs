@@ -27,7 +27,8 @@ const PAGES = [
   },
   {
     name: "trace-run",
-    path: async (page, url) => `traces/${await firstTrace(page, url, "agent_name=research-agent&status=ok")}`,
+    path: async (page, url) =>
+      `traces/${await firstTrace(page, url, "agent_name=research-agent&status=ok&min_cost=0.001")}`,
   },
   { name: "trace-error", path: async (page, url) => `traces/${await firstTrace(page, url, "status=502")}` },
   { name: "trace-blocked", path: async (page, url) => `traces/${await firstTrace(page, url, "status=blocked")}` },

@@ -67,14 +67,21 @@ export class Console {
   }
 
   /** A request as an application sends it. */
-  async call(headers: Record<string, string> = {}, model = "gpt-4o-mini"): Promise<{ status: number; trace: string }> {
+  async call(
+    headers: Record<string, string> = {},
+    model = "gpt-4o-mini",
+  ): Promise<{ status: number; trace: string; tokens: number }> {
     const answer = await fetch(`${this.url}v1/chat/completions`, {
       method: "POST",
       headers: { "content-type": "application/json", authorization: "Bearer x", ...headers },
       body: JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] }),
     });
-    await answer.text();
-    return { status: answer.status, trace: answer.headers.get("x-luner-trace-id") ?? "" };
+    const body = (await answer.json()) as { usage?: { total_tokens?: number } };
+    return {
+      status: answer.status,
+      trace: answer.headers.get("x-luner-trace-id") ?? "",
+      tokens: body.usage?.total_tokens ?? 0,
+    };
   }
 
   async closePages() {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { NEW } from "@/features/policies/changes";
 import { ApiError, address, errorIn, get, post } from "./client";
 
 afterEach(() => {
@@ -39,9 +40,7 @@ describe("a failure", () => {
         details: [{ param: "name", message: "is missing", position: null }],
       }),
     );
-    const error = await post("/api/policies", { body: { name: "", expression: "true", action: "alert" } }).catch(
-      (it) => it,
-    );
+    const error = await post("/api/policies", { body: { ...NEW, expression: "true" } }).catch((it) => it);
     expect(error).toBeInstanceOf(ApiError);
     expect(error).toMatchObject({
       status: 400,

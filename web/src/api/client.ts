@@ -3,7 +3,7 @@
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
-export type Detail = Schemas["Detail"];
+export type Detail = NonNullable<Schemas["Error"]["details"]>[number];
 
 type JsonOf<Op> = Op extends { responses: { 200: { content: { "application/json": infer T } } } }
   ? T

@@ -2,10 +2,12 @@
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 import type { CostBy, TraceFilter, TracesSearch } from "@/lib/search";
 import { isRelative, period, periodQuery, type RangeSearch, stepSeconds } from "@/lib/time-range";
-import { get, post, type Schemas } from "./client";
+import { ApiError, get, post, type Schemas } from "./client";
 
 export const PAGE_SIZE = 50;
 const LIVE_MS = 5_000;
+/** So many looks, half a second apart, cover the second in which a request is written at the latest. */
+const WRITES_MAX = 4;
 const DASHBOARD_MS = 30_000;
 
 export type MetricName =
@@ -108,6 +110,10 @@ export const trace = (id: string, search: RangeSearch & TraceFilter) =>
         signal,
       }),
     staleTime: 60_000,
+    // Who clicks a request in the live tail is often there before it is written.
+    retry: (failures, error) =>
+      error instanceof ApiError && (error.status === 404 || error.passing) && failures < WRITES_MAX,
+    retryDelay: 500,
   });
 
 export const policies = () =>

@@ -4,982 +4,6 @@
  */
 
 export interface paths {
-    "/api/health": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Health"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/metrics/live": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Live"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/session": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["SignInState"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["Session"];
-                };
-            };
-            responses: {
-                /** @description done */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                429: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description done */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/dashboard/summary": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    from?: string;
-                    to?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Summary"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/dashboard/series": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    metric?: "requests" | "cost" | "saved" | "tokens" | "latency" | "errors" | "cache" | "blocked" | "status";
-                    step?: number;
-                    from?: string;
-                    to?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Series"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/dashboard/cost": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    by?: "agent" | "user" | "tenant" | "model" | "provider";
-                    from?: string;
-                    to?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Cost"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/traces": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    page?: number;
-                    page_size?: number;
-                    agent_name?: string;
-                    user_id?: string;
-                    tenant_id?: string;
-                    model?: string;
-                    provider?: string;
-                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
-                    status?: string;
-                    /** @description A part of an id, user, agent, model or error. */
-                    q?: string;
-                    from?: string;
-                    to?: string;
-                    min_cost?: number;
-                    min_ms?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["TracePage"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/traces/facets": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    agent_name?: string;
-                    user_id?: string;
-                    tenant_id?: string;
-                    model?: string;
-                    provider?: string;
-                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
-                    status?: string;
-                    /** @description A part of an id, user, agent, model or error. */
-                    q?: string;
-                    from?: string;
-                    to?: string;
-                    min_cost?: number;
-                    min_ms?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Facets"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/traces/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    format?: "csv" | "json";
-                    agent_name?: string;
-                    user_id?: string;
-                    tenant_id?: string;
-                    model?: string;
-                    provider?: string;
-                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
-                    status?: string;
-                    /** @description A part of an id, user, agent, model or error. */
-                    q?: string;
-                    from?: string;
-                    to?: string;
-                    min_cost?: number;
-                    min_ms?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description All that pass, newest first, up to a bound. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/csv": string;
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/traces/stream": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    agent_name?: string;
-                    user_id?: string;
-                    tenant_id?: string;
-                    model?: string;
-                    provider?: string;
-                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
-                    status?: string;
-                    /** @description A part of an id, user, agent, model or error. */
-                    q?: string;
-                    from?: string;
-                    to?: string;
-                    min_cost?: number;
-                    min_ms?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description `event: trace` with a TraceItem, `event: dropped` with {count} */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/event-stream": string;
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/traces/{trace_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: {
-                    agent_name?: string;
-                    user_id?: string;
-                    tenant_id?: string;
-                    model?: string;
-                    provider?: string;
-                    /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
-                    status?: string;
-                    /** @description A part of an id, user, agent, model or error. */
-                    q?: string;
-                    from?: string;
-                    to?: string;
-                    min_cost?: number;
-                    min_ms?: number;
-                };
-                header?: never;
-                path: {
-                    trace_id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["TraceDetail"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/policies": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Policies"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PolicyDraft"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Policy"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                409: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/policies/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Policy"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PolicyDraft"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Policy"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                409: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        post?: never;
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description done */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/policies/test": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PolicyTrial"];
-                };
-            };
-            responses: {
-                /** @description A verdict, or with `last` a replay. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Verdict"] | components["schemas"]["Replay"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/audit": {
         parameters: {
             query?: never;
@@ -987,47 +11,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    page?: number;
-                    page_size?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["AuditPage"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
+        /** Who changed what, newest first */
+        get: operations["ListAudit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1043,47 +28,184 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Config"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
-        };
+        /** The configuration that runs, secrets masked */
+        get: operations["ShowConfig"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dashboard/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who spent it */
+        get: operations["Attribute"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dashboard/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sums over time */
+        get: operations["Chart"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dashboard/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sums of a period and of the one before */
+        get: operations["Summarise"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the gateway serves, and on what */
+        get: operations["TellHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/metrics/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The few numbers that a console draws */
+        get: operations["TellLiveMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This document */
+        get: operations["TellDocument"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All policies, in the order of their evaluation */
+        get: operations["ListPolicies"];
+        put?: never;
+        /** A new policy */
+        post: operations["CreatePolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/policies/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Read all policies again */
+        post: operations["ReloadPolicies"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/policies/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try an expression on one request, or on stored ones */
+        post: operations["TestPolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/policies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One policy */
+        get: operations["ShowPolicy"];
+        /** A policy in the place of that one */
+        put: operations["ReplacePolicy"];
+        post?: never;
+        /** No such policy any more */
+        delete: operations["DeletePolicy"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1096,44 +218,129 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Providers"];
-                    };
-                };
-                /** @description refused */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-                /** @description refused */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Error"];
-                    };
-                };
-            };
+        /** The providers and how they stand */
+        get: operations["ListProviders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /** Whether one has to sign in, and has */
+        get: operations["TellSignInState"];
+        put?: never;
+        /** Sign in, for a cookie */
+        post: operations["SignIn"];
+        /** Sign out */
+        delete: operations["SignOut"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Traces, newest first */
+        get: operations["ListTraces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Up to 100,000 traces as a file */
+        get: operations["ExportTraces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The most frequent values to filter by */
+        get: operations["CountFacets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Requests as they end: events `trace` with an item of the list, and `dropped` with the count of what was lost */
+        get: operations["FollowTraces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/{trace_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One trace */
+        get: operations["ShowTrace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics for Prometheus */
+        get: operations["TellMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1146,412 +353,845 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Error: {
-            error: {
-                message: string;
-                type: string;
-                param: string | null;
-                code: string | null;
+        /**
+         * @description What a matching policy does.
+         * @enum {string}
+         */
+        Action: "block" | "alert" | "downgrade";
+        /** @description An entry as it is shown. */
+        AuditEntry: {
+            action: string;
+            actor: string;
+            after: unknown;
+            /**
+             * Format: date-time
+             * @description RFC 3339.
+             */
+            at: string;
+            before: unknown;
+            /** Format: uint64 */
+            id: number;
+            subject: string;
+        };
+        /** @description One page of a list. */
+        AuditEntryPage: {
+            items: components["schemas"]["AuditEntry"][];
+            /** Format: uint32 */
+            page: number;
+            /** Format: uint32 */
+            page_size: number;
+            /**
+             * Format: uint64
+             * @description Of all pages.
+             */
+            total: number;
+        };
+        /** @description A recorded body. */
+        Body: {
+            /** @description Whether this is not all of it. */
+            cut: boolean;
+            text: string;
+        };
+        /** @description What the cache said. */
+        CacheOutcome: ("HIT" | "MISS") | "BYPASS";
+        /** @description The answer's shape. */
+        Config: {
+            /** @description As in the file, secrets masked. */
+            config: {
+                [key: string]: unknown;
             };
-            details?: components["schemas"]["Detail"][];
+            /** Format: date-time */
+            loaded_at: string;
+            /** @description Keys of the file that are not in force yet. */
+            needs_restart: string[];
+            prices: components["schemas"]["Prices"];
+            /** @description The last change of the files, if it was refused and nothing good has come since. */
+            rejected: components["schemas"]["Rejected"] | null;
+            /**
+             * Format: uint64
+             * @description The version of the running plan; policies count it up as well.
+             */
+            revision: number;
+            source: string;
+            warnings: components["schemas"]["Problem"][];
         };
-        Position: {
-            /** @description Bytes from the start. */
-            offset: number;
-            /** @description From 1. */
-            line: number;
-            /** @description Characters, from 1. */
-            column: number;
-        };
-        Detail: {
-            param: string;
-            message: string;
-            position: components["schemas"]["Position"] | null;
-        };
-        Health: {
-            /** @enum {string} */
-            status: "ok" | "degraded" | "draining";
-            version: string;
-            uptime_s: number;
-            workers: number;
-            /** @description io_uring, epoll or none. */
-            io: string;
-            ring_entries?: number;
-            /** @enum {string} */
-            storage: "ok" | "degraded" | "off";
-            /** @description The version of the running plan. */
-            plan: number;
-        };
-        Live: {
-            cache: {
-                hits: number;
-                misses: number;
-                hit_rate: number;
-                evictions: number;
-                size: number;
-                max_items: number;
-            };
-            requests_by_status: {
-                [key: string]: number;
-            };
-            tokens_by_type: {
-                prompt: number;
-                completion: number;
-                total: number;
-            };
-            in_flight: number;
-            requests_per_second: number;
-        };
-        Sums: {
-            total_traces: number;
-            total_spans: number;
-            total_requests: number;
-            total_cost_usd: number;
-            saved_usd: number;
-            total_tokens: number;
-            avg_latency_ms: number | null;
-            p50_ms: number | null;
-            p95_ms: number | null;
-            p99_ms: number | null;
-            /** @description From 0 to 1. */
-            error_rate: number;
-            /** @description From 0 to 1. */
-            cache_hit_rate: number;
-            blocked: number;
-        };
-        Summary: {
-            total_traces: number;
-            total_spans: number;
-            total_requests: number;
-            total_cost_usd: number;
-            saved_usd: number;
-            total_tokens: number;
-            avg_latency_ms: number | null;
-            p50_ms: number | null;
-            p95_ms: number | null;
-            p99_ms: number | null;
-            /** @description From 0 to 1. */
-            error_rate: number;
-            /** @description From 0 to 1. */
-            cache_hit_rate: number;
-            blocked: number;
-            previous?: components["schemas"]["Sums"];
-        };
-        CostItem: {
-            key: string;
-            requests: number;
-            tokens: number;
-            cost_usd: number;
-            saved_usd: number;
-        };
+        /** @description Who spent it, dearest first. */
         Cost: {
             items: components["schemas"]["CostItem"][];
         };
-        Series: {
-            step_s: number;
-            points: {
-                /** @description Unix seconds. */
-                t: number;
-                values: {
-                    [key: string]: number | null;
-                };
-            }[];
-        };
-        /** @enum {string} */
-        Action: "block" | "alert" | "downgrade";
-        /** @enum {string} */
-        Mode: "enforce" | "shadow";
-        /** @enum {string} */
-        CacheOutcome: "HIT" | "MISS" | "BYPASS";
-        Tokens: {
-            prompt: number;
-            completion: number;
-            total: number;
-            cached: number;
-            reasoning: number;
-        };
-        PolicyMark: {
-            name: string;
-            action: components["schemas"]["Action"];
-            mode: components["schemas"]["Mode"];
-            effective: boolean;
-        };
-        Refusal: {
-            code: string;
-            /** @description caller, policy, provider or gateway. */
-            fault: string;
-            message?: string;
-        };
-        TraceItem: {
-            trace_id: string;
-            /** Format: date-time */
-            started_at: string;
-            duration_ms: number;
-            agent_name: string;
-            user_id: string;
-            tenant_id: string;
-            endpoint: string;
-            /** @description The model that was used. */
-            model: string;
-            model_asked: string;
-            provider: string;
-            /** @description HTTP status. */
-            status: number;
-            /** @enum {string} */
-            outcome: "ok" | "error" | "blocked" | "alerted" | "downgraded";
-            refusal: components["schemas"]["Refusal"] | null;
-            stream: boolean;
-            requests: number;
-            spans: number;
-            tokens: components["schemas"]["Tokens"];
+        /** @description A row of `/api/dashboard/cost`; CONTRACT, REST API. */
+        CostItem: {
+            /** Format: double */
             cost_usd: number;
+            key: string;
+            /** Format: uint64 */
+            requests: number;
+            /** Format: double */
             saved_usd: number;
-            cache: components["schemas"]["CacheOutcome"];
-            policies: components["schemas"]["PolicyMark"][];
+            /** Format: uint64 */
+            tokens: number;
         };
-        TracePage: {
-            items: components["schemas"]["TraceItem"][];
-            total: number;
-            page: number;
-            page_size: number;
+        /**
+         * @description What happens to a request.
+         * @enum {string}
+         */
+        Effect: "allow" | "alert" | "downgrade" | "block";
+        Error: {
+            details?: {
+                message: string;
+                /** @description The field. */
+                param: string;
+                /** @description Where in the field's text, if it is an expression. */
+                position?: {
+                    /**
+                     * Format: uint32
+                     * @description In characters, from 1.
+                     */
+                    column: number;
+                    /**
+                     * Format: uint32
+                     * @description From 1.
+                     */
+                    line: number;
+                    /**
+                     * Format: uint
+                     * @description In bytes, from 0.
+                     */
+                    offset: number;
+                } | null;
+            }[];
+            error: {
+                code: string | null;
+                message: string;
+                param: string | null;
+                type: string;
+            };
         };
+        /** @description A request that matched. */
+        Example: {
+            /** Format: date-time */
+            at: string;
+            /** Format: double */
+            cost_usd: number;
+            /** @description As it was asked for. */
+            model: string;
+            trace_id: string;
+            user_id: string;
+        };
+        /** @description Why a text is no policy expression. */
+        ExpressionError: {
+            message: string;
+            position: components["schemas"]["Position"] | null;
+        };
+        /** @description A value, and how many traces have it. */
         Facet: {
-            value: string;
+            /** Format: uint64 */
             count: number;
+            value: string;
         };
+        /** @description The most frequent values among the traces that pass, most frequent first, to choose a filter from. */
         Facets: {
             agent_name: components["schemas"]["Facet"][];
-            user_id: components["schemas"]["Facet"][];
-            tenant_id: components["schemas"]["Facet"][];
+            /** @description The one that was used. */
             model: components["schemas"]["Facet"][];
             provider: components["schemas"]["Facet"][];
+            /** @description HTTP. */
             status: components["schemas"]["Facet"][];
+            tenant_id: components["schemas"]["Facet"][];
+            user_id: components["schemas"]["Facet"][];
         };
-        Span: {
+        /** @description A policy that does not compile. */
+        Failed: {
+            error: components["schemas"]["ExpressionError"];
             id: string;
-            parent_id: string | null;
-            name: string;
-            /** @description Since the trace began. */
-            start_ms: number;
-            duration_ms: number;
-            /** @enum {string} */
-            status: "ok" | "error" | "blocked";
-            attributes: {
-                [key: string]: unknown;
-            };
-            tokens: components["schemas"]["Tokens"] | null;
-            cost_usd: number | null;
-            children: components["schemas"]["Span"][];
         };
+        /** @description How an expression can fail though it was checked. */
+        FaultKind: ("overflow" | "division_by_zero" | "other") | "conversion" | "not_comparable";
+        /** @description The answer's shape. */
+        Health: {
+            /** @description How many providers' circuit breakers are in which state. */
+            breakers: {
+                [key: string]: number;
+            };
+            /** @description io_uring or epoll. */
+            io: string;
+            /**
+             * Format: uint64
+             * @description The version of the running plan.
+             */
+            plan: number;
+            /**
+             * Format: uint32
+             * @description Entries of the smallest ring; absent with epoll.
+             */
+            ring_entries?: number | null;
+            /** @description ok, degraded or draining; 503 while draining. */
+            status: string;
+            /** @description ok, degraded or off. */
+            storage: string;
+            /** Format: uint64 */
+            uptime_s: number;
+            version: string;
+            /** Format: uint */
+            workers: number;
+        };
+        /** @description How often a provider may be asked. */
+        Limit: {
+            /** Format: uint32 */
+            burst: number;
+            /** Format: double */
+            qps: number;
+            /**
+             * Format: uint32
+             * @description Requests that may come at once now.
+             */
+            remaining: number;
+        };
+        /** @description The answer's shape. */
+        Live: {
+            cache: components["schemas"]["LiveCache"];
+            /** Format: uint64 */
+            in_flight: number;
+            /** @description Since the process started. */
+            requests_by_status: {
+                [key: string]: number;
+            };
+            /**
+             * Format: double
+             * @description Over the last ten seconds.
+             */
+            requests_per_second: number;
+            tokens_by_type: components["schemas"]["LiveTokens"];
+        };
+        LiveCache: {
+            /** Format: uint64 */
+            evictions: number;
+            /**
+             * Format: double
+             * @description Of hits among both; 0 before the first.
+             */
+            hit_rate: number;
+            /** Format: uint64 */
+            hits: number;
+            /** Format: uint64 */
+            max_items: number;
+            /** Format: uint64 */
+            misses: number;
+            /** Format: uint64 */
+            size: number;
+        };
+        LiveTokens: {
+            /** Format: uint64 */
+            completion: number;
+            /** Format: uint64 */
+            prompt: number;
+            /** Format: uint64 */
+            total: number;
+        };
+        /**
+         * @description Whether a match acts or is only recorded.
+         * @enum {string}
+         */
+        Mode: "enforce" | "shadow";
+        /** @description Something that happened at one moment. */
         Moment: {
-            /** @description Since the trace began. */
+            /**
+             * Format: double
+             * @description Since the trace began.
+             */
             at_ms: number;
             name: string;
             span_id: string | null;
         };
-        PolicyVerdict: {
-            id: string;
-            name: string;
-            action: components["schemas"]["Action"];
-            mode: components["schemas"]["Mode"];
-            effective: boolean;
-            note: string;
-            target: string | null;
+        /** @description What the list, filtered by the same parameters, shows beside the trace. */
+        Neighbours: {
+            /** @description The next older one. */
+            next: string | null;
+            /** @description The next newer one. */
+            previous: string | null;
         };
-        PolicyFailure: {
-            id: string;
-            name: string;
-            kind: string;
-        };
-        Body: {
-            text: string;
-            cut: boolean;
-        };
-        TraceRequest: {
-            span_id: string;
-            request_id: string;
-            /** Format: date-time */
-            started_at: string;
-            duration_ms: number;
-            first_byte_ms: number | null;
-            endpoint: string;
-            provider: string;
-            model: string;
-            model_asked: string;
-            stream: boolean;
-            status: number;
-            refusal: components["schemas"]["Refusal"] | null;
-            cut: string | null;
-            cache: components["schemas"]["CacheOutcome"];
-            tokens: components["schemas"]["Tokens"];
-            cost_usd: number;
-            saved_usd: number;
-            est_cost_usd: number;
-            priced: boolean;
-            policies: components["schemas"]["PolicyVerdict"][];
-            failures: components["schemas"]["PolicyFailure"][];
-            inputs: {
-                [key: string]: unknown;
-            };
-            request: components["schemas"]["Body"] | null;
-            answer: components["schemas"]["Body"] | null;
-        };
-        TraceDetail: {
-            summary: components["schemas"]["TraceItem"];
-            spans: components["schemas"]["Span"][];
-            timeline: components["schemas"]["Moment"][];
-            requests: components["schemas"]["TraceRequest"][];
-            neighbours: {
-                previous: string | null;
-                next: string | null;
-            };
-        };
-        PolicyDraft: {
-            name: string;
-            description?: string;
-            expression: string;
-            action: components["schemas"]["Action"];
-            target_model?: string | null;
-            message?: string | null;
-            priority?: number;
-            enabled?: boolean;
-            mode?: components["schemas"]["Mode"];
-        };
-        Policy: {
-            id: string;
-            name: string;
-            description: string;
-            expression: string;
-            action: components["schemas"]["Action"];
-            target_model?: string | null;
-            message?: string | null;
-            priority: number;
-            enabled: boolean;
-            mode: components["schemas"]["Mode"];
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            updated_at: string;
-            /** @description Matches; of the last day where there is a series, else since the start. */
-            matches: number;
-            errors: number;
-            warnings: string[];
-            series?: number[];
-        };
+        /** @description Why a match had an effect or none. */
+        Note: "applied" | "shadow" | "second_downgrade" | "no_target" | "same_model" | "not_served";
+        /** @description An empty object. */
+        Nothing: Record<string, never>;
+        /**
+         * @description What came of it, by what weighs most.
+         * @enum {string}
+         */
+        Outcome: "ok" | "error" | "blocked" | "alerted" | "downgraded";
+        /** @description All policies. */
         Policies: {
             items: components["schemas"]["Policy"][];
         };
-        PolicyTrial: {
+        /** @description A policy as it is shown. */
+        Policy: {
+            action: components["schemas"]["Action"];
+            created_at: string;
+            /** @default  */
+            description: string;
+            /** @default true */
+            enabled: boolean;
+            /**
+             * Format: uint64
+             * @description Likewise, how often it failed.
+             */
+            errors: number;
             expression: string;
-            action?: components["schemas"]["Action"];
+            id: string;
+            /**
+             * Format: uint64
+             * @description Since the process started, by the policy's name.
+             */
+            matches: number;
+            /** @default null */
+            message: string | null;
+            /** @default enforce */
+            mode: components["schemas"]["Mode"];
+            name: string;
+            /**
+             * Format: int64
+             * @default 100
+             */
+            priority: number;
+            /** @description Matches in each hour of the last day, the running hour last. Absent where the storage did not tell in time. */
+            series?: number[] | null;
+            /** @default null */
+            target_model: string | null;
+            updated_at: string;
+            /** @description What is allowed but probably not meant. */
+            warnings: string[];
+        };
+        /** @description The body of POST and PUT: a policy without what the gateway decides itself. */
+        PolicyDraft: {
+            action: components["schemas"]["Action"];
+            /** @default  */
+            description: string;
+            /** @default true */
+            enabled: boolean;
+            expression: string;
+            /** @default null */
+            message: string | null;
+            /** @default enforce */
+            mode: components["schemas"]["Mode"];
+            name: string;
+            /**
+             * Format: int64
+             * @default 100
+             */
+            priority: number;
+            /** @default null */
+            target_model: string | null;
+        };
+        /** @description A policy that failed at run time. */
+        PolicyFailure: {
+            id: string;
+            kind: string;
+            name: string;
+        };
+        /** @description A policy that matched. */
+        PolicyMark: {
+            action: components["schemas"]["Action"];
+            /** @description Whether it changed what happened to the request, or for an alert: whether it is one. */
+            effective: boolean;
+            mode: components["schemas"]["Mode"];
+            name: string;
+        };
+        /** @description What is tried, and on what. */
+        PolicyTrial: {
+            /** @description alert if absent. */
+            action?: components["schemas"]["Action"] | null;
+            expression: string;
+            /**
+             * Format: uint32
+             * @description Judge so many of the newest stored requests instead.
+             */
+            last?: number | null;
             target_model?: string | null;
+            /** @description Variables of a made-up request; others are as in a request without them. Not beside `last`. */
             vars?: {
                 [key: string]: unknown;
-            };
-            /** @description Judge so many of the newest stored requests. */
-            last?: number;
+            } | null;
         };
-        Verdict: {
-            matched: boolean;
-            /** @enum {string} */
-            verdict: "allow" | "alert" | "downgrade" | "block";
-            model: string | null;
-            note: string | null;
-            error: string | null;
-            variables: string[];
+        /** @description What a policy that matched said. */
+        PolicyVerdict: {
+            action: components["schemas"]["Action"];
+            effective: boolean;
+            id: string;
+            mode: components["schemas"]["Mode"];
+            name: string;
+            /** @description Why it had an effect, or none. */
+            note: string;
+            /** @description Where a downgrade leads or would have led. */
+            target: string | null;
         };
-        Replay: {
-            why?: {
-                [key: string]: number;
-            };
-            variables?: string[];
-            evaluated: number;
-            matched: number;
-            not_evaluable: number;
-            cost_usd: number;
-            saving_usd: number;
-            examples: {
-                trace_id: string;
-                /** Format: date-time */
-                at: string;
-                user_id: string;
-                model: string;
-                cost_usd: number;
-            }[];
-        };
-        AuditEntry: {
-            id: number;
-            /** Format: date-time */
-            at: string;
-            actor: string;
-            action: string;
-            subject: string;
-            before: unknown;
-            after: unknown;
-        };
-        AuditPage: {
-            items: components["schemas"]["AuditEntry"][];
-            total: number;
-            page: number;
-            page_size: number;
-        };
-        Problem: {
-            /** @description From 1; 0 for the file as a whole. */
-            line: number;
+        /** @description A place in an expression. */
+        Position: {
+            /**
+             * Format: uint32
+             * @description In characters, from 1.
+             */
             column: number;
+            /**
+             * Format: uint32
+             * @description From 1.
+             */
+            line: number;
+            /**
+             * Format: uint
+             * @description In bytes, from 0.
+             */
+            offset: number;
+        };
+        Prices: {
+            /**
+             * Format: uint
+             * @description How many the table knows.
+             */
+            models: number;
+            source: string;
+            /** @description Those that providers name exactly and the table has no price for. */
+            unpriced: string[];
+        };
+        /** @description One thing wrong, or worth a warning. Holds no value that came from a variable or belongs to a secret key. */
+        Problem: {
+            /**
+             * Format: uint32
+             * @description In characters, from 1; 0 with line 0.
+             */
+            column: number;
+            /** @description Dotted path such as `providers[0].base_url`; empty at the top. */
             key: string;
+            /**
+             * Format: uint32
+             * @description From 1; 0 when it is about the file as a whole.
+             */
+            line: number;
             message: string;
         };
-        Config: {
-            config: {
-                [key: string]: unknown;
+        /** @description A provider. */
+        Provider: {
+            /**
+             * Format: uint64
+             * @description Since the process started; of all attempts.
+             */
+            attempts: number;
+            base_url: string;
+            /**
+             * Format: uint64
+             * @description Those at which the provider failed.
+             */
+            failures: number;
+            /** @description `null` where it has none. */
+            limit: components["schemas"]["Limit"] | null;
+            /** @description As configured: names and patterns. */
+            models: string[];
+            name: string;
+            /** @description All of them, by how they ended. */
+            outcomes: {
+                [key: string]: number;
             };
-            revision: number;
-            /** Format: date-time */
-            loaded_at: string;
-            source: string;
-            needs_restart: string[];
-            warnings: components["schemas"]["Problem"][];
-            rejected: components["schemas"]["Rejected"] | null;
-            prices: {
-                source: string;
-                models: number;
-                unpriced: string[];
-            };
+            /**
+             * @description Of its circuit breaker: closed, open or half_open.
+             * @enum {string}
+             */
+            state: "closed" | "open" | "half_open";
+        };
+        /** @description The answer's shape. */
+        Providers: {
+            /** @description In the order of the configuration. */
+            items: components["schemas"]["Provider"][];
+        };
+        /** @description An error that the gateway itself answered with. */
+        Refusal: {
+            /** @description OpenAI's `error.code`. */
+            code: string;
+            /** @description caller, policy, provider or gateway. */
+            fault: string;
+            /** @description As the caller read it. */
+            message: string;
         };
         Rejected: {
             /** Format: date-time */
             at: string;
             problems: components["schemas"]["Problem"][];
         };
-        Provider: {
-            outcomes?: {
+        /** @description What came of reading all policies again: either all of them are compiled, or what ran before goes on. */
+        Reloaded: {
+            /** Format: uint */
+            compiled: number;
+            failed: components["schemas"]["Failed"][];
+        };
+        /** @description What came of it. */
+        Replay: {
+            /**
+             * Format: double
+             * @description What those that matched cost.
+             */
+            cost_usd: number;
+            /**
+             * Format: uint64
+             * @description Requests that could be judged.
+             */
+            evaluated: number;
+            /** @description The newest of those that matched. */
+            examples: components["schemas"]["Example"][];
+            /**
+             * Format: uint64
+             * @description Of those, how many the expression is true of.
+             */
+            matched: number;
+            /**
+             * Format: uint64
+             * @description Requests that could not.
+             */
+            not_evaluable: number;
+            /**
+             * Format: double
+             * @description What would not have been spent. A downgrade to a dearer model saves less than nothing.
+             */
+            saving_usd: number;
+            /** @description What the expression reads. */
+            variables: string[];
+            /** @description By why: `never_judged`, `usage_not_recorded`, or how the expression fails. */
+            why: {
                 [key: string]: number;
             };
-            name: string;
-            base_url: string;
-            models: string[];
-            /** @enum {string} */
-            state: "closed" | "open" | "half_open";
-            limit: {
-                qps: number;
-                burst: number;
-                remaining: number;
-            } | null;
-            in_flight?: number;
-            idle_connections?: number;
-            attempts: number;
-            failures: number;
         };
-        Providers: {
-            items: components["schemas"]["Provider"][];
+        /** @description Points over time. */
+        Series: {
+            /** @description Every step of the range has one. */
+            points: components["schemas"]["SeriesPoint"][];
+            /**
+             * Format: uint64
+             * @description Seconds between two points.
+             */
+            step_s: number;
         };
+        /** @description What one step amounts to. */
+        SeriesPoint: {
+            /**
+             * Format: uint64
+             * @description The step's begin, in seconds since 1970.
+             */
+            t: number;
+            /** @description `null` where there is nothing to tell: the latency of no request. */
+            values: {
+                [key: string]: number | null;
+            };
+        };
+        /** @description What is needed to sign in. */
+        SignIn: {
+            /** @description The admin token. */
+            token: string;
+        };
+        /** @description How one stands who has a page open. */
         SignInState: {
+            /** @description Whether a token is asked for. */
             needed: boolean;
+            /** @description Whether this caller may read what is not open to everyone. */
             signed_in: boolean;
         };
-        Session: {
-            token: string;
+        /** @description A span: a request, or what happened to it. */
+        Span: {
+            /** @description Named after OpenTelemetry's conventions, or `luner.…`. */
+            attributes: {
+                [key: string]: unknown;
+            };
+            children: components["schemas"]["Span"][];
+            /** Format: double */
+            cost_usd: number | null;
+            /** Format: double */
+            duration_ms: number;
+            /** @description 16 hexadecimal digits of a request's own span, and behind a dash the number of what happened to it. */
+            id: string;
+            name: string;
+            parent_id: string | null;
+            /**
+             * Format: double
+             * @description Since the trace began.
+             */
+            start_ms: number;
+            status: components["schemas"]["SpanStatus"];
+            tokens: components["schemas"]["Tokens"] | null;
+        };
+        /** @enum {string} */
+        SpanStatus: "ok" | "error" | "blocked";
+        /** @description Sums of a range, and of the one of the same length before it. */
+        Summary: {
+            /** Format: double */
+            avg_latency_ms: number | null;
+            /** Format: uint64 */
+            blocked: number;
+            /**
+             * Format: double
+             * @description From 0 to 1, of those requests for which the cache was asked.
+             */
+            cache_hit_rate: number;
+            /** Format: uint64 */
+            cache_hits: number;
+            /** Format: uint64 */
+            cache_misses: number;
+            /** Format: uint64 */
+            cached_tokens: number;
+            /** Format: uint64 */
+            completion_tokens: number;
+            /**
+             * Format: double
+             * @description From 0 to 1; what a policy blocked is none.
+             */
+            error_rate: number;
+            /** Format: uint64 */
+            errors: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: double */
+            p50_ms: number | null;
+            /** Format: double */
+            p95_ms: number | null;
+            /** Format: double */
+            p99_ms: number | null;
+            previous: components["schemas"]["Sums"];
+            /**
+             * Format: uint64
+             * @description Beyond CONTRACT: tokens and statuses by kind.
+             */
+            prompt_tokens: number;
+            /** Format: uint64 */
+            reasoning_tokens: number;
+            /** Format: double */
+            saved_usd: number;
+            /** Format: uint64 */
+            status_2xx: number;
+            /** Format: uint64 */
+            status_4xx: number;
+            /** Format: uint64 */
+            status_5xx: number;
+            /** Format: date-time */
+            to: string;
+            /** Format: double */
+            total_cost_usd: number;
+            /** Format: uint64 */
+            total_requests: number;
+            /** Format: uint64 */
+            total_spans: number;
+            /** Format: uint64 */
+            total_tokens: number;
+            /**
+             * Format: uint64
+             * @description Stored ones; the other sums are of all requests, stored or not.
+             */
+            total_traces: number;
+        };
+        /** @description `/api/dashboard/summary`; CONTRACT, REST API. Times are `None` of no request. */
+        Sums: {
+            /** Format: double */
+            avg_latency_ms: number | null;
+            /** Format: uint64 */
+            blocked: number;
+            /**
+             * Format: double
+             * @description From 0 to 1, of those requests for which the cache was asked.
+             */
+            cache_hit_rate: number;
+            /** Format: uint64 */
+            cache_hits: number;
+            /** Format: uint64 */
+            cache_misses: number;
+            /** Format: uint64 */
+            cached_tokens: number;
+            /** Format: uint64 */
+            completion_tokens: number;
+            /**
+             * Format: double
+             * @description From 0 to 1; what a policy blocked is none.
+             */
+            error_rate: number;
+            /** Format: uint64 */
+            errors: number;
+            /** Format: double */
+            p50_ms: number | null;
+            /** Format: double */
+            p95_ms: number | null;
+            /** Format: double */
+            p99_ms: number | null;
+            /**
+             * Format: uint64
+             * @description Beyond CONTRACT: tokens and statuses by kind.
+             */
+            prompt_tokens: number;
+            /** Format: uint64 */
+            reasoning_tokens: number;
+            /** Format: double */
+            saved_usd: number;
+            /** Format: uint64 */
+            status_2xx: number;
+            /** Format: uint64 */
+            status_4xx: number;
+            /** Format: uint64 */
+            status_5xx: number;
+            /** Format: double */
+            total_cost_usd: number;
+            /** Format: uint64 */
+            total_requests: number;
+            /** Format: uint64 */
+            total_spans: number;
+            /** Format: uint64 */
+            total_tokens: number;
+            /**
+             * Format: uint64
+             * @description Stored ones; the other sums are of all requests, stored or not.
+             */
+            total_traces: number;
+        };
+        /** @description Tokens by kind. */
+        Tokens: {
+            /**
+             * Format: uint64
+             * @description Of the prompt; in a list, of a trace's first ten requests. So is the next.
+             */
+            cached: number;
+            /** Format: uint64 */
+            completion: number;
+            /** Format: uint64 */
+            prompt: number;
+            /**
+             * Format: uint64
+             * @description Of the completion.
+             */
+            reasoning: number;
+            /** Format: uint64 */
+            total: number;
+        };
+        /** @description One trace with all that is known of it. */
+        TraceDetail: {
+            neighbours: components["schemas"]["Neighbours"];
+            /** @description In the order in which they started, at most 500. */
+            requests: components["schemas"]["TraceRequest"][];
+            /** @description A tree. */
+            spans: components["schemas"]["Span"][];
+            summary: components["schemas"]["TraceItem"];
+            timeline: components["schemas"]["Moment"][];
+        };
+        /** @description A trace in a list: its requests summed. Names are those of its first request, the status is the highest. */
+        TraceItem: {
+            agent_name: string;
+            cache: components["schemas"]["CacheOutcome"];
+            /** Format: double */
+            cost_usd: number;
+            /** Format: double */
+            duration_ms: number;
+            /** @description Its path; empty where nothing is served at the path. */
+            endpoint: string;
+            /** @description The one that was used. */
+            model: string;
+            model_asked: string;
+            outcome: components["schemas"]["Outcome"];
+            /** @description Policies that matched. */
+            policies: components["schemas"]["PolicyMark"][];
+            /** @description Empty if none was chosen. */
+            provider: string;
+            /** @description Of the last request that the gateway itself refused. */
+            refusal: components["schemas"]["Refusal"] | null;
+            /**
+             * Format: uint64
+             * @description Calls in this trace.
+             */
+            requests: number;
+            /**
+             * Format: double
+             * @description What hits would have cost.
+             */
+            saved_usd: number;
+            /** Format: uint64 */
+            spans: number;
+            /**
+             * Format: date-time
+             * @description RFC 3339.
+             */
+            started_at: string;
+            /**
+             * Format: uint16
+             * @description HTTP; 499 for a caller who left before the answer began.
+             */
+            status: number;
+            stream: boolean;
+            tenant_id: string;
+            tokens: components["schemas"]["Tokens"];
+            /** @description 32 hexadecimal digits. */
+            trace_id: string;
+            user_id: string;
+        };
+        /** @description One page of a list. */
+        TraceItemPage: {
+            items: components["schemas"]["TraceItem"][];
+            /** Format: uint32 */
+            page: number;
+            /** Format: uint32 */
+            page_size: number;
+            /**
+             * Format: uint64
+             * @description Of all pages.
+             */
+            total: number;
+        };
+        /** @description One call. */
+        TraceRequest: {
+            /** @description Likewise. */
+            answer: components["schemas"]["Body"] | null;
+            cache: components["schemas"]["CacheOutcome"];
+            /** Format: double */
+            cost_usd: number;
+            /** @description Why the answer ended other than it should. */
+            cut: string | null;
+            /** Format: double */
+            duration_ms: number;
+            endpoint: string;
+            /**
+             * Format: double
+             * @description Before it was sent.
+             */
+            est_cost_usd: number;
+            failures: components["schemas"]["PolicyFailure"][];
+            /** Format: double */
+            first_byte_ms: number | null;
+            /** @description What the policies judged by, beside what stands above. */
+            inputs: {
+                [key: string]: unknown;
+            };
+            model: string;
+            model_asked: string;
+            policies: components["schemas"]["PolicyVerdict"][];
+            /** @description Whether the price table knows the model. */
+            priced: boolean;
+            provider: string;
+            refusal: components["schemas"]["Refusal"] | null;
+            /** @description `null` where it was not recorded. */
+            request: components["schemas"]["Body"] | null;
+            request_id: string;
+            /** Format: double */
+            saved_usd: number;
+            span_id: string;
+            /** Format: date-time */
+            started_at: string;
+            /** Format: uint16 */
+            status: number;
+            stream: boolean;
+            tokens: components["schemas"]["Tokens"];
+        };
+        /** @description What came of it. */
+        Verdict: {
+            /** @description How the expression failed, though it compiles; then it did not match, and a policy that blocks would block. */
+            error: components["schemas"]["FaultKind"] | null;
+            /** @description Whether the expression is true. */
+            matched: boolean;
+            /** @description The model that the request would go to; `null` when it is blocked. */
+            model: string | null;
+            /** @description Why a match has an effect, or none; `null` without a match. */
+            note: components["schemas"]["Note"] | null;
+            /** @description What it reads. */
+            variables: string[];
+            /** @description What a policy that enforces it would do to the request. */
+            verdict: components["schemas"]["Effect"];
         };
     };
     responses: never;
@@ -1561,4 +1201,1811 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    ListAudit: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                /** @description Items of a page; 20 if absent. */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ShowConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Config"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    Attribute: {
+        parameters: {
+            query?: {
+                /** @description What costs are attributed to; agent if absent. */
+                by?: "agent" | "user" | "tenant" | "model" | "provider";
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cost"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    Chart: {
+        parameters: {
+            query?: {
+                /** @description What the points tell; requests if absent. */
+                metric?: "requests" | "cost" | "saved" | "tokens" | "latency" | "errors" | "cache" | "blocked" | "status";
+                /** @description Seconds between two points, rounded to whole minutes; so that there are about 120 if absent, at most 2,000. */
+                step?: number;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    Summarise: {
+        parameters: {
+            query?: {
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    TellHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] | components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    TellLiveMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Live"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    TellDocument: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ListPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policies"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    CreatePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyDraft"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ReloadPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Nothing"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reloaded"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    TestPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyTrial"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verdict"] | components["schemas"]["Replay"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ShowPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ReplacePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyDraft"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    DeletePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ListProviders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Providers"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    TellSignInState: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInState"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    SignIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    SignOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ListTraces: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                /** @description Items of a page; 20 if absent. */
+                page_size?: number;
+                /** @description Exactly this agent. */
+                agent_name?: string;
+                /** @description Exactly this user. */
+                user_id?: string;
+                /** @description Exactly this tenant. */
+                tenant_id?: string;
+                /** @description Exactly this model, asked for or used. */
+                model?: string;
+                /** @description Exactly this provider. */
+                provider?: string;
+                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                status?: string;
+                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                q?: string;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+                /** @description At least so many dollars. */
+                min_cost?: number;
+                /** @description At least so many milliseconds. */
+                min_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceItemPage"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ExportTraces: {
+        parameters: {
+            query?: {
+                /** @description json if absent. */
+                format?: "csv" | "json";
+                /** @description Exactly this agent. */
+                agent_name?: string;
+                /** @description Exactly this user. */
+                user_id?: string;
+                /** @description Exactly this tenant. */
+                tenant_id?: string;
+                /** @description Exactly this model, asked for or used. */
+                model?: string;
+                /** @description Exactly this provider. */
+                provider?: string;
+                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                status?: string;
+                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                q?: string;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+                /** @description At least so many dollars. */
+                min_cost?: number;
+                /** @description At least so many milliseconds. */
+                min_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceItem"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    CountFacets: {
+        parameters: {
+            query?: {
+                /** @description Exactly this agent. */
+                agent_name?: string;
+                /** @description Exactly this user. */
+                user_id?: string;
+                /** @description Exactly this tenant. */
+                tenant_id?: string;
+                /** @description Exactly this model, asked for or used. */
+                model?: string;
+                /** @description Exactly this provider. */
+                provider?: string;
+                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                status?: string;
+                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                q?: string;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+                /** @description At least so many dollars. */
+                min_cost?: number;
+                /** @description At least so many milliseconds. */
+                min_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Facets"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    FollowTraces: {
+        parameters: {
+            query?: {
+                /** @description Exactly this agent. */
+                agent_name?: string;
+                /** @description Exactly this user. */
+                user_id?: string;
+                /** @description Exactly this tenant. */
+                tenant_id?: string;
+                /** @description Exactly this model, asked for or used. */
+                model?: string;
+                /** @description Exactly this provider. */
+                provider?: string;
+                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                status?: string;
+                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                q?: string;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+                /** @description At least so many dollars. */
+                min_cost?: number;
+                /** @description At least so many milliseconds. */
+                min_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ShowTrace: {
+        parameters: {
+            query?: {
+                /** @description Exactly this agent. */
+                agent_name?: string;
+                /** @description Exactly this user. */
+                user_id?: string;
+                /** @description Exactly this tenant. */
+                tenant_id?: string;
+                /** @description Exactly this model, asked for or used. */
+                model?: string;
+                /** @description Exactly this provider. */
+                provider?: string;
+                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                status?: string;
+                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                q?: string;
+                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                from?: string;
+                /** @description The first moment after, in the same forms. */
+                to?: string;
+                /** @description At least so many dollars. */
+                min_cost?: number;
+                /** @description At least so many milliseconds. */
+                min_ms?: number;
+            };
+            header?: never;
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceDetail"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    TellMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+}

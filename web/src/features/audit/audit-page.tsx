@@ -3,12 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import type { Schemas } from "@/api/client";
 import { audit, PAGE_SIZE } from "@/api/queries";
-import { IconButton } from "@/components/button";
 import { Icon, type IconName } from "@/components/icon";
+import { Pager } from "@/components/pager";
 import { Empty, Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
 import { differences, written } from "@/lib/changes";
-import { ago, count, instant, plural, time } from "@/lib/format";
+import { ago, instant, plural, time } from "@/lib/format";
 
 type Entry = Schemas["AuditEntry"];
 
@@ -26,7 +26,6 @@ export function AuditPage() {
   const navigate = useNavigate();
   const to = (next: number) =>
     navigate({ to: "/changes", search: (before) => ({ ...before, page: next === 1 ? undefined : next }) });
-  const pages = Math.ceil((data?.total ?? 0) / PAGE_SIZE);
   return (
     <>
       <PageHeader title="Changes" about={data && data.total > 0 ? plural(data.total, "change") : undefined} />
@@ -47,13 +46,7 @@ export function AuditPage() {
           ))}
         </ul>
       )}
-      {pages > 1 && (
-        <nav aria-label="Pages of the list" className="flex items-center justify-end gap-2 px-4 py-3 text-soft sm:px-6">
-          <span>{`Page ${count(page)} of ${count(pages)}`}</span>
-          <IconButton icon="left" label="Page before" disabled={page <= 1} onClick={() => to(page - 1)} />
-          <IconButton icon="right" label="Next page" disabled={page >= pages} onClick={() => to(page + 1)} />
-        </nav>
-      )}
+      <Pager page={page} pageSize={PAGE_SIZE} total={data?.total ?? 0} onPage={to} />
     </>
   );
 }

@@ -1,7 +1,7 @@
 // Settings: how the gateway is, what it runs with, and what stands against the last change of its file. Nothing is changed here.
 import { useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
 import { config, health } from "@/api/queries";
+import { Fact, State } from "@/components/fact";
 import { Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
 import { ago, count, instant, NOTHING, plural, span } from "@/lib/format";
@@ -54,7 +54,7 @@ function Gateway({ revision, loadedAt, prices }: GatewayProps) {
   return (
     <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-lg border border-line bg-line md:grid-cols-3 xl:grid-cols-6">
       <Fact label="Gateway" about={data && `luner ${data.version}`}>
-        <Dot tone={stateDot}>{state}</Dot>
+        <State dot={stateDot}>{state}</State>
       </Fact>
       <Fact label="Up for" about={data && plural(data.workers, "core")}>
         {span(data?.uptime_s)}
@@ -63,7 +63,7 @@ function Gateway({ revision, loadedAt, prices }: GatewayProps) {
         {data?.io ?? NOTHING}
       </Fact>
       <Fact label="Storage" about={data?.storage === "off" ? "nothing is remembered" : "traces, policies, accounting"}>
-        <Dot tone={storageDot}>{storage}</Dot>
+        <State dot={storageDot}>{storage}</State>
       </Fact>
       <Fact label="Revision" about={loadedAt && `file loaded ${ago(loadedAt)}`} title={loadedAt && instant(loadedAt)}>
         {revision === undefined ? NOTHING : count(revision)}
@@ -79,34 +79,5 @@ function Gateway({ revision, loadedAt, prices }: GatewayProps) {
         {prices ? plural(prices.models, "model") : NOTHING}
       </Fact>
     </dl>
-  );
-}
-
-function Dot({ tone, children }: { tone: string; children: string }) {
-  return (
-    <span className="inline-flex items-center gap-2">
-      <span aria-hidden="true" className={`size-2 rounded-full ${tone}`} />
-      {children}
-    </span>
-  );
-}
-
-function Fact({
-  label,
-  about,
-  title,
-  children,
-}: {
-  label: string;
-  about?: string;
-  title?: string;
-  children: ReactNode;
-}) {
-  return (
-    <div className="min-w-0 bg-surface px-3.5 py-2.5" title={title}>
-      <dt className="eyebrow">{label}</dt>
-      <dd className="outside text-md font-medium">{children}</dd>
-      <dd className="outside text-xs text-faint">{about ?? "\u00a0"}</dd>
-    </div>
   );
 }

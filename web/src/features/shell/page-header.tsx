@@ -16,7 +16,7 @@ export function PageHeader({ title, about, children }: { title: ReactNode; about
         className="ml-auto sm:hidden"
         onClick={useContext(OpenPalette)}
       />
-      <div className="ml-auto flex min-w-0 flex-wrap items-center justify-end gap-2 max-sm:ml-0 max-sm:has-[>:nth-child(2)]:w-full max-sm:has-[>:nth-child(2)]:justify-start">
+      <div className="ml-auto flex min-w-0 flex-wrap items-center justify-end gap-2 max-sm:ml-0 max-sm:has-[>:nth-child(3)]:w-full max-sm:has-[>:nth-child(3)]:justify-start">
         {children}
       </div>
     </header>

@@ -1,7 +1,7 @@
 // What is asked of a trace first, on one line.
 import { Link } from "@tanstack/react-router";
-import type { ReactNode } from "react";
 import type { Schemas } from "@/api/client";
+import { Fact, State } from "@/components/fact";
 import { Icon } from "@/components/icon";
 import { OUTCOMES } from "@/components/tone";
 import { ago, compact, count, duration, instant, NOTHING, usd } from "@/lib/format";
@@ -21,10 +21,7 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
   return (
     <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-lg border border-line bg-line md:grid-cols-4 xl:grid-cols-9">
       <Fact label="Outcome" about={`${summary.status}${summary.stream ? ", streamed" : ""}`}>
-        <span className="inline-flex items-center gap-2">
-          <span aria-hidden="true" className={`size-2 rounded-full ${outcome.dot}`} />
-          {outcome.label}
-        </span>
+        <State dot={outcome.dot}>{outcome.label}</State>
       </Fact>
       <Fact
         label="Duration"
@@ -74,28 +71,6 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
 }
 
 const plural = (requests: number) => (requests === 1 ? "1 request" : `${count(requests)} requests`);
-
-function Fact({
-  label,
-  about,
-  wide = false,
-  children,
-}: {
-  label: string;
-  about?: string;
-  wide?: boolean;
-  children: ReactNode;
-}) {
-  return (
-    <div className={`flex min-w-0 flex-col bg-surface px-3.5 py-2.5 ${wide ? "xl:col-span-2" : ""}`}>
-      <dt className="eyebrow">{label}</dt>
-      <dd className="outside text-md font-medium">{children}</dd>
-      <dd className="outside text-xs text-faint" title={about}>
-        {about ?? "\u00a0"}
-      </dd>
-    </div>
-  );
-}
 
 function Named({ value, filter }: { value: string; filter: "agent_name" | "user_id" }) {
   if (value === "") return <span className="text-faint">{NOTHING}</span>;

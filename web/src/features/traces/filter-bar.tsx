@@ -46,15 +46,14 @@ export function FilterBar({ search }: { search: TracesSearch }) {
       <div className="flex flex-wrap items-center gap-2">
         <Search value={search.q ?? ""} onChange={(q) => setFilter({ q: q || undefined })} />
         <FacetPicker search={search} />
-        <div role="tablist" aria-label="Status" className="-mx-1 flex max-w-full overflow-x-auto px-1 lg:ml-2">
+        <fieldset aria-label="Status" className="-mx-1 flex max-w-full overflow-x-auto px-1 lg:ml-2">
           {TABS.map((tab) => {
             const chosen = tab.value === search.status;
             return (
               <button
                 key={tab.label}
                 type="button"
-                role="tab"
-                aria-selected={chosen}
+                aria-pressed={chosen}
                 onClick={() => setFilter({ status: tab.value })}
                 className={`h-8 shrink-0 rounded-md px-2.5 text-xs transition-colors ${chosen ? "bg-accent-wash text-accent" : "text-soft hover:bg-hover hover:text-ink"}`}
               >
@@ -62,7 +61,7 @@ export function FilterBar({ search }: { search: TracesSearch }) {
               </button>
             );
           })}
-        </div>
+        </fieldset>
       </div>
       {chips.length > 0 && (
         <ul aria-label="Filters" className="flex flex-wrap items-center gap-1.5">

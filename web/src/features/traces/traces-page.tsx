@@ -3,11 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
 import { PAGE_SIZE, traces } from "@/api/queries";
-import { Button, IconButton } from "@/components/button";
+import { Button } from "@/components/button";
+import { Pager, pagesOf } from "@/components/pager";
 import { Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
 import { TimeRangePicker } from "@/features/shell/time-range-picker";
-import { count, plural } from "@/lib/format";
+import { plural } from "@/lib/format";
 import { useKeys } from "@/lib/keys";
 import type { TracesSearch } from "@/lib/search";
 import { useChoice } from "./choice";
@@ -25,7 +26,7 @@ export function TracesPage() {
   const live = search.live === true;
   const query = useQuery({
     ...traces({ ...search, live: undefined }),
-    refetchInterval: live ? false : 15_000,
+    refetchInterval: live ? false : 10_000,
     staleTime: live ? Number.POSITIVE_INFINITY : 5_000,
   });
   const tail = useTail(search, live, paused);
@@ -33,7 +34,7 @@ export function TracesPage() {
   const items = live ? (tail.rows.length > 0 ? tail.rows : listed) : listed;
   const total = query.data?.total ?? 0;
   const page = search.page ?? 1;
-  const pages = Math.max(1, Math.ceil(total / PAGE_SIZE));
+  const pages = pagesOf(total, PAGE_SIZE);
 
   const change = useCallback(
     (next: Partial<TracesSearch>) => navigate({ to: "/traces", search: (before) => ({ ...before, ...next }) }),
@@ -89,13 +90,7 @@ export function TracesPage() {
           glow={live && !paused}
         />
       )}
-      {!live && pages > 1 && (
-        <nav aria-label="Pages of the list" className="flex items-center justify-end gap-2 px-4 py-3 text-soft sm:px-6">
-          <span>{`${count((page - 1) * PAGE_SIZE + 1)}–${count(Math.min(page * PAGE_SIZE, total))} of ${count(total)}`}</span>
-          <IconButton icon="left" label="Page before ([)" disabled={page <= 1} onClick={() => toPage(page - 1)} />
-          <IconButton icon="right" label="Next page (])" disabled={page >= pages} onClick={() => toPage(page + 1)} />
-        </nav>
-      )}
+      {!live && <Pager page={page} pageSize={PAGE_SIZE} total={total} onPage={toPage} />}
     </>
   );
 }
