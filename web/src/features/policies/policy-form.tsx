@@ -126,7 +126,7 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
       </Part>
 
       <Part title="How">
-        <fieldset className="grid grid-cols-1 gap-2 sm:grid-cols-2">
+        <fieldset className="grid min-w-0 grid-cols-1 gap-2 sm:grid-cols-2">
           <legend className="sr-only">Mode</legend>
           <Mode value="shadow" icon="eye" title="Shadow" draft={draft} onChange={onChange}>
             Watches only. Each match is recorded with what would have happened; no request is touched. Start here.

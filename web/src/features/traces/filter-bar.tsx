@@ -46,7 +46,7 @@ export function FilterBar({ search }: { search: TracesSearch }) {
       <div className="flex flex-wrap items-center gap-2">
         <Search value={search.q ?? ""} onChange={(q) => setFilter({ q: q || undefined })} />
         <FacetPicker search={search} />
-        <fieldset aria-label="Status" className="-mx-1 flex max-w-full overflow-x-auto px-1 lg:ml-2">
+        <fieldset aria-label="Status" className="-mx-1 flex max-w-full min-w-0 overflow-x-auto px-1 lg:ml-2">
           {TABS.map((tab) => {
             const chosen = tab.value === search.status;
             return (
