@@ -1,0 +1,115 @@
+// Names that mean harm, and more traffic than anyone reads.
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Console, LUNER_URL, PHONE, sticksOut, WIDE } from "./support";
+
+const NAMES = [
+  "<img src=x onerror=alert(1)>",
+  '"><script>alert(2)</script>',
+  "x".repeat(200),
+  "\u05de\u05e9\u05ea\u05de\u05e9 \u202eetc/passwd",
+  "\u{1f469}\u200d\u{1f680} zo\u00eb \u{1f315}",
+  "{{7*7}}",
+];
+
+/** Until nothing that was asked for is still on its way. */
+async function settled(page: Page) {
+  await page.locator("h1").waitFor();
+  await page.waitForFunction(() => !document.querySelector("[data-bone]"));
+}
+
+describe.skipIf(LUNER_URL)("a hostile name", () => {
+  const gateway = new Console();
+  const paths = ["", "?by=user", "?by=model", "traces", "policies", "changes"];
+  beforeAll(async () => {
+    await gateway.start({ traces: 300, rate: 0 });
+    const state = gateway.fixture?.state;
+    for (const name of NAMES) {
+      const it = state?.add({ user: name, agent: name, tenant: name, model: name, status: 502 });
+      const expression = `user_id == "${name.replaceAll('"', "")}"`;
+      const kept = state?.policies.create(
+        { name, description: name, expression, action: "block", message: name },
+        name,
+      );
+      paths.push(
+        `traces/${it?.id}`,
+        `policies/${kept?.id}`,
+        `traces?user_id=${encodeURIComponent(name)}&q=${encodeURIComponent(name)}`,
+      );
+    }
+  });
+  afterEach(() => gateway.closePages());
+  afterAll(() => gateway.stop());
+
+  it.each([WIDE, PHONE])("is inert everywhere, and fits in $width pixels", async (viewport) => {
+    const { page, problems } = await gateway.page({ viewport });
+    for (const path of paths) {
+      await page.goto(gateway.url + path);
+      await settled(page);
+      expect(await sticksOut(page), path).toBe(0);
+      expect(await page.locator("main img, main script, main iframe").count(), path).toBe(0);
+    }
+    for (const name of NAMES) {
+      await page.goto(`${gateway.url}traces?user_id=${encodeURIComponent(name)}`);
+      await page.locator("tbody tr").first().waitFor();
+      expect(await page.locator("tbody tr").first().textContent(), name).toContain(name);
+    }
+    expect(problems).toEqual([]);
+  });
+});
+
+describe.skipIf(LUNER_URL)("with 200,000 traces and 500 requests a second", () => {
+  const gateway = new Console();
+  beforeAll(() => gateway.start({ traces: 200_000, rate: 0 }));
+  afterAll(() => gateway.stop());
+
+  it("the pages show their content", async () => {
+    const { page, problems } = await gateway.page();
+    for (const [path, ready] of [
+      ["?range=7d", "canvas"],
+      ["traces?range=7d", "tbody tr"],
+      ["traces?range=7d&page=4000", "tbody tr"],
+    ] as const) {
+      const started = performance.now();
+      await page.goto(gateway.url + path);
+      await page.locator(ready).first().waitFor();
+      console.log(`/${path}: ${Math.round(performance.now() - started)} ms`);
+    }
+    expect(problems).toEqual([]);
+  });
+
+  it("the live tail goes on, pauses, counts what waits, and stays bounded", async () => {
+    const { page, problems } = await gateway.page();
+    await page.addInitScript(() => {
+      const tasks: number[] = [];
+      Object.assign(window, { tasks });
+      new PerformanceObserver((list) => tasks.push(...list.getEntries().map((it) => it.duration))).observe({
+        type: "longtask",
+        buffered: true,
+      });
+    });
+    await page.goto(`${gateway.url}traces?live=1`);
+    await page.getByRole("status").getByText("Live").waitFor();
+    const before = await page.locator("tbody tr").first().getAttribute("id");
+    gateway.fixture?.state.setRate(500);
+    await page.waitForFunction((id) => document.querySelector("tbody tr")?.id !== id, before);
+    await page.keyboard.press("p");
+    await page.getByRole("button", { name: /^[\d,]{3,} new$/ }).waitFor();
+    const frozen = await page.locator("tbody tr").first().getAttribute("id");
+    await page.getByRole("button", { name: /^[\d,]{4,} new$/ }).waitFor();
+    expect(await page.locator("tbody tr").first().getAttribute("id")).toBe(frozen);
+    await page.getByRole("button", { name: /new$/ }).click();
+    await page.waitForFunction((id) => document.querySelector("tbody tr")?.id !== id, frozen);
+    // Ten seconds' worth of requests, while the page is used.
+    const sent = () => gateway.fixture?.state.traffic.list.length ?? 0;
+    for (const until = sent() + 5_000; sent() < until; ) {
+      await page.keyboard.press("j");
+      await page.evaluate(() => new Promise(requestAnimationFrame));
+    }
+    expect(await page.locator("tbody tr").count()).toBeLessThanOrEqual(100);
+    const tasks = await page.evaluate(() => (window as unknown as { tasks: number[] }).tasks);
+    console.log(`long tasks: ${tasks.length}, the longest ${Math.round(Math.max(0, ...tasks))} ms`);
+    gateway.fixture?.state.setRate(0);
+    expect(problems).toEqual([]);
+  });
+});

@@ -1,0 +1,101 @@
+// What every browser test starts from: a page under the gateway's policy, and a list of all that went wrong in it.
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { launch } from "./browser.mjs";
+import { start } from "./fixture/server.mjs";
+
+/** A running luner to test against; otherwise a fixture is started. */
+export const LUNER_URL = process.env.LUNER_URL?.replace(/\/?$/, "/");
+/** Longer than any wait of a test needs, on a machine that does other things too. Arbitrary. */
+const PATIENCE_MS = 20_000;
+export const WIDE = { width: 1440, height: 900 };
+export const PHONE = { width: 390, height: 844 };
+
+export type Fixture = Awaited<ReturnType<typeof start>>;
+export type Options = NonNullable<Parameters<typeof start>[0]>;
+
+export class Console {
+  private browser: Browser | undefined;
+  private contexts: BrowserContext[] = [];
+  fixture: Fixture | undefined;
+  url = "";
+
+  async start(options: Options = {}) {
+    this.browser = await launch();
+    if (LUNER_URL && Object.keys(options).length === 0) this.url = LUNER_URL;
+    else {
+      this.fixture = await start(options);
+      this.url = this.fixture.url;
+    }
+  }
+
+  async page(
+    more: { theme?: "dark" | "light"; viewport?: typeof WIDE } = {},
+  ): Promise<{ page: Page; problems: string[] }> {
+    if (!this.browser) throw new Error("start() first");
+    const context = await this.browser.newContext({
+      viewport: more.viewport ?? WIDE,
+      reducedMotion: "reduce",
+      acceptDownloads: true,
+    });
+    this.contexts.push(context);
+    await context.addInitScript((theme) => localStorage.setItem("luner.theme", theme), more.theme ?? "dark");
+    context.setDefaultTimeout(PATIENCE_MS);
+    const page = await context.newPage();
+    const problems: string[] = [];
+    const origin = new URL(this.url).origin;
+    // A status from 400 on is part of what is tested, and its place is the page; all else on the console is a fault.
+    page.on(
+      "console",
+      (message) =>
+        message.type() === "error" &&
+        !message.text().startsWith("Failed to load resource") &&
+        problems.push(message.text()),
+    );
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on("dialog", (dialog) => {
+      problems.push(`a dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    page.on(
+      "request",
+      (request) =>
+        !request.url().startsWith(origin) &&
+        !/^(data|blob):/.test(request.url()) &&
+        problems.push(`a request elsewhere: ${request.url()}`),
+    );
+    return { page, problems };
+  }
+
+  /** A request as an application sends it. */
+  async call(
+    headers: Record<string, string> = {},
+    model = "gpt-4o-mini",
+  ): Promise<{ status: number; trace: string; tokens: number }> {
+    const answer = await fetch(`${this.url}v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: "Bearer x", ...headers },
+      body: JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] }),
+    });
+    const body = (await answer.json()) as { usage?: { total_tokens?: number } };
+    return {
+      status: answer.status,
+      trace: answer.headers.get("x-luner-trace-id") ?? "",
+      tokens: body.usage?.total_tokens ?? 0,
+    };
+  }
+
+  async closePages() {
+    await Promise.all(this.contexts.splice(0).map((context) => context.close()));
+  }
+
+  async stop() {
+    await this.closePages();
+    await this.browser?.close();
+    this.fixture?.close();
+  }
+}
+
+/** Whether anything sticks out to the side, which would make the page scroll that way. */
+export function sticksOut(page: Page): Promise<number> {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}

@@ -1,0 +1,171 @@
+// What the pages ask the server, as queries: keys, freshness, and how often each is asked again.
+import { keepPreviousData, queryOptions } from "@tanstack/react-query";
+import type { CostBy, TraceFilter, TracesSearch } from "@/lib/search";
+import { isRelative, period, periodQuery, type RangeSearch, stepSeconds } from "@/lib/time-range";
+import { ApiError, get, post, type Schemas } from "./client";
+
+export const PAGE_SIZE = 50;
+const LIVE_MS = 5_000;
+/** So many looks, half a second apart, cover the second in which a request is written at the latest. */
+const WRITES_MAX = 4;
+const DASHBOARD_MS = 30_000;
+
+export type MetricName =
+  | "requests"
+  | "cost"
+  | "saved"
+  | "tokens"
+  | "latency"
+  | "errors"
+  | "cache"
+  | "blocked"
+  | "status";
+
+const refresh = (range: RangeSearch, ms: number) => (isRelative(range) ? ms : (false as const));
+
+export const health = () =>
+  queryOptions({
+    queryKey: ["health"],
+    queryFn: ({ signal }) => get("/api/health", { signal }),
+    refetchInterval: 15_000,
+  });
+
+/** Whether a token is asked for at all; it changes with the configuration only. */
+export const signInState = () =>
+  queryOptions({
+    queryKey: ["session"],
+    queryFn: ({ signal }) => get("/api/session", { signal }),
+    staleTime: 60_000,
+    retry: false,
+  });
+
+export const live = () =>
+  queryOptions({
+    queryKey: ["live"],
+    queryFn: ({ signal }) => get("/api/metrics/live", { signal }),
+    refetchInterval: LIVE_MS,
+  });
+
+export const summary = (range: RangeSearch) =>
+  queryOptions({
+    queryKey: ["summary", range],
+    queryFn: ({ signal }) => get("/api/dashboard/summary", { query: periodQuery(range), signal }),
+    refetchInterval: refresh(range, DASHBOARD_MS),
+    placeholderData: keepPreviousData,
+  });
+
+export const series = (metric: MetricName, range: RangeSearch) =>
+  queryOptions({
+    queryKey: ["series", metric, range],
+    queryFn: ({ signal }) =>
+      get("/api/dashboard/series", {
+        query: { metric, step: stepSeconds(period(range)), ...periodQuery(range) },
+        signal,
+      }),
+    refetchInterval: refresh(range, DASHBOARD_MS),
+    placeholderData: keepPreviousData,
+  });
+
+export const cost = (by: CostBy, range: RangeSearch) =>
+  queryOptions({
+    queryKey: ["cost", by, range],
+    queryFn: ({ signal }) => get("/api/dashboard/cost", { query: { by, ...periodQuery(range) }, signal }),
+    refetchInterval: refresh(range, DASHBOARD_MS),
+    placeholderData: keepPreviousData,
+  });
+
+/** The filter as the API takes it, without what only the page knows. */
+export function filterQuery(search: RangeSearch & TraceFilter) {
+  const { q, agent_name, user_id, tenant_id, model, provider, status, min_cost, min_ms } = search;
+  return { q, agent_name, user_id, tenant_id, model, provider, status, min_cost, min_ms };
+}
+
+export const traces = (search: TracesSearch) =>
+  queryOptions({
+    queryKey: ["traces", search],
+    queryFn: ({ signal }) =>
+      get("/api/traces", {
+        query: { page: search.page ?? 1, page_size: PAGE_SIZE, ...filterQuery(search), ...periodQuery(search) },
+        signal,
+      }),
+    placeholderData: keepPreviousData,
+  });
+
+export const facets = (search: RangeSearch & TraceFilter) =>
+  queryOptions({
+    queryKey: ["facets", filterQuery(search), search.range, search.from, search.to],
+    queryFn: ({ signal }) =>
+      get("/api/traces/facets", { query: { ...filterQuery(search), ...periodQuery(search) }, signal }),
+    placeholderData: keepPreviousData,
+    staleTime: 20_000,
+  });
+
+export const trace = (id: string, search: RangeSearch & TraceFilter) =>
+  queryOptions({
+    queryKey: ["trace", id, filterQuery(search)],
+    queryFn: ({ signal }) =>
+      get("/api/traces/{trace_id}", {
+        at: { trace_id: id },
+        query: { ...filterQuery(search), ...periodQuery(search) },
+        signal,
+      }),
+    staleTime: 60_000,
+    // Who clicks a request in the live tail is often there before it is written.
+    retry: (failures, error) =>
+      error instanceof ApiError && (error.status === 404 || error.passing) && failures < WRITES_MAX,
+    retryDelay: 500,
+  });
+
+export const policies = () =>
+  queryOptions({
+    queryKey: ["policies"],
+    queryFn: ({ signal }) => get("/api/policies", { signal }),
+    refetchInterval: 30_000,
+  });
+
+export const policy = (id: string) =>
+  queryOptions({
+    queryKey: ["policies", id],
+    queryFn: ({ signal }) => get("/api/policies/{id}", { at: { id }, signal }),
+  });
+
+export type Draft = Required<Schemas["PolicyDraft"]>;
+
+/** Also what is told while someone types: a mistake is an ApiError with details. */
+export const verdict = (trial: Schemas["PolicyTrial"]) =>
+  queryOptions({
+    queryKey: ["verdict", trial],
+    queryFn: async ({ signal }) => (await post("/api/policies/test", { body: trial, signal })) as Schemas["Verdict"],
+    retry: false,
+    staleTime: 30_000,
+  });
+
+export const replay = (trial: Schemas["PolicyTrial"]) =>
+  queryOptions({
+    queryKey: ["replay", trial],
+    queryFn: async ({ signal }) => (await post("/api/policies/test", { body: trial, signal })) as Schemas["Replay"],
+    retry: false,
+    staleTime: 30_000,
+    placeholderData: keepPreviousData,
+  });
+
+export const audit = (page: number) =>
+  queryOptions({
+    queryKey: ["audit", page],
+    queryFn: ({ signal }) => get("/api/audit", { query: { page, page_size: PAGE_SIZE }, signal }),
+    placeholderData: keepPreviousData,
+  });
+
+export const config = () =>
+  queryOptions({
+    queryKey: ["config"],
+    queryFn: ({ signal }) => get("/api/config", { signal }),
+    refetchInterval: 15_000,
+  });
+
+export const providers = () =>
+  queryOptions({
+    queryKey: ["providers"],
+    queryFn: ({ signal }) => get("/api/providers", { signal }),
+    refetchInterval: LIVE_MS,
+  });

@@ -1,0 +1,40 @@
+// A part of the dashboard: its name, what is said beside it, and its content or why there is none.
+import type { ReactNode } from "react";
+import { Bone, Failure } from "@/components/states";
+
+type Query = { data: unknown; isPending: boolean; error: unknown; refetch: () => unknown };
+
+export function Panel({
+  title,
+  about,
+  aside,
+  className = "",
+  children,
+  query,
+}: {
+  title: string;
+  about?: string;
+  aside?: ReactNode;
+  className?: string;
+  children: ReactNode;
+  query?: Query;
+}) {
+  return (
+    <section aria-label={title} className={`flex min-w-0 flex-col bg-surface px-4 pt-3.5 pb-4 ${className}`}>
+      <div className="mb-2 flex min-h-7 flex-wrap items-center justify-between gap-x-3 gap-y-1">
+        <h2 className="font-medium">
+          {title}
+          {about && <span className="ml-2 font-normal text-faint">{about}</span>}
+        </h2>
+        {aside}
+      </div>
+      {query?.isPending ? (
+        <Bone className="min-h-48 w-full flex-1" />
+      ) : query?.error && query.data === undefined ? (
+        <Failure error={query.error} retry={() => query.refetch()} />
+      ) : (
+        children
+      )}
+    </section>
+  );
+}

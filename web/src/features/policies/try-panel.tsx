@@ -1,0 +1,73 @@
+// The expression tried once, with values that one makes up for what it reads.
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { ApiError, type Schemas } from "@/api/client";
+import { verdict } from "@/api/queries";
+import { TextField } from "@/components/field";
+import { type CelType, typeOf } from "@/lib/cel";
+
+const VERDICTS: Record<Schemas["Verdict"]["verdict"], [string, string]> = {
+  allow: ["passes", "text-good"],
+  alert: ["passes, with an alert", "text-accent"],
+  downgrade: ["is downgraded", "text-shift"],
+  block: ["is blocked", "text-warn"],
+};
+const EXAMPLES: Record<CelType, string> = {
+  string: "text",
+  int: "0",
+  double: "0.0",
+  bool: "true or false",
+  timestamp: "2026-01-31T08:00:00Z",
+};
+
+/** A value as it was typed, in the type of its variable; text that is none is sent as it is, and the server says so. */
+export function typedValue(name: string, text: string): unknown {
+  const type = typeOf.get(name);
+  if (type === "bool") return text === "true" ? true : text === "false" ? false : text;
+  if (type === "int" || type === "double")
+    return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+  return text;
+}
+
+export function TryPanel({ trial, variables }: { trial: Schemas["PolicyTrial"]; variables: string[] }) {
+  const [texts, setTexts] = useState<Record<string, string>>({});
+  const given = variables.filter((name) => texts[name]);
+  const vars = Object.fromEntries(given.map((name) => [name, typedValue(name, texts[name] ?? "")]));
+  const { data, error } = useQuery({ ...verdict({ ...trial, vars }), enabled: given.length > 0 });
+  const wrong = (name: string) =>
+    error instanceof ApiError ? error.details.find((it) => it.param === `vars.${name}`)?.message : undefined;
+  if (variables.length === 0) return null;
+  const [said, tone] = data ? VERDICTS[data.verdict] : ["", ""];
+  return (
+    <section aria-label="Try it" className="rounded-lg border border-line bg-surface">
+      <div className="flex h-11 items-center justify-between gap-3 border-b border-line px-4">
+        <h2 className="font-medium">Try it</h2>
+        <p role="status">
+          {given.length === 0 ? (
+            <span className="text-faint">with values of your own</span>
+          ) : (
+            data && (
+              <>
+                <span className="text-soft">Such a request </span>
+                <span className={tone}>{data.error ? `fails: ${data.error.replaceAll("_", " ")}` : said}</span>
+              </>
+            )
+          )}
+        </p>
+      </div>
+      <div className="grid grid-cols-1 gap-3 px-4 py-3 sm:grid-cols-2">
+        {variables.map((name) => (
+          <TextField
+            key={name}
+            label={name}
+            className="font-mono text-xs"
+            placeholder={EXAMPLES[typeOf.get(name) ?? "string"]}
+            value={texts[name] ?? ""}
+            error={wrong(name)}
+            onChange={(event) => setTexts((before) => ({ ...before, [name]: event.target.value }))}
+          />
+        ))}
+      </div>
+    </section>
+  );
+}

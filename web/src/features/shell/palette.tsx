@@ -1,0 +1,216 @@
+// The command palette: pages, policies, periods, a pasted trace id, a search. Typing filters, arrows choose, Enter does.
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { type KeyboardEvent, useId, useState } from "react";
+import { remove } from "@/api/client";
+import { policies, signInState } from "@/api/queries";
+import { Kbd } from "@/components/button";
+import { Dialog } from "@/components/dialog";
+import { Icon, type IconName } from "@/components/icon";
+import { traceIdIn } from "@/lib/search";
+import { chooseTheme } from "@/lib/theme";
+import { DEFAULT_PRESET, PRESETS, type Preset } from "@/lib/time-range";
+import { useSetRange } from "./time-range-picker";
+
+type Command = { id: string; label: string; group: string; icon: IconName; run: () => void; keys?: string };
+/** More than a screen of policies is searched, not scrolled. Arbitrary. */
+const SHOWN_MAX = 40;
+
+type Props = { open: boolean; onOpenChange: (open: boolean) => void; onHelp: () => void };
+
+export function Palette(props: Props) {
+  // Known before it is opened, so that what is typed fast finds it.
+  useQuery(signInState());
+  return (
+    <Dialog
+      open={props.open}
+      onOpenChange={props.onOpenChange}
+      title="Search and commands"
+      hiddenTitle
+      className="max-w-xl"
+    >
+      <Body {...props} />
+    </Dialog>
+  );
+}
+
+function useCommands(text: string, onHelp: () => void): Command[] {
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const setRange = useSetRange();
+  const { data } = useQuery(policies());
+  const { data: session } = useQuery(signInState());
+  const asked = text.trim();
+  const id = traceIdIn(asked);
+  const found: Command[] = [];
+  if (id)
+    found.push({
+      id: "trace",
+      group: "Jump",
+      icon: "arrow",
+      label: `Open trace ${id}`,
+      run: () => navigate({ to: "/traces/$id", params: { id } }),
+    });
+  const page = (
+    to: "/" | "/traces" | "/policies" | "/changes" | "/settings",
+    label: string,
+    icon: IconName,
+    keys: string,
+  ): Command => ({ id: to, group: "Pages", label, icon, keys, run: () => navigate({ to }) });
+  const all: Command[] = [
+    page("/", "Dashboard", "dashboard", "1"),
+    page("/traces", "Traces", "traces", "2"),
+    page("/policies", "Policies", "policies", "3"),
+    page("/changes", "Changes", "changes", "4"),
+    page("/settings", "Settings", "settings", "5"),
+    {
+      id: "live",
+      group: "Traces",
+      label: "Watch requests live",
+      icon: "bolt",
+      run: () => navigate({ to: "/traces", search: { live: true } }),
+    },
+    ...(["error", "blocked", "downgraded"] as const).map(
+      (status): Command => ({
+        id: status,
+        group: "Traces",
+        label: `Traces that were ${status === "error" ? "errors" : status}`,
+        icon: "filter",
+        run: () => navigate({ to: "/traces", search: { status } }),
+      }),
+    ),
+    {
+      id: "new",
+      group: "Policies",
+      label: "New policy",
+      icon: "plus",
+      run: () => navigate({ to: "/policies/$id", params: { id: "new" } }),
+    },
+    ...(data?.items ?? []).map(
+      (policy): Command => ({
+        id: policy.id,
+        group: "Policies",
+        label: policy.name,
+        icon: "policies",
+        run: () => navigate({ to: "/policies/$id", params: { id: policy.id } }),
+      }),
+    ),
+    ...(Object.keys(PRESETS) as Preset[]).map(
+      (preset): Command => ({
+        id: preset,
+        group: "Period",
+        label: PRESETS[preset].label,
+        icon: "clock",
+        run: () => setRange(preset === DEFAULT_PRESET ? {} : { range: preset }),
+      }),
+    ),
+    { id: "dark", group: "Console", label: "Dark theme", icon: "moon", run: () => chooseTheme("dark") },
+    { id: "light", group: "Console", label: "Light theme", icon: "sun", run: () => chooseTheme("light") },
+    {
+      id: "system",
+      group: "Console",
+      label: "Theme as the system has it",
+      icon: "sun",
+      run: () => chooseTheme("system"),
+    },
+    { id: "help", group: "Console", label: "Keys and help", icon: "help", keys: "?", run: onHelp },
+    ...(session?.needed
+      ? [
+          {
+            id: "out",
+            group: "Console",
+            label: "Sign out",
+            icon: "out",
+            run: async () => {
+              await remove("/api/session").catch(() => undefined);
+              client.clear();
+              navigate({ to: "/sign-in", search: {} });
+            },
+          } satisfies Command,
+        ]
+      : []),
+  ];
+  const parts = asked.toLowerCase().split(/\s+/);
+  found.push(
+    ...all
+      .filter((it) => parts.every((part) => `${it.group} ${it.label}`.toLowerCase().includes(part)))
+      .slice(0, SHOWN_MAX),
+  );
+  if (asked && !id)
+    found.push({
+      id: "search",
+      group: "Search",
+      icon: "search",
+      label: `Search traces for “${asked}”`,
+      run: () => navigate({ to: "/traces", search: { q: asked } }),
+    });
+  return found;
+}
+
+function Body({ onOpenChange, onHelp }: Props) {
+  const [text, setText] = useState("");
+  const [chosen, setChosen] = useState(0);
+  const listId = useId();
+  const commands = useCommands(text, onHelp);
+  const at = Math.min(chosen, commands.length - 1);
+  const run = (command: Command | undefined) => {
+    if (!command) return;
+    onOpenChange(false);
+    command.run();
+  };
+  const press = (event: KeyboardEvent) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      const next = (at + step + commands.length) % commands.length;
+      setChosen(next);
+      document.getElementById(`${listId}-${next}`)?.scrollIntoView({ block: "nearest" });
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      run(commands[at]);
+    }
+  };
+  return (
+    <>
+      <div className="flex items-center gap-2.5 border-b border-line px-4">
+        <Icon name="search" className="text-faint" />
+        <input
+          role="combobox"
+          aria-expanded="true"
+          aria-controls={listId}
+          aria-activedescendant={`${listId}-${at}`}
+          aria-label="Search and commands"
+          placeholder="Go to, search, or paste a trace id"
+          value={text}
+          onChange={(event) => {
+            setText(event.target.value);
+            setChosen(0);
+          }}
+          onKeyDown={press}
+          className="h-12 min-w-0 flex-1 bg-transparent text-md !outline-none"
+        />
+        <Kbd>Esc</Kbd>
+      </div>
+      <div id={listId} role="listbox" aria-label="Commands" className="overflow-y-auto p-1.5">
+        {commands.map((command, index) => (
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox above has the keys
+          // biome-ignore lint/a11y/useFocusableInteractive: the combobox keeps the focus and names the active option
+          <div
+            key={`${command.group} ${command.id}`}
+            id={`${listId}-${index}`}
+            role="option"
+            aria-selected={index === at}
+            onMouseMove={() => setChosen(index)}
+            onClick={() => run(command)}
+            className={`flex h-9 cursor-pointer items-center gap-3 rounded-md px-3 ${index === at ? "bg-accent-wash" : ""}`}
+          >
+            <Icon name={command.icon} size={15} className="text-faint" />
+            <span className="outside min-w-0 flex-1">{command.label}</span>
+            <span className="text-xs text-faint">{command.group}</span>
+            {command.keys && <Kbd>{command.keys}</Kbd>}
+          </div>
+        ))}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import { placeOf, VARIABLES, word, words } from "./cel";
+
+const kinds = (text: string) =>
+  words(text)
+    .filter((it) => it.kind)
+    .map((it) => `${it.kind}:${it.text}`);
+
+describe("the words of an expression", () => {
+  it("have their kinds", () => {
+    expect(kinds("cost_usd > 1.5 && agent.startsWith('x')")).toEqual([
+      "variable:cost_usd",
+      "operator:>",
+      "number:1.5",
+      "operator:&&",
+      "variable:agent",
+      "operator:.",
+      "method:startsWith",
+      "bracket:(",
+      "string:'x'",
+      "bracket:)",
+    ]);
+    expect(kinds("true in [nope, 0x1f, 2e-3]")).toEqual([
+      "keyword:true",
+      "keyword:in",
+      "bracket:[",
+      "name:nope",
+      "operator:,",
+      "number:0x1f",
+      "operator:,",
+      "number:2e-3",
+      "bracket:]",
+    ]);
+    expect(kinds("model // why")).toEqual(["variable:model", "comment:// why"]);
+    expect(kinds("a § b")).toContain("wrong:§");
+  });
+
+  it("keep quotes within strings, and take an open one to the line's end", () => {
+    expect(kinds(`"a \\" b" == 'x`)).toEqual([`string:"a \\" b"`, "operator:==", "string:'x"]);
+  });
+
+  it("always go on, whatever the text", () => {
+    for (const text of ["\u0000", "🌕", "'", '"\\', "&", "|", "..", "\u202e", "a".repeat(5_000)]) {
+      for (let at = 0; at < text.length; ) {
+        const { end } = word(text, at);
+        expect(end).toBeGreaterThan(at);
+        at = end;
+      }
+    }
+  });
+
+  it("put together are the text, with single spaces", () => {
+    expect(
+      words("  a  &&\n b ")
+        .map((it) => it.text)
+        .join(""),
+    ).toBe("a && b");
+  });
+});
+
+describe("the place of a mistake", () => {
+  it("is the word at it", () => {
+    const text = "true &&\n  costs > 1";
+    const { from, to } = placeOf(text, { line: 2, column: 3 });
+    expect(text.slice(from, to)).toBe("costs");
+  });
+
+  it("counts characters, not UTF-16 units", () => {
+    const text = "'🌕🌕' == modl";
+    const { from, to } = placeOf(text, { line: 1, column: 9 });
+    expect(text.slice(from, to)).toBe("modl");
+  });
+
+  it("at the end is what comes before", () => {
+    expect(placeOf("1 +", { line: 1, column: 4 })).toEqual({ from: 2, to: 3 });
+    expect(placeOf("", { line: 1, column: 1 })).toEqual({ from: 0, to: 0 });
+    expect(placeOf("x", { line: 9, column: 99 })).toEqual({ from: 0, to: 1 });
+  });
+});
+
+it("every variable has a type and a meaning, and no name twice", () => {
+  expect(new Set(VARIABLES.map((it) => it.name)).size).toBe(VARIABLES.length);
+  expect(VARIABLES).toHaveLength(15);
+});

@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import {
+  parseSearch,
+  readDashboardSearch,
+  readNext,
+  readTraceSearch,
+  readTracesSearch,
+  stringifySearch,
+  traceIdIn,
+} from "./search";
+
+const ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+describe("the address of the list", () => {
+  it("survives being written and read again", () => {
+    const search = {
+      range: "7d",
+      q: "a&b=c #?",
+      user_id: '<img src=x onerror="1">',
+      agent_name: "עברית 🌕",
+      status: "200",
+      min_cost: 0.01,
+      min_ms: 250,
+      page: 3,
+      live: true,
+    } as const;
+    expect(readTracesSearch(parseSearch(stringifySearch(search)))).toEqual(search);
+  });
+
+  it("keeps a status that looks like a number as text", () => {
+    expect(readTracesSearch(parseSearch("?status=502"))).toEqual({ status: "502" });
+  });
+
+  it("forgets what makes no sense", () => {
+    expect(
+      readTracesSearch({ page: "-3", min_ms: "soon", min_cost: "0", q: "", live: "0", range: "1y", nonsense: "x" }),
+    ).toEqual({});
+    expect(readTracesSearch({ page: "1" })).toEqual({});
+    expect(readTracesSearch({ page: "2.7" })).toEqual({ page: 2 });
+  });
+
+  it("cuts what is no name but an accident", () => {
+    expect(readTracesSearch({ q: "x".repeat(9_999) }).q).toHaveLength(512);
+  });
+
+  it("writes nothing for what is not set", () => {
+    expect(stringifySearch({ q: undefined, status: "", page: null })).toBe("");
+  });
+
+  it("of a trace has a span and no page", () => {
+    expect(readTraceSearch({ span: "00f067aa0ba902b7", page: "4", user_id: "ada" })).toEqual({
+      span: "00f067aa0ba902b7",
+      user_id: "ada",
+    });
+  });
+
+  it("of the dashboard has no word for its default", () => {
+    expect(readDashboardSearch({ by: "agent" })).toEqual({});
+    expect(readDashboardSearch({ by: "model" })).toEqual({ by: "model" });
+    expect(readDashboardSearch({ by: "nobody" })).toEqual({});
+  });
+});
+
+describe("a pasted text", () => {
+  it.each([
+    [ID, ID],
+    [` ${ID.toUpperCase()}\n`, ID],
+    [`00-${ID}-00f067aa0ba902b7-01`, ID],
+    [`http://localhost:8080/traces/${ID}?span=1`, ID],
+    [ID.slice(1), null],
+    [`${ID}0`, null],
+    ["0".repeat(32), null],
+    ["", null],
+  ])("%j holds the trace id %s", (pasted, id) => expect(traceIdIn(pasted)).toBe(id));
+});
+
+describe("the way back after signing in", () => {
+  it.each(["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])(
+    "is never %j",
+    (next) => expect(readNext({ next })).toEqual({}),
+  );
+  it("is a page of ours", () => expect(readNext({ next: "/traces?q=x" })).toEqual({ next: "/traces?q=x" }));
+});

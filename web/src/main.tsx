@@ -1,0 +1,39 @@
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { ApiError } from "./api/client";
+import { watchSystemTheme } from "./lib/theme";
+import { makeRouter } from "./router";
+import "./theme.css";
+
+/** Asked again so often when the failure may pass. Arbitrary. */
+const RETRIES_MAX = 2;
+
+const client = new QueryClient({
+  queryCache: new QueryCache({ onError: (error) => error instanceof ApiError && error.status === 401 && signIn() }),
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      retry: (failures, error) =>
+        failures < RETRIES_MAX && error instanceof ApiError && error.passing && error.status !== 503,
+    },
+  },
+});
+const router = makeRouter(client);
+
+function signIn() {
+  const { pathname, href } = router.state.location;
+  if (pathname !== "/sign-in") router.navigate({ to: "/sign-in", search: { next: href }, replace: true });
+}
+
+watchSystemTheme();
+const root = document.getElementById("root");
+if (!root) throw new Error("index.html has no #root");
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={client}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </StrictMode>,
+);
