@@ -30,8 +30,12 @@ setup: ## Fetch what building and testing need: crates, Python and Node packages
 	@$(CARGO) fetch --locked
 	@scripts/sdk-env.sh
 
+.PHONY: web
+web: ## Build the console into web/dist, which the binary embeds (needs Node 20.19 or newer)
+	@scripts/web.sh build
+
 .PHONY: build
-build: ## Build the release binaries into bin/
+build: web ## Build the release binaries, console included, into bin/
 	$(say) 'build: release binaries'
 	@$(CARGO) build --release --locked --workspace --bins
 	@install -D -t bin $(TARGET)/release/luner $(TARGET)/release/mock-llm
@@ -54,7 +58,7 @@ openapi: ## Write the REST API's description to config/openapi.json
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: fmt-check lint test-rust test-sdk test-monitoring ## Run everything that a change must pass
+test: web fmt-check lint test-rust test-sdk test-web test-monitoring ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -96,6 +100,10 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
 	@scripts/promtool.sh
 
+.PHONY: test-web
+test-web: ## Check the console: types, lint, unit tests, and browser tests in Chromium
+	@scripts/web.sh test
+
 .PHONY: bench
 bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/
 	@bench/run.sh
@@ -111,6 +119,6 @@ audit: ## Check advisories, licences and sources (needs cargo-deny)
 
 .PHONY: clean
 clean: ## Remove what was built and installed below this folder
-	$(say) 'clean: target, bin, .venv, node_modules'
+	$(say) 'clean: target, bin, .venv, node_modules, web/dist'
 	@$(CARGO) clean --quiet
-	@rm -rf bin .venv tests/sdk/node/node_modules
+	@rm -rf bin .venv tests/sdk/node/node_modules web/node_modules web/dist
