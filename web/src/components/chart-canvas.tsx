@@ -48,7 +48,7 @@ function optionsOf(props: () => Props, width: number, height: number): uPlot.Opt
   return {
     width,
     height,
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     scales: {
       x: { time: true, range: (_, from, to) => [from, to + tail(props())] },

@@ -13,7 +13,7 @@ import { Empty, Failure, Loading } from "@/components/states";
 import { Switch } from "@/components/switch";
 import { ActionTag } from "@/components/tone";
 import { PageHeader } from "@/features/shell/page-header";
-import { ago, compact, instant, plural } from "@/lib/format";
+import { ago, compact, count, instant, plural } from "@/lib/format";
 import { sum } from "@/lib/stack";
 import { usePolicyChanges } from "./changes";
 
@@ -36,9 +36,12 @@ export function PoliciesPage() {
       <PageHeader
         title="Policies"
         about={
-          data && list.length > 0
-            ? `${list.filter((it) => it.enabled).length} of ${plural(list.length, "policy", "policies")} on, judged from the top`
-            : undefined
+          data && list.length > 0 ? (
+            <>
+              {`${list.filter((it) => it.enabled).length} of ${count(list.length)} on`}
+              <span className="max-sm:hidden">, judged from the top</span>
+            </>
+          ) : undefined
         }
       >
         {create}
