@@ -78,7 +78,7 @@ pub const IN_FLIGHT: &str = "luner_in_flight";
 pub const BUILD_INFO: &str = "luner_build_info";
 
 /// Cookie of one who has signed in to the console.
-pub const SESSION_COOKIE: &str = "luner_session";
+pub const SESSION_COOKIE: &str = "luner-session";
 /// Answer header of an export: how many traces pass the filter, of which it holds a bounded number.
 pub const ROWS_TOTAL: &str = "X-Luner-Rows-Total";
 

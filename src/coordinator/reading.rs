@@ -28,7 +28,7 @@ pub(super) enum NoReader {
     /// Too many others wait, or the machine gives no thread.
     Busy,
     /// The file cannot be opened.
-    Store(StoreError),
+    Store(Box<StoreError>),
 }
 
 /// The way to the thread.
@@ -85,7 +85,7 @@ fn start(path: PathBuf, clock: Clock) -> io::Result<flume::Sender<(Question, flu
             }
             let answer = match opened(&mut open, &path, clock) {
                 Ok(reader) => question(Ok(reader)),
-                Err(error) => question(Err(NoReader::Store(error))),
+                Err(error) => question(Err(NoReader::Store(Box::new(error)))),
             };
             let _ = reply.try_send(answer);
         }

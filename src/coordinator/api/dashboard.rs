@@ -157,7 +157,7 @@ mod tests {
         for hours in [1, 24, 24 * 7, 24 * 30] {
             let ms = hours * 3_600_000;
             let step = step_ms(Span { from_ms: 0, to_ms: ms });
-            assert!(step % 60_000 == 0 && (60..=120).contains(&(ms / step)), "{hours}: {step}");
+            assert!(step.is_multiple_of(60_000) && (60..=120).contains(&(ms / step)), "{hours}: {step}");
         }
         assert_eq!(step_ms(Span { from_ms: 5, to_ms: 5 }), 0);
     }

@@ -115,7 +115,7 @@ impl From<NoReader> for ApiError {
             }
             NoReader::Store(error) => {
                 tracing::warn!(%error, "the storage cannot be read");
-                error.into()
+                (*error).into()
             }
         }
     }

@@ -77,7 +77,7 @@ pub(super) fn start(coordinator: &mut Coordinator, values: &Values, call: &ApiCa
 
 impl Export {
     fn run(mut self) {
-        let begun = Reader::open(&self.path, self.clock).map_err(NoReader::Store).map_err(ApiError::from);
+        let begun = Reader::open(&self.path, self.clock).map_err(ApiError::from);
         let begun = begun.and_then(|reader| self.begin(&reader).map(|begun| (reader, begun)));
         let (reader, (answer, pieces, mut rows)) = match begun {
             Ok(begun) => begun,

@@ -139,7 +139,8 @@ impl From<&Trace> for TraceItem {
         TraceItem {
             trace_id: hex(trace.trace_id),
             started_at: rfc3339(trace.started_ms),
-            duration_ms: trace.duration_ns as f64 / 1e6,
+            // As precise as it is stored.
+            duration_ms: (trace.duration_ns / 1000) as f64 / 1e3,
             agent_name: trace.agent.to_string(),
             user_id: trace.user.to_string(),
             tenant_id: trace.tenant.to_string(),

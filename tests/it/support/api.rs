@@ -73,8 +73,18 @@ impl<'r> Api<'r> {
         let answer = self.get("/api/policies");
         assert_eq!(answer.status, 200, "{}", answer.text());
         let mut items = answer.json()["items"].as_array().expect("a list").clone();
-        items.iter_mut().for_each(|item| _ = item.as_object_mut().and_then(|item| item.remove("series")));
+        items.iter_mut().for_each(without_series);
         items
+    }
+
+    /// One policy, likewise.
+    #[track_caller]
+    pub fn policy(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let mut policy = answer.json();
+        without_series(&mut policy);
+        policy
     }
 
     /// The newest traces that pass this query, once there are so many of them.
@@ -105,4 +115,9 @@ impl<'r> Api<'r> {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
+}
+
+fn without_series(policy: &mut Value) {
+    // Absent where the storage cannot be read.
+    policy.as_object_mut().expect("an object").remove("series");
 }

@@ -127,7 +127,7 @@ mod tests {
         let mut sessions = Sessions::default();
         let [a, b] = [(), ()].map(|()| sent(&sessions.open(true, at(0)).unwrap()));
         assert!(
-            sessions.close(&a, true).contains("luner_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict; Secure")
+            sessions.close(&a, true).contains("luner-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict; Secure")
         );
         assert!(!sessions.knows(&a, at(1)) && sessions.knows(&b, at(1)));
         sessions.close_all();
@@ -142,14 +142,14 @@ mod tests {
         let good = set.split(';').next().unwrap();
         for cookie in [
             "",
-            "luner_session=",
-            "luner_session",
+            "luner-session=",
+            "luner-session",
             good.trim_end_matches(|_: char| true),
             good.split_at(good.len() - 1).0,
             &format!("{good}0"),
             &format!("x{good}"),
-            &format!("luner_session={}", "0".repeat(64)),
-            &format!("luner_session={}", "é".repeat(32)),
+            &format!("luner-session={}", "0".repeat(64)),
+            &format!("luner-session={}", "é".repeat(32)),
         ] {
             assert!(!sessions.knows(&Secret::new(cookie.to_owned()), at(1)), "{cookie}");
         }
