@@ -31,9 +31,12 @@ impl Parent {
     }
 }
 
-/// Appends the header with which a provider's spans join the request's.
-pub(super) fn write(ids: &Ids, out: &mut Vec<u8>) {
-    let Ids { trace, span, flags, .. } = ids;
+/// Where in the header the span's sixteen digits stand.
+pub(super) const SPAN_AT: usize = "traceparent: 00-".len() + 32 + "-".len();
+
+/// Appends the header with which a provider's spans join the trace, below the span of the attempt that they belong to.
+pub(super) fn write(ids: &Ids, span: u64, out: &mut Vec<u8>) {
+    let Ids { trace, flags, .. } = ids;
     write!(out, "traceparent: 00-{trace:032x}-{span:016x}-{flags:02x}\r\n")
         .expect("a Vec takes all that is written to it");
 }
@@ -48,7 +51,8 @@ mod tests {
         assert_eq!(parent.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
         assert_eq!((parent.span_id, parent.flags), (0x00f0_67aa_0ba9_02b7, 1));
         let mut out = Vec::new();
-        write(&Ids { trace: parent.trace_id, span: 0xab, parent: None, flags: parent.flags }, &mut out);
+        write(&Ids { trace: parent.trace_id, span: 1, parent: None, flags: parent.flags }, 0xab, &mut out);
+        assert_eq!(&out[SPAN_AT..SPAN_AT + 16], b"00000000000000ab");
         assert_eq!(out, b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000ab-01\r\n");
     }
 

@@ -30,6 +30,8 @@ mod caching; // answers given again
 
 mod limiting; // how often a provider is asked
 
+mod accounting; // every book against every other
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another

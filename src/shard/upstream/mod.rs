@@ -44,6 +44,8 @@ pub(super) struct Forward<'p> {
     request: Vec<u8>,
     /// So many bytes of it are the provider's own: request line, Host, key.
     own_bytes: usize,
+    /// And so many bytes behind those stands the span that the provider's join.
+    span_at: usize,
     /// The effective model, for the answer's header.
     model: Box<str>,
     /// The policy that changed the model, for the answer's header.
@@ -89,7 +91,9 @@ impl<'p> Forward<'p> {
                 super::respond::header(header.name, header.value, &mut request);
             }
         }
-        traceparent::write(&record.ids, &mut request);
+        let own_bytes = provider.head(known.endpoint).len();
+        let span_at = request.len() - own_bytes + traceparent::SPAN_AT;
+        traceparent::write(&record.ids, record.ids.span, &mut request);
         super::respond::length(body_len, &mut request);
         splices.write(known.body, &mut request);
         Forward {
@@ -98,7 +102,8 @@ impl<'p> Forward<'p> {
             downgraded_by,
             usage_injected,
             body_bytes: known.body.len(),
-            own_bytes: provider.head(known.endpoint).len(),
+            own_bytes,
+            span_at,
             targets: routed.targets,
             provider,
             request,
@@ -117,6 +122,16 @@ impl<'p> Forward<'p> {
         self.own_bytes = own.len();
         self.provider = provider;
         record.sent_to(provider);
+    }
+
+    /// Tells the provider which attempt it is.
+    fn name_span(&mut self, span: u64) {
+        let at = self.own_bytes + self.span_at;
+        // The lower half of the sixteen bytes.
+        let hex = super::respond::hex(u128::from(span));
+        if let (Some(place), Some(digits)) = (self.request.get_mut(at..at + 16), hex.get(16..)) {
+            place.copy_from_slice(digits);
+        }
     }
 
     /// Who answers, for the answer's head.

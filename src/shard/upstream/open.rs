@@ -4,6 +4,7 @@
 use super::attempt::{Opened, attempt};
 use super::retry::{Again, Tries};
 use super::{Failure, Forward};
+use crate::link::trace::attempt_span_id;
 use crate::plan::Plan;
 use crate::shard::conn::Conn;
 use crate::shard::limit::charge;
@@ -47,6 +48,7 @@ pub(super) async fn open<'p>(
             }
         };
         forward.send_to(charged.provider(), record);
+        forward.name_span(attempt_span_id(record.ids.span, record.tried.len()));
         let mut tried = Tried::new(provider, now);
         let failure = match attempt(conn, forward, frame, &tries, &mut tried, plan).await {
             Ok(opened) => {
