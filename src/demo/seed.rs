@@ -113,9 +113,9 @@ struct Past {
 impl Past {
     /// One run of an agent.
     fn run(&mut self, run: u64, traces: &mut Vec<Trace>) {
-        // Busier towards now, with a wave in between.
+        // Busier towards now.
         let share = run as f64 / RUNS as f64;
-        let ago_ms = (PAST_MS as f64 * (1.0 - share) * (0.85 + 0.15 * (share * 9.0).sin())) as u64;
+        let ago_ms = (PAST_MS as f64 * (1.0 - share).powf(1.2)) as u64;
         let mut at_ms = self.now_ms - ago_ms.max(2_000) + self.rng.u64(0..1_500);
         let (agent, tenant, model, calls, reads) = AGENTS[self.rng.usize(0..AGENTS.len())];
         let user = USERS[self.rng.usize(0..USERS.len())];
@@ -220,7 +220,9 @@ impl Past {
                 trace.attempts.clear();
             }
             42 if trace.stream => trace.cut = Some("the caller left in the middle of the stream".into()),
-            _ if !trace.stream && trace.inputs.temperature == 0.0 => trace.cache = CacheOutcome::Miss,
+            43..60 if !trace.stream && &*trace.agent != "crawler" => {
+                (trace.inputs.temperature, trace.cache) = (0.0, CacheOutcome::Miss);
+            }
             _ => {}
         }
     }
