@@ -1,5 +1,6 @@
 //! The command line: arguments become a configuration, the configuration a running gateway.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -113,17 +114,12 @@ fn main() -> ExitCode {
             Some(db) => policy_cli::replay(&expr, &db, last),
             None => policy_cli::test(&expr, &vars),
         }),
-        (Some(Command::Schema), _) => {
-            println!("{}", config::schema().trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
-        (Some(Command::Openapi), _) => {
-            print!("{}", luner::coordinator::openapi());
-            Ok(ExitCode::SUCCESS)
-        }
+        (Some(Command::Schema), _) => print(&format!("{}\n", config::schema().trim_end())),
+        (Some(Command::Openapi), _) => print(luner::coordinator::openapi()),
         (Some(Command::Completions { shell }), _) => {
-            clap_complete::generate(shell, &mut Arguments::command(), "luner", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "luner", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
         (None, None) => {
             // clap's code for wrong usage.
@@ -154,6 +150,14 @@ fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     };
     process::run(start, driver, |_| {})?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked for, on stdout. Whoever reads it may stop reading (`luner schema | head`).
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn check(path: &Path) -> ExitCode {

@@ -133,6 +133,8 @@ impl Refusal {
             Refusal::Unreachable { .. } | Refusal::Broken { .. } => {
                 row(502, "server_error", Some("provider_error"), Provider)
             }
+            // Another provider was to be asked, and none could.
+            Refusal::ProviderStatus { status: 429, .. } => row(429, "requests", Some("rate_limit_exceeded"), Provider),
             Refusal::ProviderStatus { status: 503, .. } => {
                 row(503, "service_unavailable_error", Some("overloaded"), Provider)
             }

@@ -285,3 +285,15 @@ fn an_expression_can_be_tried_on_the_command_line() {
     assert_eq!(test("true", &["model=a", "model=b"]).0, Some(2));
     assert_eq!(luner(&["policy", "test"]).status.code(), Some(2));
 }
+
+#[test]
+fn who_reads_only_the_beginning_of_what_is_printed_causes_no_failure() {
+    for arguments in [&["schema"][..], &["openapi"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = std::process::Command::new(binary());
+        let output = command.args(arguments).stdout(writer).stderr(std::process::Stdio::piped()).output();
+        let output = output.expect("luner runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}

@@ -98,6 +98,21 @@ fn the_last_provider_that_has_no_room_says_so_itself() {
 }
 
 #[test]
+fn a_full_provider_is_told_of_when_the_next_may_not_be_asked() {
+    let full = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+    let (first, second) = (Upstream::always(full), Upstream::always(ok_chat("well")));
+    let gateway = Gateway::new()
+        .provider("first", first.url(), &MODELS)
+        .provider("second", second.url(), &MODELS)
+        .top("rate_limit: { providers: [{ name: second, qps: 0.001, burst: 1 }] }")
+        .start();
+    assert_eq!(gateway.post_chat("gpt-4o", "hello?").header("x-luner-provider"), Some("second"));
+    let answer = gateway.post_chat("gpt-4o", "hello?");
+    assert_eq!((answer.status, answer.error_code().as_deref()), (429, Some("rate_limit_exceeded")));
+    assert_eq!(answer.header("retry-after"), Some("7"));
+}
+
+#[test]
 fn when_all_fail_the_caller_hears_of_the_last() {
     let gateway = before(&format!("http://{}", Upstream::nobody()), &format!("http://{}", Upstream::nobody()));
     let answer = gateway.ask(post_chat("gpt-4o", "hello?"));

@@ -14,7 +14,7 @@ mod sample; // requests and answers that tests share
 mod upstream; // a provider
 
 pub use api::Api;
-pub use gateway::{CANARY, Gateway, Running, Scratch, luner, luner_with, project};
+pub use gateway::{CANARY, Gateway, Running, Scratch, binary, luner, luner_with, project};
 pub use message::{Answer, show};
 pub use raw::Raw;
 pub use sample::*;
