@@ -152,8 +152,9 @@ pub(super) struct LogLines {
 }
 
 impl LogLines {
-    /// Whether there is room for one more.
-    fn take(&mut self, now: Now) -> bool {
+    /// Begins another second, and tells how many lines the last one left out. For the shard's own tick, too: the last of many
+    /// refusals may be followed by none.
+    pub(super) fn turn(&mut self, now: Now) {
         let second = now.mono_ms() / 1_000;
         if second != self.second {
             (self.second, self.lines) = (second, 0);
@@ -162,6 +163,11 @@ impl LogLines {
                 tracing::warn!(requests = left_out, "more requests did not go well than are logged");
             }
         }
+    }
+
+    /// Whether there is room for one more.
+    fn take(&mut self, now: Now) -> bool {
+        self.turn(now);
         let room = self.lines < LOG_LINES_MAX;
         self.lines += u32::from(room);
         self.left_out += u64::from(!room);

@@ -219,6 +219,7 @@ async fn sweep(shard: Rc<Shard>) {
         shard.watch.sweep(now.mono_ms());
         shard.date.borrow_mut().refresh(now);
         shard.governor.borrow_mut().windows.sweep(now);
+        shard.log_lines.borrow_mut().turn(now);
         // An idle shard lets go of a plan that was replaced, too.
         shard.cache.borrow_mut().sweep(&shard.plan(), now);
         if now.mono_ms() >= last_prune_ms + PRUNE_MS {

@@ -266,3 +266,16 @@ fn the_demo_answers_without_a_file() {
     luner.signal(Signal::INT);
     assert_eq!(luner.wait_exit().code(), Some(0));
 }
+
+#[test]
+fn of_many_refusals_some_are_logged_and_the_rest_are_counted() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let mut client = luner.connect();
+    for _ in 0..400 {
+        assert_eq!(client.send(get("/v1/nothing")).answer().status, 404);
+    }
+    let told = luner.wait_log("more requests did not go well than are logged");
+    let left_out =
+        serde_json::from_str::<serde_json::Value>(&told).expect("JSON")["requests"].as_u64().expect("a number");
+    assert!((1..=300).contains(&left_out), "{told}");
+}
