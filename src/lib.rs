@@ -77,6 +77,8 @@
 //! | owner | the shard that holds the cached answers of some keys; each other shard has a *front* of them |
 //! | flight | one call that answers all who missed the same key meanwhile |
 //! | level | how much of a provider's rate limit is used up, in one word that all shards share |
+//! | trace | a request that is over, as it is shown; requests with one trace id are shown as one |
+//! | accounts | exact counts by minute and by who and what; a *batch* takes a shard's to the coordinator, with some traces |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.

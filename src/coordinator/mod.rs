@@ -28,7 +28,7 @@ pub mod resolver; // names to addresses, on helper threads
 
 mod signals; // SIGTERM and SIGINT
 
-pub mod store; // policies and their audit in SQLite
+pub mod store; // policies, their audit, traces and accounts in SQLite
 
 pub mod trial; // one expression, tried once
 

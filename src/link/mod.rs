@@ -1,5 +1,5 @@
 //! Everything that crosses threads, and nothing else does: orders go down from the coordinator to the shards, events come
-//! up to it. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
+//! up to it, and shards ask each other about cached keys. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
 //! with the shard when the channel is full and goes with the next one, so that nothing is lost and nobody waits.
 
 pub mod accounts; // what requests took, by minute and by who and what
