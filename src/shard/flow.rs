@@ -94,7 +94,7 @@ fn govern<'p>(
     let admitted = admit(routed, plan, governor, (now, draw), record)?;
     let asking = match cache.find(&admitted, head, plan, now) {
         Found::Hit(entry) => {
-            respond::hit(entry, &admitted.hit(), frame, date, out);
+            respond::hit(entry, &admitted.labels(), frame, date, out);
             record.admitted(&admitted.routed, admitted.entry);
             record.hit(entry);
             return Ok(Decision::Answered { status: 200 });

@@ -46,7 +46,7 @@ pub(super) struct Admitted<'b, 'p> {
 
 impl Admitted<'_, '_> {
     /// What an answer from the cache says of where it comes from.
-    pub(super) fn hit(&self) -> Labels<'_> {
+    pub(super) fn labels(&self) -> Labels<'_> {
         let (provider, model) = (&*self.routed.provider.name, self.routed.model_name());
         Labels { provider, model, policy: self.downgraded_by.as_deref() }
     }

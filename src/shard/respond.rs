@@ -1,6 +1,7 @@
 //! Heads of answers, and whole answers that the gateway gives itself. Pure: bytes are appended to the connection's buffer,
 //! whoever calls writes them out in one go.
 
+use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::refusal::Refusal;
@@ -176,7 +177,7 @@ pub(super) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date
 
 /// Appends what the request cost, in dollars.
 pub(super) fn cost(amount: MicroUsd, out: &mut Vec<u8>) {
-    header(names::COST_USD, amount.to_string().as_bytes(), out);
+    write!(out, "{}: {amount}\r\n", names::COST_USD).expect("a Vec takes all that is written to it");
 }
 
 /// Room before a head for the line that says what the request cost, which is known only when the body has come, and that

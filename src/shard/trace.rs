@@ -60,7 +60,7 @@ impl Record<'_> {
         let notable = matches.iter().any(|it| {
             it.mode == Mode::Shadow || it.effective && matches!(it.action, Action::Alert | Action::Downgrade)
         });
-        if notable || !errors.is_empty() || end.status >= 400 || self.cut.is_some() || end.is_blocked() {
+        if notable || !errors.is_empty() || end.status >= 400 || self.cut.is_some() {
             Importance::Kept
         } else if matches!(self.cached, Cached::Hit { .. }) {
             Importance::Hit

@@ -12,6 +12,7 @@ use crate::http::wire::{Cut, Tether};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 use crate::shard::conn::Conn;
+use crate::shard::limit::Charged;
 use crate::shard::record::Tried;
 use crate::shard::respond::{self, Frame};
 
@@ -47,17 +48,17 @@ const INTERIM_MAX: u32 = 16;
 /// Longest `Retry-After` that is passed on, in seconds. Arbitrary: an hour.
 const RETRY_AFTER_S_MAX: u32 = 3600;
 
-/// Sends the request once.
+/// Sends the request once, to the provider that it was charged to.
 pub(super) async fn attempt(
     conn: &mut Conn,
-    forward: &mut Forward<'_>,
+    (forward, charged): (&mut Forward<'_>, &Charged<'_>),
     frame: &Frame,
     tries: &Tries,
     tried: &mut Tried<'_>,
     plan: &Plan,
 ) -> Result<Opened, Failure> {
     let shard = conn.shard.clone();
-    let provider = forward.provider;
+    let provider = charged.provider();
     let pooled = if tries.needs_fresh() { None } else { shard.pools.take(provider.origin, tried.started) };
     let mut line = match pooled {
         Some(line) => line,

@@ -50,7 +50,7 @@ pub(super) async fn open<'p>(
         forward.send_to(charged.provider(), record);
         forward.name_span(attempt_span_id(record.ids.span, record.tried.len()));
         let mut tried = Tried::new(provider, now);
-        let failure = match attempt(conn, forward, frame, &tries, &mut tried, plan).await {
+        let failure = match attempt(conn, (forward, &charged), frame, &tries, &mut tried, plan).await {
             Ok(opened) => {
                 charged.end(crate::breaker::Verdict::Sound, now, 0);
                 record.tried.push(tried);

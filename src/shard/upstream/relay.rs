@@ -5,7 +5,6 @@ use super::incoming::Incoming;
 use super::pool::Line;
 use super::share::share;
 use super::{Failure, Forward, Opened, left, stall};
-use crate::http::body;
 use crate::http::head::{Framing, Version};
 use crate::link::AttemptOutcome;
 use crate::openai::usage::{Usage, UsageScan, of_answer};
@@ -172,9 +171,7 @@ async fn pass(
         scan.feed(&first);
         record.kept.answer(&first);
         if chunked && !first.is_empty() {
-            body::chunk_header(first.len(), &mut conn.out);
-            conn.out.extend_from_slice(&first);
-            conn.out.extend_from_slice(b"\r\n");
+            respond::chunk(&first, &mut conn.out);
         } else {
             conn.out.extend_from_slice(&first);
         }

@@ -4,7 +4,6 @@
 use super::incoming::Incoming;
 use super::pool::Line;
 use super::{Failure, Forward, Opened, stall};
-use crate::http::body;
 use crate::http::head::Version;
 use crate::http::sse::{Event, EventSplitter};
 use crate::link::AttemptOutcome;
@@ -139,13 +138,7 @@ async fn end_stream(
             let mut event = Vec::new();
             let error = ErrorBody { message: &message, kind, param: None, code: Some(code) };
             error_event(forward.endpoint, &error, sequence, &mut event);
-            if chunked {
-                body::chunk_header(event.len(), &mut conn.out);
-            }
-            conn.out.extend_from_slice(&event);
-            if chunked {
-                conn.out.extend_from_slice(b"\r\n");
-            }
+            append(&event, chunked, &mut conn.out);
         }
         None => {}
     }
@@ -168,6 +161,14 @@ impl Failure {
             Failure::Broken(reason) | Failure::Unreachable(reason) => (reason, "server_error", "provider_error"),
             _ => ("it ended early", "server_error", "provider_error"),
         }
+    }
+}
+
+/// Appends a piece of the body, as a chunk where the caller knows chunks.
+fn append(piece: &[u8], chunked: bool, out: &mut Vec<u8>) {
+    match chunked {
+        true => respond::chunk(piece, out),
+        false => out.extend_from_slice(piece),
     }
 }
 
@@ -198,13 +199,7 @@ impl Pump {
             return Ok(());
         }
         if !self.events.is_empty() {
-            if chunked {
-                body::chunk_header(self.events.len(), &mut conn.out);
-            }
-            conn.out.extend_from_slice(&self.events);
-            if chunked {
-                conn.out.extend_from_slice(b"\r\n");
-            }
+            append(&self.events, chunked, &mut conn.out);
             self.events.clear();
         }
         conn.flush(stall(plan)).await
