@@ -83,9 +83,11 @@ impl FromStr for StatusFilter {
 
 /// A filter against one state of the file.
 pub(super) struct Condition {
-    /// Behind WHERE; over the table `trace` alone.
+    /// Behind WHERE; over the table `trace` alone. Its first two values are the range of keys.
     pub sql: String,
-    pub values: Vec<Value>,
+    /// From, and before.
+    pub range: [i64; 2],
+    others: Vec<Value>,
     /// Nothing but a range of keys is asked for.
     pub plain: bool,
 }
@@ -93,13 +95,12 @@ pub(super) struct Condition {
 impl Filter {
     /// `None` if nothing can match: a name that no request has.
     pub(super) fn condition(&self, connection: &Connection) -> rusqlite::Result<Option<Condition>> {
-        let mut condition = Condition { sql: "key >= ? AND key < ?".to_owned(), values: Vec::new(), plain: true };
         let mut end = self.to_ms.map_or(i64::MAX, key_of);
         if let Some(after) = self.after {
             let Some(key) = key_of_trace(connection, after)? else { return Ok(None) };
             end = end.min(key);
         }
-        condition.values.extend([self.from_ms.map_or(0, key_of), end].map(Value::from));
+        let mut condition = Condition::of_range([self.from_ms.map_or(0, key_of), end]);
         for (dimension, text) in [
             (Dimension::User, &self.user),
             (Dimension::Agent, &self.agent),
@@ -130,10 +131,25 @@ impl Filter {
 }
 
 impl Condition {
+    /// All traces whose keys lie in a range.
+    pub(super) fn of_range(range: [i64; 2]) -> Condition {
+        Condition { sql: "key >= ? AND key < ?".to_owned(), range, others: Vec::new(), plain: true }
+    }
+
+    /// All values, in the order of [`Condition::sql`].
+    pub(super) fn values(&self) -> impl Iterator<Item = Value> {
+        self.values_within(self.range)
+    }
+
+    /// The same with another range of keys.
+    pub(super) fn values_within(&self, range: [i64; 2]) -> impl Iterator<Item = Value> {
+        range.map(Value::from).into_iter().chain(self.others.iter().cloned())
+    }
+
     fn and(&mut self, sql: &str, values: impl IntoIterator<Item = i64>) {
         self.sql.push_str(" AND ");
         self.sql.push_str(sql);
-        self.values.extend(values.into_iter().map(Value::from));
+        self.others.extend(values.into_iter().map(Value::from));
         self.plain = false;
     }
 
@@ -182,7 +198,7 @@ impl Condition {
             values.push(Value::from(key));
         }
         self.sql.push_str(&format!(" AND ({})", ways.join(" OR ")));
-        self.values.extend(values);
+        self.others.extend(values);
         self.plain = false;
         Ok(!ways.is_empty())
     }

@@ -75,14 +75,18 @@ impl Reader {
         self.ask("look beside a trace", |connection| {
             let Some(key) = key_of_trace(connection, trace_id)? else { return Ok(Neighbours::default()) };
             let Some(condition) = filter.condition(connection)? else { return Ok(Neighbours::default()) };
-            let beside = |bound: &str| -> rusqlite::Result<Option<u128>> {
-                let sql = format!("SELECT id FROM trace WHERE {} AND {bound} LIMIT 1", condition.sql);
-                let values = condition.values.iter().cloned().chain([Value::from(key)]);
+            // Into the condition's own range: of two bounds on one side, SQLite begins at the first and walks to the other.
+            let beside = |range: [i64; 2], order: &str| -> rusqlite::Result<Option<u128>> {
+                let sql = format!("SELECT id FROM trace WHERE {} ORDER BY key {order} LIMIT 1", condition.sql);
                 let mut statement = connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(params_from_iter(values))?;
+                let mut rows = statement.query(params_from_iter(condition.values_within(range)))?;
                 rows.next()?.map(|row| Ok(u128::from_be_bytes(row.get("id")?))).transpose()
             };
-            Ok(Neighbours { newer: beside("key > ? ORDER BY key")?, older: beside("key < ? ORDER BY key DESC")? })
+            let [from, end] = condition.range;
+            Ok(Neighbours {
+                newer: beside([from.max(key.saturating_add(1)), end], "ASC")?,
+                older: beside([from, end.min(key)], "DESC")?,
+            })
         })
     }
 }
@@ -112,7 +116,7 @@ fn plain_page(
     let total = count(connection, condition)?;
     let sql = format!("SELECT key FROM trace WHERE {} ORDER BY key DESC LIMIT ? OFFSET ?", condition.sql);
     let bounds = [i64::from(page_size), i64::try_from(skipped).unwrap_or(i64::MAX)].map(Value::from);
-    let values = condition.values.iter().cloned().chain(bounds);
+    let values = condition.values().chain(bounds);
     let mut statement = connection.prepare_cached(&sql)?;
     let keys = statement.query_map(params_from_iter(values), |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok((keys, total))
@@ -120,13 +124,12 @@ fn plain_page(
 
 /// Traces of a condition. All of them are counted over the smaller tree of their ids.
 pub(super) fn count(connection: &Connection, condition: &Condition) -> rusqlite::Result<u64> {
-    let everything = condition.plain && condition.values == [Value::from(0), Value::from(i64::MAX)];
-    let mut statement = match everything {
-        true => connection.prepare_cached("SELECT count(*) FROM trace")?,
-        false => connection.prepare_cached(&format!("SELECT count(*) FROM trace WHERE {}", condition.sql))?,
-    };
-    let values = if everything { &[] } else { condition.values.as_slice() };
-    statement.query_row(params_from_iter(values), |row| row.get(0))
+    let everything = condition.plain && condition.range == [0, i64::MAX];
+    if everything {
+        return connection.prepare_cached("SELECT count(*) FROM trace")?.query_row([], |row| row.get(0));
+    }
+    let mut statement = connection.prepare_cached(&format!("SELECT count(*) FROM trace WHERE {}", condition.sql))?;
+    statement.query_row(params_from_iter(condition.values()), |row| row.get(0))
 }
 
 /// A page, and how many there are in all, in one pass: a rare match is looked for once.
@@ -138,7 +141,7 @@ fn page_of(
 ) -> rusqlite::Result<(Vec<i64>, u64)> {
     let sql = format!("SELECT key FROM trace WHERE {} ORDER BY key DESC", condition.sql);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows: Rows<'_> = statement.query(params_from_iter(&condition.values))?;
+    let mut rows: Rows<'_> = statement.query(params_from_iter(condition.values()))?;
     let (mut keys, mut total) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         if total >= skipped && keys.len() < page_size as usize {

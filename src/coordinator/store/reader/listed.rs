@@ -61,7 +61,7 @@ impl Reader {
             let Some(condition) = filter.condition(connection)? else { return Ok(Vec::new()) };
             let sql = format!("SELECT key FROM trace WHERE {} ORDER BY key DESC LIMIT {limit}", condition.sql);
             let mut statement = connection.prepare_cached(&sql)?;
-            let keys = statement.query_map(params_from_iter(&condition.values), |row| row.get(0))?;
+            let keys = statement.query_map(params_from_iter(condition.values()), |row| row.get(0))?;
             with_requests(connection, &keys.collect::<Result<Vec<_>, _>>()?)
         })
     }
@@ -75,7 +75,7 @@ impl Reader {
             let Some(condition) = filter.condition(connection)? else { return Ok(Names::default()) };
             let sql = format!("SELECT user, tenant, agent, provider, model, status FROM trace WHERE {}", condition.sql);
             let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(&condition.values))?;
+            let mut rows = statement.query(params_from_iter(condition.values()))?;
             let mut counts: [Counts; 6] = Default::default();
             while let Some(row) = rows.next()? {
                 for (at, count) in counts.iter_mut().enumerate() {

@@ -3,7 +3,6 @@
 
 use std::str::FromStr;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -134,9 +133,7 @@ impl Reader {
             let mut sum = Point::default();
             each_minute(connection, span, |_, row| sum.add(row))?;
             let keys = [key_of(span.from_ms), if span.to_ms == u64::MAX { i64::MAX } else { key_of(span.to_ms) }];
-            let keys = keys.map(Value::from).to_vec();
-            let in_range = Condition { sql: "key >= ? AND key < ?".to_owned(), values: keys, plain: true };
-            Ok(sum.summary(count(connection, &in_range)?))
+            Ok(sum.summary(count(connection, &Condition::of_range(keys))?))
         })
     }
 
