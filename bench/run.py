@@ -42,6 +42,8 @@ OFF = {"cache": {"enabled": False}, "rate_limit": {"enabled": False}, "storage":
 CACHED = {**OFF, "cache": {"enabled": True}}
 # All of it on: three policies that read usage, windows, a limit, the cache, traces in SQLite.
 GOVERNED = {"rate_limit": {"providers": [{"name": "mock", "qps": 1_000_000, "burst": 1_000_000}]}}
+# The same but for the traces.
+UNTRACED = {**GOVERNED, "storage": {"traces": False}}
 LIMITED = {**OFF, "rate_limit": {"providers": [{"name": "mock", "qps": 0.001, "burst": 1}]}}
 BLOCKING = {"cache": {"enabled": False}}
 
@@ -57,6 +59,7 @@ LUNERS = {
     "luner-streaming": ("mock-stream", OFF, []),
     "luner-cached": ("mock-plain", CACHED, []),
     "luner-governed": ("mock-plain", GOVERNED, WATCHING),
+    "luner-untraced": ("mock-plain", UNTRACED, WATCHING),
     "luner-limited": ("mock-plain", LIMITED, []),
     "luner-blocking": ("mock-plain", BLOCKING, [("all", "request_count > 0")]),
 }
@@ -79,8 +82,10 @@ ROWS = [
     Row("nginx-proxy", "nginx proxy_pass", "nginx-proxy"),
     Row("luner-proxy", "luner proxy", "luner"),
     Row("luner-proxy-governed", "luner proxy, governed", "luner-governed"),
+    Row("luner-proxy-untraced", "luner proxy, governed, without traces", "luner-untraced"),
     Row("luner-hit", "luner cache hit, ungoverned", "luner-cached", COLD),
     Row("luner-hit-governed", "luner cache hit, governed", "luner-governed", COLD),
+    Row("luner-hit-untraced", "luner cache hit, governed, without traces", "luner-untraced", COLD),
     Row("luner-429", "luner, beyond a rate limit", "luner-limited", status=429),
     Row("luner-403", "luner, blocked by a policy", "luner-blocking", status=403),
     Row("nginx-stream", f"nginx proxy_pass, unbuffered, stream of {STREAM_WORDS} words", "nginx-stream", STREAM),
@@ -93,6 +98,8 @@ RATIOS = [
     ("luner-proxy", "nginx-proxy", 1.0),
     ("luner-proxy-governed", "nginx-proxy", 1.0),
     ("luner-proxy-governed", "luner-proxy", 1.1),
+    ("luner-proxy-governed", "luner-proxy-untraced", 1.15),
+    ("luner-hit-governed", "luner-hit-untraced", 1.15),
     ("luner-hit-governed", "nginx-200", 1.15),
     ("luner-hit-governed", "raw", 1.35),
     ("luner-hit-governed", "luner-hit", 1.1),
@@ -174,7 +181,7 @@ class Rig:
 
     def start_luner(self, name):
         mock, more, policies = LUNERS[name]
-        more = {"storage": {"sqlite": {"path": str(self.dir / f"{name}.db")}}, **more}
+        more = {**more, "storage": {"sqlite": {"path": str(self.dir / f"{name}.db")}, **more.get("storage", {})}}
         binary, port = self.binaries / "luner", free_port()
         if not binary.exists():
             sys.exit(f"bench: {binary} is not there; build it, or leave its rows out with --without-luner")

@@ -62,7 +62,9 @@ pub struct Plan {
     pub prices: Arc<Prices>,
     /// What is cached, and how much of it.
     pub cache: CachePlan,
-    /// Whether anybody keeps accounts and traces.
+    /// Whether anybody keeps accounts.
+    pub keeps_accounts: bool,
+    /// Whether anybody wants traces besides.
     pub keeps_traces: bool,
     /// Whose prompts and answers they hold.
     pub capture: Capture,
@@ -165,7 +167,8 @@ impl Plan {
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
             capture: config.storage.capture,
-            keeps_traces: exports_spans || config.storage.backend == Backend::Sqlite,
+            keeps_accounts: exports_spans || config.storage.backend == Backend::Sqlite,
+            keeps_traces: exports_spans || (config.storage.backend == Backend::Sqlite && config.storage.traces),
             labels,
             tls,
             origins,

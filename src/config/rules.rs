@@ -117,9 +117,14 @@ pub(super) fn warnings(config: &Config, root: &Node, warnings: &mut Complaints) 
         }
     }
     admin(config, root, warnings);
-    if config.storage.capture != Capture::None && config.storage.backend == Backend::None {
-        let at = place(root, &["storage", "capture"]);
-        warnings.add(at, "storage.capture", "has no effect while storage.backend is none");
+    let storage = &config.storage;
+    let nothing_kept = match storage.backend {
+        Backend::None => Some("has no effect while storage.backend is none"),
+        Backend::Sqlite if !storage.traces => Some("has no effect while storage.traces is false"),
+        Backend::Sqlite => None,
+    };
+    if let Some(why) = nothing_kept.filter(|_| storage.capture != Capture::None) {
+        warnings.add(place(root, &["storage", "capture"]), "storage.capture", why);
     }
 }
 

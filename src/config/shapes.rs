@@ -283,7 +283,7 @@ pub enum UnknownPrice {
     Block,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     /// sqlite = one file; none = luner runs without a memory.
@@ -292,8 +292,22 @@ pub struct Storage {
     pub sqlite: Sqlite,
     /// How much history is kept. Whatever is reached first is pruned.
     pub retention: Retention,
+    /// Whether each request leaves a trace. Sums of tokens and dollars are kept either way.
+    pub traces: bool,
     /// Whose prompts and answers are stored: none, errors (failed and refused requests), all.
     pub capture: Capture,
+}
+
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage {
+            backend: Backend::default(),
+            sqlite: Sqlite::default(),
+            retention: Retention::default(),
+            traces: true,
+            capture: Capture::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -233,6 +233,9 @@ impl Coordinator {
         if let Some(otlp) = &mut self.otlp {
             otlp.offer(&mut batch.traces, &self.plans.running());
         }
+        if !self.running.config().storage.traces {
+            batch.traces.clear();
+        }
         if let Some(store) = self.governance.store() {
             self.recorder.take(batch, store.fault().is_some());
         }

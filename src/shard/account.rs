@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::trace::End;
 use crate::clock::Now;
 use crate::link::{AttemptOutcome, Tally};
-use crate::plan::LabelId;
+use crate::plan::{LabelId, Plan};
 use crate::pricing::Learned;
 
 /// The status recorded for a caller who left before the answer began. nginx's convention.
@@ -18,10 +18,11 @@ impl Record<'_> {
     pub(super) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
         let now = shard.now();
         self.fold(now, status, refusal, &mut shard.tally.borrow_mut(), &mut shard.governor.borrow_mut().learned);
-        let is_kept = self.plan.map_or_else(|| shard.plan().keeps_traces, |plan| plan.keeps_traces);
-        if is_kept {
+        let kept = |plan: &Plan| (plan.keeps_accounts, plan.keeps_traces);
+        let (keeps_accounts, keeps_traces) = self.plan.map_or_else(|| kept(&shard.plan()), kept);
+        if keeps_accounts {
             self.name_trace(shard, now);
-            shard.books.borrow_mut().take(&self, End { now, status, refusal });
+            shard.books.borrow_mut().take(&self, End { now, status, refusal }, keeps_traces);
         }
         let well = refusal.is_none() && self.cut.is_none() && status < 400;
         let wanted =

@@ -88,8 +88,8 @@ impl Books {
         }
     }
 
-    /// Takes a request in that is over.
-    pub(super) fn take(&mut self, record: &Record<'_>, end: End<'_>) {
+    /// Takes a request in that is over, with its trace if traces are kept.
+    pub(super) fn take(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
         let minute = record.started.wall_ms / MINUTE_MS;
         let who = &record.who;
         let looked = Looked {
@@ -105,7 +105,7 @@ impl Books {
         self.latency.entry(minute).or_default().observe(record.took_ns(end.now));
         self.take_matches(record, minute);
         // What asks for nothing of a model and gets it is of no interest: the list of models.
-        if record.endpoint.is_none() && end.status < 400 {
+        if !keeps_traces || (record.endpoint.is_none() && end.status < 400) {
             return;
         }
         if self.has_room(record.importance(end)) {

@@ -112,7 +112,7 @@ impl Shard {
     /// A request is over.
     fn settle(&mut self, mut record: Record<'_>, end: End<'_>) {
         record.fold(end.now, end.status, end.refusal, &mut self.tally, &mut self.governor.learned);
-        self.books.take(&record, end);
+        self.books.take(&record, end, true);
         let trace = record.trace(end);
         assert_eq!(record.importance(end), trace.importance());
         self.traced.count(&trace);

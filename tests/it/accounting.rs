@@ -182,3 +182,27 @@ fn a_locked_database_holds_no_request_up_and_loses_no_account() {
     eventually("the storage is whole again", || luner.health()["storage"] == "ok");
     eventually("every request is in the store", || stored(&luner) == asked);
 }
+
+#[test]
+fn without_traces_the_sums_are_kept_all_the_same() {
+    let mock = mock();
+    let gateway = Gateway::before(mock.base_url()).storage_sqlite();
+    let with_traces = gateway.text();
+    let without = with_traces.replace("storage: {", "storage: { traces: false,");
+    assert_ne!(with_traces, without);
+    let luner = gateway.start();
+    let stored = || luner.api().get("/api/dashboard/summary").json()["total_requests"].as_u64();
+    let asked = |text: &str| assert_eq!(luner.post_chat("gpt-4o", text).status, 200);
+    asked("with a trace");
+    eventually("it is stored", || stored() == Some(1));
+    luner.scratch().rename(&without);
+    luner.wait_plan(2);
+    asked("without");
+    eventually("its sums are stored", || stored() == Some(2));
+    assert_eq!(luner.api().get("/api/traces").json()["total"], 1);
+    luner.scratch().rename(&with_traces);
+    luner.wait_plan(3);
+    asked("with one again");
+    eventually("it is stored", || stored() == Some(3));
+    assert_eq!(luner.api().get("/api/traces").json()["total"], 2);
+}

@@ -256,7 +256,8 @@ fn what_loads_but_looks_wrong_is_a_warning() {
         (format!("{GOOD}server:\n  admin: {{ open: true }}\n"), 7, "server.admin.open", "everyone who reaches the port"),
         (format!("{GOOD}server: {{ admin: {{ open: true, token: 0123456789abcdef }} }}\n"), 6, "server.admin.open", "without the token"),
         (format!("{GOOD}server: {{ admin: {{ token: aaaaaaaaaaaaaaaa }} }}\n"), 6, "server.admin.token", "easy to guess"),
-        (format!("{GOOD}storage: {{ backend: none, capture: all }}\n"), 6, "storage.capture", "no effect"),
+        (format!("{GOOD}storage: {{ backend: none, capture: all }}\n"), 6, "storage.capture", "no effect while storage.backend"),
+        (format!("{GOOD}storage: {{ traces: false, capture: all }}\n"), 6, "storage.capture", "no effect while storage.traces"),
     ];
     for (text, line, key, part) in table {
         let warnings = parse_plain(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}")).warnings;
