@@ -90,6 +90,7 @@ pub mod config; // what the operator wrote
 pub mod console; // the console's files
 pub mod coordinator; // control plane
 pub mod demo; // all of it with a scripted provider, for a first look
+pub mod fault; // a thread that fails on demand, for tests
 pub mod http; // bytes ↔ messages
 pub mod limit; // how often a provider may be asked
 pub mod link; // what crosses threads

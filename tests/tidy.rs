@@ -16,7 +16,7 @@ mod source;
 
 /// Import direction, lowest first: a module uses its own layer and those below it.
 const LAYERS: &[&[&str]] = &[
-    &["units", "clock", "names", "console"],
+    &["units", "clock", "fault", "names", "console"],
     &["http", "openai"],
     &["config", "policy", "pricing", "usage", "cache", "limit", "breaker"],
     &["plan"],

@@ -44,6 +44,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
+use crate::fault;
 use crate::link::accounts::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
@@ -276,6 +277,9 @@ impl Coordinator {
             return;
         }
         self.ticked = now;
+        if !self.ledger.total().requests.is_empty() {
+            fault::fail(fault::Place::Coordinator);
+        }
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
         self.governance.keep(&mut self.recorder, &self.running.config().storage.retention, now);

@@ -17,6 +17,9 @@ pub use tally::{AttemptOutcome, Bounds, Cell, Durations, Histogram, Overheads, T
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.
 pub const EVENTS_MAX: usize = 1024;
+/// With more events than these the coordinator is behind, and batches go without their traces: counts are small, traces with
+/// bodies are not. Arbitrary: seconds of a machine with few cores, and a quarter of a second of one with 128.
+pub const EVENTS_BEHIND: usize = EVENTS_MAX / 4;
 /// Orders that may wait for a shard. They are few: one for each change of an address, a plan or the process's state.
 pub const ORDERS_MAX: usize = 256;
 /// How often a shard reports what it counted, in milliseconds. Arbitrary; one flush window at most is lost in a crash.

@@ -6,6 +6,7 @@ use super::record::{Cached, Ids, Record};
 use super::refusal::Refusal;
 use super::trace::End;
 use crate::clock::Now;
+use crate::fault;
 use crate::link::{AttemptOutcome, Tally};
 use crate::plan::{LabelId, Plan};
 use crate::pricing::Learned;
@@ -16,6 +17,7 @@ pub(super) const CALLER_LEFT: u16 = 499;
 impl Record<'_> {
     /// Accounts for it. `status` is what the caller saw, or [`CALLER_LEFT`].
     pub(super) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
+        fault::fail(fault::Place::Shard);
         let now = shard.now();
         self.fold(now, status, refusal, &mut shard.tally.borrow_mut(), &mut shard.governor.borrow_mut().learned);
         let kept = |plan: &Plan| (plan.keeps_accounts, plan.keeps_traces);

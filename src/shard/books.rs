@@ -8,13 +8,16 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use super::record::Record;
 use super::trace::End;
 use crate::link::accounts::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
-use crate::link::trace::{Importance, Trace};
+use crate::link::trace::{Captured, Importance, Trace};
 
 /// Traces of one batch, by importance: those of less leave room for those of more. Arbitrary: at four batches a second some
 /// thousand traces a second and shard, which SQLite takes on a tenth of a core.
 const TRACES_MAX: usize = 512;
 const HITS_MAX: usize = 128;
 const PLAIN_MAX: usize = 384;
+/// Recorded bodies of one batch; a trace beyond says that its own are cut. Arbitrary: with the batches that may wait for the
+/// coordinator, see [`crate::link::EVENTS_BEHIND`], 128 MiB at most.
+const BODIES_BYTES_MAX: usize = 1 << 20;
 /// Different keys that are kept apart while no batch gets through; beyond, users and agents count together. Arbitrary.
 const KEYS_MAX: usize = 65_536;
 /// In place of a user and an agent who are not kept apart.
@@ -31,6 +34,8 @@ pub(super) struct Books {
     latency: HashMap<u64, Latency>,
     policies: HashMap<PolicyKey, PolicyCount>,
     traces: Vec<Trace>,
+    /// Of the traces' recorded bodies.
+    bodies_bytes: usize,
     dropped: u64,
 }
 
@@ -84,6 +89,7 @@ impl Books {
             latency: HashMap::new(),
             policies: HashMap::new(),
             traces: Vec::new(),
+            bodies_bytes: 0,
             dropped: 0,
         }
     }
@@ -109,7 +115,9 @@ impl Books {
             return;
         }
         if self.has_room(record.importance(end)) {
-            self.traces.push(record.trace(end));
+            let mut trace = record.trace(end);
+            self.bound_bodies(&mut trace);
+            self.traces.push(trace);
         } else {
             self.dropped += 1;
         }
@@ -147,6 +155,23 @@ impl Books {
         self.traces.len() < max
     }
 
+    fn bound_bodies(&mut self, trace: &mut Trace) {
+        let Some(captured) = &mut trace.captured else { return };
+        let bytes = captured.request.len() + captured.answer.len();
+        if self.bodies_bytes + bytes > BODIES_BYTES_MAX {
+            *captured = Captured { cut: true, ..Captured::default() };
+        } else {
+            self.bodies_bytes += bytes;
+        }
+    }
+
+    /// Gives the traces up, not the accounts: the coordinator has enough to do.
+    pub(super) fn give_up_traces(&mut self) {
+        self.dropped += self.traces.len() as u64;
+        self.traces.clear();
+        self.bodies_bytes = 0;
+    }
+
     /// Traces that were given up since this was last asked.
     pub(super) fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
@@ -164,6 +189,7 @@ impl Books {
             policies: std::mem::take(&mut self.policies),
         };
         let traces = std::mem::take(&mut self.traces);
+        self.bodies_bytes = 0;
         Some(Batch { boot: self.boot, shard: self.shard, sequence: self.sequence, accounts, traces })
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Shard;
 use super::accept::Accepting;
 use super::conn::LINGER;
-use crate::link::{Event, Order, REPORT_MS};
+use crate::link::{EVENTS_BEHIND, Event, Order, REPORT_MS};
 
 /// How often a draining shard looks whether its connections are gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -69,8 +69,11 @@ async fn drain(shard: Rc<Shard>, epoch: u64) {
 }
 
 impl Shard {
-    /// Tries to hand the books up; keeps the accounts when there is no room.
+    /// Tries to hand the books up; keeps the accounts when there is no room, and the traces out of it when there is little.
     fn send_batch(&self) {
+        if self.events.len() > EVENTS_BEHIND {
+            self.books.borrow_mut().give_up_traces();
+        }
         let Some(batch) = self.books.borrow_mut().close() else { return };
         if let Err(error) = self.events.try_send(Event::Batch(Box::new(batch)))
             && let Event::Batch(batch) = error.into_inner()

@@ -32,6 +32,8 @@ mod limiting; // how often a provider is asked
 
 mod accounting; // every book against every other
 
+mod stalls; // what the books survive: a coordinator that stands still or fails
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another

@@ -273,6 +273,11 @@ impl Running {
         lock(&self.lines).clone()
     }
 
+    /// The same, and no complaint when they tell of a failure: it was asked for.
+    pub fn take_logs(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.lines))
+    }
+
     /// Waits for a line that contains `text` and gives it back.
     #[track_caller]
     pub fn wait_log(&self, text: &str) -> String {
