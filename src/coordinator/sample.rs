@@ -12,6 +12,7 @@ pub(super) fn trace(number: u64) -> Trace {
         trace_id: 0xabcd_0000_0000_0000_0000_0000_0000_0000 | u128::from(number),
         span_id: number,
         parent_span_id: None,
+        sampled: true,
         request_id: format!("req-{number}").into(),
         started_ms: STARTED_MS,
         duration_ns: 250_000_000,

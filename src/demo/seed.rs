@@ -147,6 +147,7 @@ impl Past {
             trace_id: 1,
             span_id: self.rng.u64(1..),
             parent_span_id: None,
+            sampled: true,
             request_id: format!("req_{:032x}", self.rng.u128(..)).into(),
             started_ms,
             duration_ns,

@@ -20,6 +20,8 @@ pub struct Trace {
     pub span_id: u64,
     /// The caller's span, if it named one.
     pub parent_span_id: Option<u64>,
+    /// Whether the caller samples the trace; one who names none has it sampled. Spans of others are not exported.
+    pub sampled: bool,
     /// `X-Request-Id`.
     pub request_id: Box<str>,
     /// Wall clock, milliseconds since the Unix epoch.

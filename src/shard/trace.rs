@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::record::{Cached, Record, Tried};
 use super::refusal::{Fault, Refusal};
+use super::traceparent::SAMPLED;
 use crate::clock::Now;
 use crate::link::accounts::UsageCount;
 use crate::link::trace::{Attempt, CacheOutcome, Importance, PolicyFailure, PolicyMatch, Refused, Trace};
@@ -89,6 +90,7 @@ impl Record<'_> {
             trace_id: self.ids.trace,
             span_id: self.ids.span,
             parent_span_id: self.ids.parent,
+            sampled: self.ids.flags & SAMPLED != 0,
             request_id: self.request_id.as_ref().map_or("", |id| id.as_str()).into(),
             started_ms: self.started.wall_ms,
             duration_ns: self.took_ns(end.now),

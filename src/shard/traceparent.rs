@@ -27,9 +27,15 @@ impl Parent {
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-        Some(Parent { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
+        Some(Parent { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? & PASSED_ON })
     }
 }
+
+/// The flag that says that the caller samples the trace.
+pub(super) const SAMPLED: u8 = 1;
+/// Flags that are passed on as they came: this one, and that the trace id is random (level 2, section 3.2.2.5.2). Others are
+/// reserved, and set to zero.
+const PASSED_ON: u8 = SAMPLED | 2;
 
 /// Where in the header the span's sixteen digits stand.
 pub(super) const SPAN_AT: usize = "traceparent: 00-".len() + 32 + "-".len();
@@ -54,6 +60,14 @@ mod tests {
         write(&Ids { trace: parent.trace_id, span: 1, parent: None, flags: parent.flags }, 0xab, &mut out);
         assert_eq!(&out[SPAN_AT..SPAN_AT + 16], b"00000000000000ab");
         assert_eq!(out, b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000ab-01\r\n");
+    }
+
+    #[test]
+    fn flags_that_are_not_known_are_not_passed_on() {
+        for (came, goes) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3), ("04", 0)] {
+            let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{came}");
+            assert_eq!(Parent::read(text.as_bytes()).unwrap().flags, goes, "{came}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ mod accounting; // every book against every other
 
 mod stalls; // what the books survive: a coordinator that stands still or fails
 
+mod exporting; // spans of real requests, and collectors that misbehave
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another

@@ -43,6 +43,8 @@ pub(super) struct Otlp {
     counts: Arc<Counts>,
     /// Spans that may wait.
     queue_max: u64,
+    /// See [`Settings::unsampled`].
+    unsampled: bool,
     servers: Servers,
 }
 
@@ -104,7 +106,7 @@ impl Otlp {
         let (chunks, offered) = flume::bounded(CHUNKS_MAX);
         let (ending, ended) = flume::bounded(0);
         let counts = Arc::new(Counts::default());
-        let queue_max = settings.queue_max;
+        let (queue_max, unsampled) = (settings.queue_max, settings.unsampled);
         tracing::info!(endpoint = settings.shown_endpoint(), "spans are exported");
         let sender = Sender { exporter, settings, clock, counts: counts.clone(), spans: Vec::new(), failing: false };
         let thread = thread::Builder::new().name("otlp".into());
@@ -113,14 +115,15 @@ impl Otlp {
             drop(ending);
         };
         thread.spawn(run).map_err(|error| format!("starting a thread: {error}"))?;
-        Ok(Otlp { chunks, ended, counts, queue_max, servers: Servers::default() })
+        Ok(Otlp { chunks, ended, counts, queue_max, unsampled, servers: Servers::default() })
     }
 
     /// Offers requests that went by `plan`, or one not long before it. Bodies are not copied, and never leave.
     pub(super) fn offer(&mut self, traces: &mut [Trace], plan: &Plan) {
         let mut room = self.queue_max.saturating_sub(self.counts.waiting.load(Ordering::Relaxed));
         let (mut copies, mut spans, mut crowded_out) = (Vec::with_capacity(traces.len()), 0, 0);
-        for trace in traces {
+        let wanted = |trace: &&mut Trace| trace.sampled || self.unsampled;
+        for trace in traces.iter_mut().filter(wanted) {
             let count = spans::count(trace);
             if count > room {
                 crowded_out += count;

@@ -21,6 +21,8 @@ pub(super) struct Settings {
     pub delay: Duration,
     /// Whether the service has a name already.
     pub named: bool,
+    /// Whether requests go too whose callers do not sample their traces.
+    pub unsampled: bool,
 }
 
 /// Of OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_BSP_SCHEDULE_DELAY and OTEL_BSP_MAX_EXPORT_BATCH_SIZE: the specification's.
@@ -63,6 +65,16 @@ impl Settings {
         if otlp("CLIENT_CERTIFICATE").or_else(|| otlp("CLIENT_KEY")).is_some() {
             return Err("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is not supported".into());
         }
+        // The specification's default: who samples is the caller's to say, and who says nothing is sampled.
+        let unsampled = match said("OTEL_TRACES_SAMPLER").as_deref() {
+            None | Some("parentbased_always_on") => false,
+            Some("always_on") => true,
+            Some(other) => {
+                return Err(format!(
+                    "OTEL_TRACES_SAMPLER is `{other}`; luner knows parentbased_always_on and always_on"
+                ));
+            }
+        };
         let number = |name: &str, value: Option<String>, default: u64| match value.map(|value| value.parse()) {
             None => Ok(default),
             Some(Ok(number)) if number > 0 => Ok(number),
@@ -80,6 +92,7 @@ impl Settings {
             batch_max: usize::try_from(batch_max).unwrap_or(usize::MAX),
             delay: Duration::from_millis(delay_ms),
             named: said("OTEL_SERVICE_NAME").is_some() || said("OTEL_RESOURCE_ATTRIBUTES").is_some_and(named),
+            unsampled,
         }))
     }
 
@@ -145,6 +158,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "neither http"),
             ("OTEL_TRACES_EXPORTER", "zipkin", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio", "always_on"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "OTEL_EXPORTER_OTLP_TIMEOUT"),
             ("OTEL_BSP_SCHEDULE_DELAY", "0", "OTEL_BSP_SCHEDULE_DELAY"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem", "not supported"),

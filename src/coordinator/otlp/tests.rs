@@ -102,6 +102,7 @@ fn settings(endpoint: String) -> Settings {
         batch_max: 512,
         delay: Duration::from_millis(1),
         named: false,
+        unsampled: false,
     }
 }
 
@@ -277,6 +278,20 @@ fn what_policies_and_cache_said_are_events_of_the_request() {
     assert_eq!(word(&root.events[0].attributes, "luner.cache").as_deref(), Some("HIT"));
     assert_eq!(word(&root.events[2].attributes, "luner.policy.target").as_deref(), Some("gpt-4o-mini"));
     assert_eq!(word(&root.events[3].attributes, "error.type").as_deref(), Some("overflow"));
+}
+
+#[test]
+fn who_does_not_sample_a_trace_is_not_told_of_it_unless_everything_is_exported() {
+    for (unsampled, expected) in [(false, vec![1]), (true, vec![2, 1])] {
+        let (address, gets) = collector(&[200]);
+        let mut otlp = start(Settings { unsampled, ..at(address) });
+        otlp.offer(&mut [Trace { sampled: false, ..trace(2) }, trace(1)], &plan());
+        otlp.finish();
+        let spans: Vec<Span> = gets.try_iter().flat_map(|got| got.spans()).collect();
+        let servers = spans.iter().filter(|span| span.kind == SpanKind::Server as i32);
+        let ids: Vec<u64> = servers.map(|span| u64::from_be_bytes(span.span_id[..].try_into().unwrap())).collect();
+        assert_eq!(ids, expected);
+    }
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         trace_id: seeded.id(),
         span_id: seeded.next() << 31 | seeded.next(),
         parent_span_id: None,
+        sampled: true,
         request_id: format!("req-{:x}", seeded.next()).into(),
         started_ms,
         duration_ns: 1_000_000 + seeded.below(4_000_000_000),
