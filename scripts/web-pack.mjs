@@ -24,6 +24,7 @@ const size = (name) => gzipped.get(name)?.length ?? 0;
 const html = readFileSync(join(DIST, "index.html"), "utf8");
 const problems = [];
 if (/<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/i.test(html)) problems.push("index.html holds inline script or style, which the content security policy forbids");
+if (html.split('<base href="/"').length !== 2) problems.push('index.html has no <base href="/"> of its own, which the server fills in');
 const first = new Set(["index.html"]);
 for (const [, path] of html.matchAll(/(?:src|href)="\.?\/?([^"]+)"/g)) {
   const name = path.replace(/^\.\//, "");

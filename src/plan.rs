@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use crate::cache;
 use crate::clock::Now;
 use crate::config::{self, Backend, CacheScope, Capture, Config, UnknownPrice};
+use crate::console::Mount;
 use crate::http::head::HeadLimits;
 use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub prices: Arc<Prices>,
     /// What is cached, and how much of it.
     pub cache: CachePlan,
+    /// The console, and where it is mounted.
+    pub console: Arc<Mount>,
     /// Whether anybody keeps accounts.
     pub keeps_accounts: bool,
     /// Whether anybody wants traces besides.
@@ -166,6 +169,7 @@ impl Plan {
             unknown_price: config.pricing.unknown,
             providers: made.into(),
             cache: CachePlan::new(&config.cache),
+            console: Arc::new(Mount::under(config.server.base_path.as_str())),
             capture: config.storage.capture,
             keeps_accounts: exports_spans || config.storage.backend == Backend::Sqlite,
             keeps_traces: exports_spans || (config.storage.backend == Backend::Sqlite && config.storage.traces),

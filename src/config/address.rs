@@ -146,7 +146,7 @@ impl fmt::Display for Listen {
 /// What is wrong with an address, to be read after it: "is empty". Never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct AddressError(&'static str);
+pub struct AddressError(pub(super) &'static str);
 
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), AddressError> {
     // A colon inside brackets belongs to an IPv6 address.

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use super::scalar::{Plain, Scalar, plain_value, quote};
 use super::tree::{Entry, Kind, Node, join};
-use super::{BaseUrl, Complaints, Listen, schema};
+use super::{BasePath, BaseUrl, Complaints, Listen, schema};
 use crate::units::{ByteSize, HumanDuration};
 
 /// Complains about every value that does not fit; what is returned fits `Config` if there was no complaint.
@@ -240,6 +240,9 @@ fn text_of_kind(kind: &str, text: &str) -> Result<(), String> {
         }
         "base_url" => {
             return text.parse::<BaseUrl>().map(drop).map_err(|error| error.to_string());
+        }
+        "base_path" => {
+            return text.parse::<BasePath>().map(drop).map_err(|error| error.to_string());
         }
         "bytes" => {
             return text.parse::<ByteSize>().map(drop).map_err(|error| error.to_string());

@@ -15,6 +15,8 @@ mod rules; // what a schema cannot say
 
 mod shapes; // the types, with their defaults
 
+mod base_path; // under which path the console is found
+
 mod address; // two of them: base_url and listen
 
 mod schema; // the types as JSON Schema
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use address::{AddressError, BaseUrl, Listen};
+pub use base_path::BasePath;
 pub use schema::schema;
 pub use shapes::{
     Admin, Backend, Cache, CacheScope, Capture, Config, Limits, LogLevel, Pricing, Provider, ProviderLimit, RateLimit,

@@ -86,6 +86,10 @@ pub(super) fn listen(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": ":[0-9]{1,5}$", "x-check": "listen" })
 }
 
+pub(super) fn base_path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$", "maxLength": 256, "x-check": "base_path" })
+}
+
 pub(super) fn timeout(_: &mut SchemaGenerator) -> Schema {
     duration("1ms", "24h")
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BaseUrl, Listen, Problem, schema};
+use super::{BasePath, BaseUrl, Listen, Problem, schema};
 use crate::units::Secret;
 
 /// The configuration of luner, an AI gateway. Any value may be written as ${NAME} or ${NAME:-default}.
@@ -56,6 +56,9 @@ pub struct Server {
     /// Address and port; ":8080" is all interfaces. Needs a restart.
     #[schemars(schema_with = "schema::listen")]
     pub listen: Listen,
+    /// The path under which the console is found from outside, behind a proxy that serves other things too: /luner/. Requests that still carry it are understood as well.
+    #[schemars(schema_with = "schema::base_path")]
+    pub base_path: BasePath,
     /// A request's head and body must have arrived within this time. Needs a restart.
     #[serde(with = "crate::units::duration")]
     #[schemars(schema_with = "schema::timeout")]
@@ -81,6 +84,7 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             listen: Listen { host: None, port: 8080 },
+            base_path: BasePath::default(),
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),

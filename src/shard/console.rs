@@ -2,7 +2,7 @@
 //! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (FAULTS row 35).
 
 use super::respond::{self, Date, Frame};
-use crate::console::{self, File};
+use crate::console::{self, File, Mount};
 use crate::http::head::{Known, RequestHead};
 
 /// A file that is asked for, ready to be sent.
@@ -20,18 +20,18 @@ pub(super) struct Page {
 /// Where files come from: [`console::file`], but in tests.
 type Files<'f> = &'f dyn Fn(&str) -> Option<File>;
 
-/// The page at this path, for whoever reads it.
-pub(super) fn find(head: &RequestHead<'_>) -> Option<Page> {
-    let built = console::file("index.html").is_some();
+/// The page at this path of the console, for whoever reads it.
+pub(super) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<Page> {
     let files = |name: &str| match name {
-        "index.html" if !built => Some(console::stand_in()),
+        "index.html" => Some(mount.page().clone()),
+        // An encoded one would say another base.
+        name if name.starts_with("index.html.") => None,
         name => console::file(name),
     };
     let header = |known| head.first(known).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
     let matches = head.headers().find(|header| header.name.eq_ignore_ascii_case("if-none-match"));
     let matches = matches.and_then(|header| std::str::from_utf8(header.value).ok()).unwrap_or_default();
-    let wanted =
-        Wanted { path: head.path(), accept: header(Known::Accept), encodings: header(Known::AcceptEncoding), matches };
+    let wanted = Wanted { path, accept: header(Known::Accept), encodings: header(Known::AcceptEncoding), matches };
     wanted.find(&files)
 }
 

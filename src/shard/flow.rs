@@ -59,14 +59,14 @@ pub(super) fn decide<'p>(
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Decision<'p> {
     let plan = judging.plan;
-    let decided = match Target::of(head) {
+    let decided = match Target::of(head, plan) {
         Target::Model(endpoint) => govern(judging, head, endpoint, body, record, (frame, date), (out, spare)),
         Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
         Target::OneModel(id) => match plan.model(&id) {
             Some(model) => Ok(answer(model, frame, date, out)),
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
-        Target::Api => api_request(head, body).map(Decision::Api),
+        Target::Api(path) => api_request(head, path, body).map(Decision::Api),
         Target::Page(page) => {
             console::answer(&page, frame, date, out);
             Ok(Decision::Page)
@@ -107,7 +107,7 @@ fn govern<'p>(
 }
 
 /// A request for the coordinator, as far as it needs it.
-fn api_request(head: &RequestHead<'_>, body: &[u8]) -> Result<Box<ApiRequest>, Refusal> {
+fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<ApiRequest>, Refusal> {
     if body.len() > API_BODY_BYTES_MAX {
         return Err(Refusal::BodyTooLarge { max: API_BODY_BYTES_MAX as u64 });
     }
@@ -125,7 +125,7 @@ fn api_request(head: &RequestHead<'_>, body: &[u8]) -> Result<Box<ApiRequest>, R
     };
     Ok(Box::new(ApiRequest {
         method: head.method,
-        path: head.path().into(),
+        path: path.into(),
         query: head.query().map(Into::into),
         headers,
         body: body.into(),
@@ -143,38 +143,52 @@ enum Target<'b> {
     Model(Endpoint),
     ModelList,
     OneModel(Cow<'b, str>),
-    Api,
+    /// With the path as luner's own, without what something before it may have left on it.
+    Api(&'b str),
     Page(Page),
-    WrongMethod { allowed: &'static str },
+    WrongMethod {
+        allowed: &'static str,
+    },
     Nothing,
 }
 
 impl<'b> Target<'b> {
-    fn of(head: &RequestHead<'b>) -> Target<'b> {
+    fn of(head: &RequestHead<'b>, plan: &Plan) -> Target<'b> {
         let path: &'b str = head.path();
+        if let Some(known) = Target::known(head, path) {
+            return known;
+        }
+        // What a proxy before luner has left on the path is looked for where nothing else fits: not on the way of a model's
+        // request.
+        let (path, known) = match plan.console.below(path) {
+            Some(below) => (below, Target::known(head, below)),
+            None => (path, None),
+        };
+        known.unwrap_or_else(|| {
+            let reads = matches!(head.method, Method::Get | Method::Head);
+            let page = if reads { console::find(head, path, &plan.console) } else { None };
+            page.map_or(Target::Nothing, Target::Page)
+        })
+    }
+
+    /// All but the console's own paths.
+    fn known(head: &RequestHead<'b>, path: &'b str) -> Option<Target<'b>> {
         let reads = matches!(head.method, Method::Get | Method::Head);
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path) {
-            return if head.method == Method::Post {
-                Target::Model(endpoint)
-            } else {
-                Target::WrongMethod { allowed: "POST" }
-            };
+            return Some(match head.method {
+                Method::Post => Target::Model(endpoint),
+                _ => Target::WrongMethod { allowed: "POST" },
+            });
         }
-        if path == "/v1/models" {
-            return if reads { Target::ModelList } else { Target::WrongMethod { allowed: "GET, HEAD" } };
+        let one = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty());
+        if path == "/v1/models" || one.is_some() {
+            return Some(match one {
+                _ if !reads => Target::WrongMethod { allowed: "GET, HEAD" },
+                Some(id) => Target::OneModel(percent_decoded(id)),
+                None => Target::ModelList,
+            });
         }
-        if let Some(id) = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
-            return if reads {
-                Target::OneModel(percent_decoded(id))
-            } else {
-                Target::WrongMethod { allowed: "GET, HEAD" }
-            };
-        }
-        if path == "/metrics" || path.starts_with("/api/") {
-            return Target::Api;
-        }
-        let page = if reads { console::find(head) } else { None };
-        page.map_or(Target::Nothing, Target::Page)
+        (path == "/metrics" || path.starts_with("/api/")).then_some(Target::Api(path))
     }
 }
 

@@ -55,3 +55,60 @@ fn no_path_leads_to_a_file_that_is_none_of_the_consoles() {
     assert_eq!(page(&luner, "/traces", "Accept: application/json\r\n").status, 404);
     assert_eq!(luner.ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").status, 404);
 }
+
+#[test]
+fn under_a_base_path_everything_is_found_with_and_without_it() {
+    let upstream = Upstream::always(ok_chat("hello"));
+    let luner = Gateway::before(upstream.url()).server("base_path: /tools/luner").start();
+    let root = page(&luner, "/", "Accept-Encoding: br, gzip\r\n");
+    assert_eq!((root.status, root.header("content-encoding")), (200, None));
+    assert_eq!(root.text().matches("<base href=\"/tools/luner/\"").count(), 1, "{}", root.text());
+    assert_eq!(root.text().matches("<base ").count(), 1);
+    assert!(root.header("content-security-policy").unwrap().contains("base-uri 'self'"));
+    for path in ["/tools/luner/", "/tools/luner", "/tools/luner/traces", "/traces"] {
+        let same = page(&luner, path, "Accept: text/html\r\n");
+        assert_eq!((same.status, &same.body), (200, &root.body), "{path}");
+    }
+    let etag = root.header("etag").unwrap();
+    assert_eq!(page(&luner, "/tools/luner/", &format!("If-None-Match: {etag}\r\n")).status, 304);
+    for path in ["/api/health", "/metrics", "/v1/models", "/v1/models/gpt-4o"] {
+        let [plain, below] = [path.to_owned(), format!("/tools/luner{path}")].map(|path| page(&luner, &path, ""));
+        assert_eq!((plain.status, below.status), (200, 200), "{path}");
+        assert_eq!(plain.header("content-type"), below.header("content-type"), "{path}");
+    }
+    let chat = post(&format!("/tools/luner{CHAT}"), chat("gpt-4o", "hello"));
+    assert_eq!((luner.ask(chat).status, luner.post_chat("gpt-4o", "hello").status), (200, 200));
+    assert!(upstream.requests().iter().all(|it| it.line().starts_with("POST /v1/chat/completions ")));
+    for path in [
+        "/tools/api/health",
+        "/tools/lunerapi/health",
+        "/tools/luner/tools/luner/api/health",
+        "/tools/luner/../api/health",
+    ] {
+        assert_eq!(page(&luner, path, "").status, 404, "{path}");
+    }
+    assert_eq!(luner.ask("GET /tools/luner/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
+}
+
+#[test]
+fn the_base_path_is_hot_and_the_session_is_for_it_alone() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").token("a-token-of-sixteen-bytes").start();
+    let signed_in = |luner: &Running| {
+        let body = r#"{"token":"a-token-of-sixteen-bytes"}"#;
+        let answer = luner.ask(format!(
+            "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        answer.header("set-cookie").unwrap().to_owned()
+    };
+    assert!(signed_in(&luner).contains("; Path=/; "));
+    let before = page(&luner, "/", "");
+    let text = std::fs::read_to_string(&luner.scratch().path).unwrap();
+    luner.scratch().write(&text.replacen("server:\n", "server:\n  base_path: /luner/\n", 1));
+    luner.wait_plan(2);
+    assert!(signed_in(&luner).contains("; Path=/luner/; "));
+    let after = page(&luner, "/", "");
+    assert_ne!(before.header("etag"), after.header("etag"));
+    assert!(after.text().contains("<base href=\"/luner/\""));
+}

@@ -2,7 +2,7 @@ import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-qu
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { ApiError } from "./api/client";
+import { ApiError, basePath } from "./api/client";
 import { watchSystemTheme } from "./lib/theme";
 import { makeRouter } from "./router";
 import "./theme.css";
@@ -25,6 +25,11 @@ const router = makeRouter(client);
 function signIn() {
   const { pathname, href } = router.state.location;
   if (pathname !== "/sign-in") router.navigate({ to: "/sign-in", search: { next: href }, replace: true });
+}
+
+// Opened beside the path that it is configured to be served under, on the gateway's own port say, it goes there.
+if (!location.pathname.startsWith(basePath()) && `${location.pathname}/` !== basePath()) {
+  location.replace(basePath() + location.pathname.slice(1) + location.search);
 }
 
 watchSystemTheme();

@@ -51,7 +51,8 @@ pub(super) fn sign_in(coordinator: &mut Coordinator, call: &ApiCall) -> Result<A
         return Err(ApiError::bad("no_admin_token", message));
     }
     access::sign_in(admin, &asked, &token, &mut coordinator.doors, now).map_err(ApiError::from)?;
-    let cookie = coordinator.doors.sessions.open(came_over_tls(call), now);
+    let base = coordinator.running.config().server.base_path.as_str();
+    let cookie = coordinator.doors.sessions.open(base, came_over_tls(call), now);
     let cookie = cookie
         .map_err(|error| ApiError::unavailable("overloaded", format!("The system gives no random bytes: {error}.")))?;
     Ok(nothing(vec![("Set-Cookie", cookie)]))
@@ -61,7 +62,8 @@ pub(super) fn sign_in(coordinator: &mut Coordinator, call: &ApiCall) -> Result<A
 pub(super) fn sign_out(coordinator: &mut Coordinator, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     access::written_here(&asked_by(call)).map_err(ApiError::from)?;
     input::no_body(&call.request.body)?;
-    let cookie = coordinator.doors.sessions.close(&call.request.headers.cookie, came_over_tls(call));
+    let base = coordinator.running.config().server.base_path.as_str();
+    let cookie = coordinator.doors.sessions.close(&call.request.headers.cookie, base, came_over_tls(call));
     Ok(nothing(vec![("Set-Cookie", cookie)]))
 }
 

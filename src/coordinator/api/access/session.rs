@@ -30,11 +30,16 @@ impl std::fmt::Debug for Session {
 }
 
 impl Sessions {
-    /// A new session; the value of `Set-Cookie`. `secure` where the page came over TLS.
+    /// A new session; the value of `Set-Cookie`, for the paths below `base`. `secure` where the page came over TLS.
     ///
     /// # Errors
     /// The system gives no random bytes.
-    pub(in crate::coordinator::api) fn open(&mut self, secure: bool, now: Now) -> Result<String, getrandom::Error> {
+    pub(in crate::coordinator::api) fn open(
+        &mut self,
+        base: &str,
+        secure: bool,
+        now: Now,
+    ) -> Result<String, getrandom::Error> {
         let mut id = [0; ID_BYTES];
         getrandom::fill(&mut id)?;
         self.forget(now);
@@ -45,7 +50,7 @@ impl Sessions {
         }
         self.0.push(Session { id, used_ms: now.mono_ms() });
         let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(cookie(&hex, IDLE_S, secure))
+        Ok(cookie(&hex, base, IDLE_S, secure))
     }
 
     /// Whether this `Cookie` header names a session. It is used by that.
@@ -59,11 +64,11 @@ impl Sessions {
     }
 
     /// Ends the session that this `Cookie` header names, if it does; the value of `Set-Cookie` that forgets it.
-    pub(in crate::coordinator::api) fn close(&mut self, cookies: &Secret, secure: bool) -> String {
+    pub(in crate::coordinator::api) fn close(&mut self, cookies: &Secret, base: &str, secure: bool) -> String {
         if let Some(at) = self.find(cookies) {
             self.0.swap_remove(at);
         }
-        cookie("", 0, secure)
+        cookie("", base, 0, secure)
     }
 
     /// Ends them all: the token that they were opened with is another one now.
@@ -83,9 +88,9 @@ impl Sessions {
     }
 }
 
-fn cookie(id: &str, age_s: u64, secure: bool) -> String {
+fn cookie(id: &str, base: &str, age_s: u64, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
-    format!("{SESSION_COOKIE}={id}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}")
+    format!("{SESSION_COOKIE}={id}; Path={base}; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// The id in a `Cookie` header (RFC 6265, section 4.2.1).
@@ -116,7 +121,7 @@ mod tests {
     #[test]
     fn a_session_lasts_while_it_is_used() {
         let mut sessions = Sessions::default();
-        let cookie = sent(&sessions.open(false, at(0)).unwrap());
+        let cookie = sent(&sessions.open("/", false, at(0)).unwrap());
         assert!(sessions.knows(&cookie, at(IDLE_S - 1)));
         assert!(sessions.knows(&cookie, at(2 * IDLE_S - 2)));
         assert!(!sessions.knows(&cookie, at(3 * IDLE_S)));
@@ -125,9 +130,11 @@ mod tests {
     #[test]
     fn a_closed_session_is_over_and_so_are_all_of_another_token() {
         let mut sessions = Sessions::default();
-        let [a, b] = [(), ()].map(|()| sent(&sessions.open(true, at(0)).unwrap()));
+        let [a, b] = [(), ()].map(|()| sent(&sessions.open("/", true, at(0)).unwrap()));
         assert!(
-            sessions.close(&a, true).contains("luner-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict; Secure")
+            sessions
+                .close(&a, "/luner/", true)
+                .contains("luner-session=; Path=/luner/; Max-Age=0; HttpOnly; SameSite=Strict; Secure")
         );
         assert!(!sessions.knows(&a, at(1)) && sessions.knows(&b, at(1)));
         sessions.close_all();
@@ -137,7 +144,7 @@ mod tests {
     #[test]
     fn another_id_opens_nothing() {
         let mut sessions = Sessions::default();
-        let set = sessions.open(false, at(0)).unwrap();
+        let set = sessions.open("/", false, at(0)).unwrap();
         assert!(set.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"), "{set}");
         let good = set.split(';').next().unwrap();
         for cookie in [
@@ -161,9 +168,9 @@ mod tests {
     fn there_are_so_many_and_the_longest_unused_makes_room() {
         let mut sessions = Sessions::default();
         let cookies: Vec<Secret> =
-            (0..SESSIONS_MAX as u64).map(|s| sent(&sessions.open(false, at(s)).unwrap())).collect();
+            (0..SESSIONS_MAX as u64).map(|s| sent(&sessions.open("/", false, at(s)).unwrap())).collect();
         assert!(sessions.knows(&cookies[0], at(100)));
-        sessions.open(false, at(101)).unwrap();
+        sessions.open("/", false, at(101)).unwrap();
         assert_eq!(sessions.0.len(), SESSIONS_MAX);
         assert!(sessions.knows(&cookies[0], at(102)) && !sessions.knows(&cookies[1], at(102)));
     }

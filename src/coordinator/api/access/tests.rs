@@ -289,7 +289,7 @@ fn many_peers_neither_fill_the_memory_nor_gain_tries() {
 /// A call with the cookie of a fresh session.
 fn signed_in(call: &Call<'_>, admin: &Admin) -> Result<String, Denied> {
     let mut doors = Doors::default();
-    let set = doors.sessions.open(false, at(0)).unwrap();
+    let set = doors.sessions.open("/", false, at(0)).unwrap();
     let cookie = Secret::new(set.split(';').next().unwrap().to_owned());
     let headers = ApiHeaders {
         host: call.host.into(),
