@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The console: installs what it needs below web/, builds it, tests it.
 #   scripts/web.sh build   web/dist, if its sources are newer than it is
-#   scripts/web.sh test    types, lint, unit tests, and browser tests in the system's Chromium
+#   scripts/web.sh test    types, lint, unit tests, and browser tests in the system's Chromium: against the
+#                          fixture, then against a real luner, which it builds
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../web"
 
@@ -58,8 +59,12 @@ case ${1:-} in
     npm run --silent check
     say 'unit tests'
     npm test --silent
-    say 'browser tests'
+    say 'browser tests, against the fixture'
     npm run --silent e2e
+    say 'binaries with the console as it was just built'
+    "${CARGO:-cargo}" build --locked --workspace --bins --manifest-path ../Cargo.toml
+    say 'browser tests, against luner before the scripted provider'
+    npm run --silent e2e:real
     ;;
   *) die 'build or test' ;;
 esac

@@ -3,6 +3,9 @@ import { mergeConfig } from "vite";
 import { defineConfig } from "vitest/config";
 import base from "./vite.config.ts";
 
+/** Of tests that drive a browser. Arbitrary, generous: nothing is measured with it. */
+const patient = { testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false };
+
 export default mergeConfig(
   base,
   defineConfig({
@@ -14,10 +17,19 @@ export default mergeConfig(
           test: {
             name: "e2e",
             environment: "node",
-            include: ["e2e/**/*.test.ts"],
-            testTimeout: 60_000,
-            hookTimeout: 60_000,
-            fileParallelism: false,
+            include: ["e2e/*.test.ts"],
+            exclude: ["e2e/real.test.ts"],
+            ...patient,
+          },
+        },
+        {
+          extends: true,
+          test: {
+            name: "real",
+            environment: "node",
+            include: ["e2e/*.test.ts"],
+            env: { GATEWAY: "luner" },
+            ...patient,
           },
         },
       ],

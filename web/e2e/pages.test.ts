@@ -112,6 +112,7 @@ describe.skipIf(LUNER_URL)("under a base path", () => {
     const { page, problems } = await BASED.page();
     await visit(page, BASED.url, one);
     expect(new URL(page.url()).pathname).toMatch(/^\/console\//);
+    expect(BASED.outside).toEqual([]);
     expect(problems).toEqual([]);
     await page.close();
   });

@@ -2,30 +2,84 @@
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { launch } from "./browser.mjs";
 import { start } from "./fixture/server.mjs";
+import { startLuner } from "./luner.mjs";
+import { startProxy } from "./strip-proxy.mjs";
+import { keepSending, send, stored } from "./traffic.mjs";
 
-/** A running luner to test against; otherwise a fixture is started. */
+/** A running luner to test against; otherwise a fixture is started, or a luner. */
 export const LUNER_URL = process.env.LUNER_URL?.replace(/\/?$/, "/");
+/** Whether each test starts a luner before the scripted provider instead of the fixture. */
+export const REAL = process.env.GATEWAY === "luner";
+/** Requests that a luner has answered before it is looked at. */
+const SEEDED = 60;
 /** Longer than any wait of a test needs, on a machine that does other things too. Arbitrary. */
 const PATIENCE_MS = 20_000;
 export const WIDE = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 export type Fixture = Awaited<ReturnType<typeof start>>;
-export type Options = NonNullable<Parameters<typeof start>[0]>;
+/** What of a gateway a test wants other than usual. */
+export type Options = { token?: string; base?: string; empty?: boolean; rate?: number; traces?: number };
 
 export class Console {
   private browser: Browser | undefined;
   private contexts: BrowserContext[] = [];
+  private stops: (() => unknown)[] = [];
   fixture: Fixture | undefined;
   url = "";
+  /** What was asked of the proxy outside of the path that is the console's. */
+  outside: string[] = [];
+  /** Of the gateway itself, where a proxy stands before it. */
+  private behind = "";
 
   async start(options: Options = {}) {
     this.browser = await launch();
     if (LUNER_URL && Object.keys(options).length === 0) this.url = LUNER_URL;
+    else if (REAL) await this.startLuner(options);
     else {
-      this.fixture = await start(options);
-      this.url = this.fixture.url;
+      const fixture = await start(options);
+      this.stops.push(() => fixture.close());
+      this.fixture = fixture;
+      this.url = fixture.url;
     }
+  }
+
+  /** A luner in the same state: something to look at, a policy that has matched, and a request now and then. */
+  private async startLuner({ token = "", base = "/", empty = false, rate = 2 }: Options) {
+    const luner = await startLuner({ token, base });
+    this.stops.push(() => luner.stop());
+    this.url = luner.url;
+    this.behind = luner.url;
+    if (base !== "/") {
+      const proxy = await startProxy(luner.url, base);
+      this.stops.unshift(() => proxy.close());
+      this.url = proxy.url;
+      this.outside = proxy.elsewhere;
+    }
+    if (empty) return;
+    const headers = { "content-type": "application/json", authorization: `Bearer ${token || "x"}` };
+    await this.keep(
+      { name: "small model for batches", expression: "agent == 'batch-job'", action: "downgrade" },
+      headers,
+    );
+    await this.keep({ name: "no playing", expression: "agent == 'playground'", action: "block" }, headers);
+    await send(luner.url, SEEDED);
+    await stored(luner.url, SEEDED, headers);
+    if (rate > 0) {
+      const traffic = keepSending(luner.url, rate);
+      this.stops.unshift(() => traffic.stop());
+    }
+  }
+
+  /** Makes a policy; its id. */
+  async keep(draft: Record<string, unknown>, headers: Record<string, string> = { "content-type": "application/json" }) {
+    const answer = await fetch(`${this.behind || this.url}api/policies`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(draft),
+    });
+    if (answer.status !== 201) throw new Error(`a policy was refused: ${await answer.text()}`);
+    return ((await answer.json()) as { id: string }).id;
   }
 
   async page(
@@ -91,7 +145,7 @@ export class Console {
   async stop() {
     await this.closePages();
     await this.browser?.close();
-    this.fixture?.close();
+    for (const stop of this.stops.splice(0)) await stop();
   }
 }
 
