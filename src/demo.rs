@@ -1,7 +1,7 @@
 //! A first look without a file, a network or a key: the scripted provider and the gateway in one process, with a made-up past
 //! in its database and a few requests a second passing through. For people; nothing else uses it.
 
-mod seed; // some hours of requests that were never made
+mod seed; // some hours or days of requests that were never made
 mod traffic; // a few that are made now
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,9 +20,13 @@ use crate::shard::DriverChoice;
 /// The scripted provider's pace: quick, yet slow enough to see a stream stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(40);
 
+pub use seed::RUNS as TRACES;
+
 /// What the demo is asked for.
 pub struct Demo {
     pub listen: Listen,
+    /// How many traces its past has.
+    pub traces: u64,
     /// The database stays when it ends.
     pub keep: bool,
     pub driver: DriverChoice,
@@ -34,7 +38,7 @@ pub struct Demo {
 /// # Errors
 /// An address cannot be bound, no temporary folder can be made, or the gateway cannot start.
 pub fn run(demo: Demo) -> anyhow::Result<()> {
-    let Demo { listen, keep, driver, set_log_level } = demo;
+    let Demo { listen, traces, keep, driver, set_log_level } = demo;
     // For the owner alone, and gone with this function unless it is to stay.
     let mut folder = tempfile::Builder::new().prefix("luner-demo-").tempdir().context("making a temporary folder")?;
     folder.disable_cleanup(keep);
@@ -57,7 +61,7 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
          storage: {{ capture: all, sqlite: {{ path: {database:?} }} }}\n",
         mock.addr()
     );
-    seed::seed(&database, Clock::start().now().wall_ms)?;
+    seed::seed(&database, traces, Clock::start().now().wall_ms)?;
     let config = config::parse(&text, "demo", &|_| None).context("the demo's configuration")?;
     let start = Start {
         source: Source::Program("demo"),

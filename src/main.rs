@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use luner::config::{self, Config, Listen, LogLevel, Problems};
 use luner::coordinator::price_file::{self, PriceTable};
 use luner::coordinator::{Pins, Source, Start, warn};
-use luner::demo::Demo;
+use luner::demo::{self, Demo};
 use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
 
@@ -47,6 +47,9 @@ enum Command {
         /// Where to listen.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: Listen,
+        /// How many traces the made-up past has; with many it reaches back some days.
+        #[arg(long, value_name = "N", default_value_t = demo::TRACES, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+        traces: u64,
         /// Keep the demo's database when it ends, and say where it is.
         #[arg(long)]
         keep: bool,
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
     let result = match (arguments.command, arguments.serve) {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
-        (Some(Command::Demo { listen, keep }), _) => demo(listen, keep),
+        (Some(Command::Demo { listen, traces, keep }), _) => run_demo(listen, traces, keep),
         (Some(Command::Policy { command: PolicyCommand::Test { expr, vars, db, last } }), _) => Ok(match db {
             Some(db) => policy_cli::replay(&expr, &db, last),
             None => policy_cli::test(&expr, &vars),
@@ -182,10 +185,10 @@ fn load(path: &Path) -> Option<(Config, PriceTable)> {
     loaded.map_err(|problems| eprintln!("{problems}")).ok()
 }
 
-fn demo(listen: Listen, keep: bool) -> anyhow::Result<ExitCode> {
+fn run_demo(listen: Listen, traces: u64, keep: bool) -> anyhow::Result<ExitCode> {
     let driver = driver()?;
     let log = Log::start(LogForm::Text, LogLevel::Warn);
-    luner::demo::run(Demo { listen, keep, driver, set_log_level: log.set_level() })?;
+    demo::run(Demo { listen, traces, keep, driver, set_log_level: log.set_level() })?;
     Ok(ExitCode::SUCCESS)
 }
 

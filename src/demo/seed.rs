@@ -16,10 +16,14 @@ use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
 use crate::units::MicroUsd;
 
-/// How far back it goes.
+/// How far back it goes with as many traces as usual; with more it goes further, up to [`LONGER_MAX`] times.
 const PAST_MS: u64 = 6 * 3_600_000;
+/// Six days: less than what is kept at least by default.
+const LONGER_MAX: u64 = 24;
 /// Runs of agents; each is a trace of one to five requests.
-const RUNS: u64 = 900;
+pub const RUNS: u64 = 900;
+/// Runs that are written at once, which bounds the memory. Arbitrary.
+const RUNS_A_BATCH: u64 = 2_000;
 const SEED: u64 = 20;
 
 /// Who is about: agent, tenant, model, how many requests a run takes at most, and how much it reads.
@@ -65,11 +69,13 @@ const POLICIES: [Sketch; 4] = [
     ),
 ];
 
-/// Writes the past into a new database. `now_ms` is where it ends.
+/// Writes a past of so many runs into a new database. `now_ms` is where it ends.
 ///
 /// # Errors
 /// The database cannot be written.
-pub(super) fn seed(database: &Path, now_ms: u64) -> anyhow::Result<()> {
+pub(super) fn seed(database: &Path, runs: u64, now_ms: u64) -> anyhow::Result<()> {
+    let mut past = Past::new(runs, now_ms);
+    let began_ms = now_ms - past.length_ms;
     let mut store = Store::open(database, now_ms).context("opening the demo's database")?;
     for (index, (name, description, expression, action, target, mode)) in POLICIES.into_iter().enumerate() {
         let policy = StoredPolicy {
@@ -83,21 +89,23 @@ pub(super) fn seed(database: &Path, now_ms: u64) -> anyhow::Result<()> {
             priority: 100,
             enabled: true,
             mode: mode.into(),
-            created_at_ms: now_ms - PAST_MS,
-            updated_at_ms: now_ms - PAST_MS,
+            created_at_ms: began_ms,
+            updated_at_ms: began_ms,
         };
-        let by = By { actor: "demo", at_ms: now_ms - PAST_MS };
+        let by = By { actor: "demo", at_ms: began_ms };
         store.insert_policy(&policy, by).context("adding the demo's policies")?;
     }
-    let mut past = Past { rng: Rng::with_seed(SEED), now_ms };
-    let mut batch = Batch { boot: u128::from(SEED), shard: 0, sequence: 1, ..Batch::default() };
-    for run in 0..RUNS {
-        past.run(run, &mut batch.traces);
+    let boot = u128::from(SEED);
+    for (sequence, first) in (1..).zip((0..runs).step_by(RUNS_A_BATCH as usize)) {
+        let mut batch = Batch { boot, shard: 0, sequence, ..Batch::default() };
+        for run in first..runs.min(first + RUNS_A_BATCH) {
+            past.run(run, &mut batch.traces);
+        }
+        let mut accounts = Accounts::default();
+        batch.traces.iter().for_each(|trace| accounts.count(trace));
+        batch.accounts = accounts;
+        store.record(&[batch], now_ms).context("writing the demo's past")?;
     }
-    let mut accounts = Accounts::default();
-    batch.traces.iter().for_each(|trace| accounts.count(trace));
-    batch.accounts = accounts;
-    store.record(&[batch], now_ms).context("writing the demo's past")?;
     Ok(())
 }
 
@@ -107,15 +115,21 @@ fn policy_id(index: usize) -> String {
 
 struct Past {
     rng: Rng,
+    runs: u64,
+    length_ms: u64,
     now_ms: u64,
 }
 
 impl Past {
+    fn new(runs: u64, now_ms: u64) -> Past {
+        Past { rng: Rng::with_seed(SEED), runs, length_ms: PAST_MS * (runs / RUNS).clamp(1, LONGER_MAX), now_ms }
+    }
+
     /// One run of an agent.
     fn run(&mut self, run: u64, traces: &mut Vec<Trace>) {
         // Busier towards now.
-        let share = run as f64 / RUNS as f64;
-        let ago_ms = (PAST_MS as f64 * (1.0 - share).powf(1.2)) as u64;
+        let share = run as f64 / self.runs as f64;
+        let ago_ms = (self.length_ms as f64 * (1.0 - share).powf(1.2)) as u64;
         let mut at_ms = self.now_ms - ago_ms.max(2_000) + self.rng.u64(0..1_500);
         let (agent, tenant, model, calls, reads) = AGENTS[self.rng.usize(0..AGENTS.len())];
         let user = USERS[self.rng.usize(0..USERS.len())];
@@ -276,12 +290,15 @@ fn matched(index: usize, action: Action, mode: Mode) -> PolicyMatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::coordinator::store::Paging;
+    use crate::coordinator::store::reader::{Filter, Reader};
 
     #[test]
     fn the_past_lies_in_the_past_and_shows_something_of_everything() {
         let folder = tempfile::tempdir().unwrap();
-        seed(&folder.path().join("luner.db"), 1_769_860_800_000).unwrap();
-        let mut past = Past { rng: Rng::with_seed(SEED), now_ms: 1_769_860_800_000 };
+        seed(&folder.path().join("luner.db"), RUNS, 1_769_860_800_000).unwrap();
+        let mut past = Past::new(RUNS, 1_769_860_800_000);
         let mut traces = Vec::new();
         (0..RUNS).for_each(|run| past.run(run, &mut traces));
         let oldest = past.now_ms - PAST_MS;
@@ -291,5 +308,17 @@ mod tests {
         }
         assert!(traces.iter().any(|it| it.cache == CacheOutcome::Hit) && traces.iter().any(|it| it.cut.is_some()));
         assert!(traces.iter().any(|it| it.model != it.model_asked));
+    }
+
+    #[test]
+    fn a_long_past_is_written_in_batches_and_is_all_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, now_ms) = (folder.path().join("luner.db"), 1_769_860_800_000);
+        seed(&database, RUNS_A_BATCH * 2 + 1, now_ms).unwrap();
+        let reader = Reader::open(&database, Clock::start()).unwrap();
+        let page = reader.listed(&Filter::default(), Paging { page: 1, page_size: 1 }).unwrap();
+        assert_eq!(page.total, RUNS_A_BATCH * 2 + 1);
+        let past = Past::new(u64::MAX, now_ms);
+        assert_eq!(past.length_ms, 6 * 24 * 3_600_000);
     }
 }
