@@ -4,7 +4,9 @@
 mod seed; // some hours or days of requests that were never made
 mod traffic; // a few that are made now
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -81,6 +83,38 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
         println!("The demo's database stays: {}", database.display());
     }
     Ok(())
+}
+
+/// Writes a past of so many traces alone, for a gateway that runs elsewhere. Whether it was written: a database that exists is left as it is.
+///
+/// # Errors
+/// The folder or the database cannot be written.
+pub fn seed_into(database: &Path, traces: u64) -> anyhow::Result<bool> {
+    if database.try_exists().context("looking for the database")? {
+        return Ok(false);
+    }
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    // A past that is cut short is never found under the database's name.
+    let scratch = tempfile::Builder::new().prefix(".seed-").tempdir_in(folder).context("making a temporary folder")?;
+    let written = scratch.path().join("luner.db");
+    seed::seed(&written, traces, Clock::start().now().wall_ms)?;
+    fs::rename(&written, database).context("putting the database in its place")?;
+    Ok(true)
+}
+
+/// Sends the present alone to a gateway that runs elsewhere, `HOST:PORT`, until the process is stopped. While the gateway
+/// cannot be reached, it says so once and goes on trying.
+pub fn traffic(gateway: &str) -> ! {
+    let mut fails = false;
+    traffic::send(gateway, |outcome| {
+        if let Err(error) = &outcome
+            && !fails
+        {
+            eprintln!("luner demo: {gateway}: {error}; trying again");
+        }
+        fails = outcome.is_err();
+    })
 }
 
 fn greeting(address: SocketAddr) -> String {

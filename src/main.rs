@@ -53,6 +53,12 @@ enum Command {
         /// Keep the demo's database when it ends, and say where it is.
         #[arg(long)]
         keep: bool,
+        /// Only write the demo's past into a new database, for a gateway of your own; one that exists stays as it is.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "keep"])]
+        seed: Option<PathBuf>,
+        /// Only send the demo's requests to a gateway that runs elsewhere.
+        #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["listen", "keep", "traces", "seed"])]
+        traffic: Option<String>,
     },
     /// Try policies out.
     Policy {
@@ -112,7 +118,9 @@ fn main() -> ExitCode {
     let result = match (arguments.command, arguments.serve) {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
-        (Some(Command::Demo { listen, traces, keep }), _) => run_demo(listen, traces, keep),
+        (Some(Command::Demo { seed: Some(database), traces, .. }), _) => seed(&database, traces),
+        (Some(Command::Demo { traffic: Some(gateway), .. }), _) => demo::traffic(&gateway),
+        (Some(Command::Demo { listen, traces, keep, .. }), _) => run_demo(listen, traces, keep),
         (Some(Command::Policy { command: PolicyCommand::Test { expr, vars, db, last } }), _) => Ok(match db {
             Some(db) => policy_cli::replay(&expr, &db, last),
             None => policy_cli::test(&expr, &vars),
@@ -189,6 +197,12 @@ fn run_demo(listen: Listen, traces: u64, keep: bool) -> anyhow::Result<ExitCode>
     let driver = driver()?;
     let log = Log::start(LogForm::Text, LogLevel::Warn);
     demo::run(Demo { listen, traces, keep, driver, set_log_level: log.set_level() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn seed(database: &Path, traces: u64) -> anyhow::Result<ExitCode> {
+    let seeded = demo::seed_into(database, traces)?;
+    println!("{} {}", database.display(), if seeded { "holds the demo's past" } else { "is there already" });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 //! moves. A helper thread of the demo; it ends with the process.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
@@ -32,15 +32,18 @@ const QUESTIONS: [&str; 6] = [
 /// The thread cannot be started.
 pub(super) fn start(gateway: SocketAddr) -> io::Result<()> {
     let thread = thread::Builder::new().name("demo traffic".into());
-    thread.spawn(move || {
-        let mut rng = Rng::new();
-        loop {
-            thread::sleep(Duration::from_millis(rng.u64(0..PAUSE_MS_MAX)));
-            // The gateway may be draining; then this ends with it.
-            let _ = ask(gateway, &request(&mut rng));
-        }
-    })?;
+    // The gateway may be draining; then this ends with it.
+    thread.spawn(move || send(&gateway.to_string(), |_| {}))?;
     Ok(())
+}
+
+/// Sends requests for ever, and hands on how each went.
+pub(super) fn send(gateway: &str, mut outcome: impl FnMut(io::Result<()>)) -> ! {
+    let mut rng = Rng::new();
+    loop {
+        thread::sleep(Duration::from_millis(rng.u64(0..PAUSE_MS_MAX)));
+        outcome(ask(gateway, &request(&mut rng)));
+    }
 }
 
 fn request(rng: &mut Rng) -> String {
@@ -70,8 +73,10 @@ fn request(rng: &mut Rng) -> String {
     head.join("\r\n")
 }
 
-fn ask(gateway: SocketAddr, request: &str) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&gateway, PATIENCE)?;
+fn ask(gateway: &str, request: &str) -> io::Result<()> {
+    // Each time anew: a container that was replaced has another address.
+    let address = gateway.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = [0; 16 * 1024];

@@ -50,6 +50,8 @@ mod process; // how it starts, on what, how it stops
 
 mod config_cli; // the command line and the configuration
 
+mod demo; // its parts, for a gateway of one's own
+
 mod api_access; // who may call the REST API
 
 mod api_policies; // policies over REST
