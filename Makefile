@@ -58,7 +58,7 @@ openapi: ## Write the REST API's description to config/openapi.json
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: web fmt-check lint test-rust test-sdk test-web test-monitoring ## Run everything that a change must pass
+test: web fmt-check lint test-rust test-sdk test-web test-monitoring test-deploy ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -104,6 +104,8 @@ test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
 test-web: ## Check the console: types, lint, unit tests, and browser tests in Chromium
 	@scripts/web.sh test
 
+include deployments/deploy.mk
+
 .PHONY: bench
 bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/
 	@bench/run.sh
@@ -121,4 +123,4 @@ audit: ## Check advisories, licences and sources (needs cargo-deny)
 clean: ## Remove what was built and installed below this folder
 	$(say) 'clean: target, bin, .venv, node_modules, web/dist'
 	@$(CARGO) clean --quiet
-	@rm -rf bin .venv tests/sdk/node/node_modules web/node_modules web/dist
+	@rm -rf bin dist .venv tests/sdk/node/node_modules web/node_modules web/dist

@@ -1,0 +1,50 @@
+# Installing and packaging luner; the Makefile includes this file.
+
+# Where `make install` puts things, under DESTDIR.
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+docdir ?= $(prefix)/share/doc/luner
+sysconfdir ?= /etc
+# systemd looks for units of local software in /usr/local, too.
+unitdir ?= $(prefix)/lib/systemd/system
+# The binary that is installed; `make build` makes it.
+LUNER ?= bin/luner
+SHELLS_DIR = $(DESTDIR)$(prefix)/share
+COMPLETIONS = $(SHELLS_DIR)/bash-completion/completions/luner $(SHELLS_DIR)/zsh/site-functions/_luner $(SHELLS_DIR)/fish/vendor_completions.d/luner.fish
+
+.PHONY: install
+install: ## Install what `make build` built: binary, systemd units, configuration, completions (DESTDIR, prefix)
+	@test -x $(LUNER) || { echo 'install: $(LUNER) is missing: run `make build` first, as yourself' >&2; exit 1; }
+	$(say) 'install: $(DESTDIR)$(bindir)/luner'
+	@install -D -m 755 $(LUNER) $(DESTDIR)$(bindir)/luner
+	@install -d $(DESTDIR)$(unitdir) $(dir $(COMPLETIONS))
+	@for unit in luner.service luner.socket; do \
+	  sed 's|/usr/bin/luner|$(bindir)/luner|g' deployments/systemd/$$unit >$(DESTDIR)$(unitdir)/$$unit; \
+	  chmod 644 $(DESTDIR)$(unitdir)/$$unit; \
+	done
+	@set -- $(COMPLETIONS); for shell in bash zsh fish; do $(LUNER) completions $$shell >"$$1"; chmod 644 "$$1"; shift; done
+	@install -D -m 644 -t $(DESTDIR)$(docdir) README.md LICENSE
+	@install -D -m 644 -t $(DESTDIR)$(docdir)/examples config/config.example.yaml config/minimal.yaml config/schema.json config/prices.json deployments/systemd/90-luner.conf
+	@if [ -e $(DESTDIR)$(sysconfdir)/luner/config.yaml ]; then \
+	  echo '==> install: $(DESTDIR)$(sysconfdir)/luner/config.yaml stays as it is'; \
+	else \
+	  sed '1{/yaml-language-server/d}' config/config.example.yaml | install -D -m 644 /dev/stdin $(DESTDIR)$(sysconfdir)/luner/config.yaml; \
+	fi
+
+.PHONY: uninstall
+uninstall: ## Remove what `make install` installed; configuration and state stay
+	$(say) 'uninstall: $(DESTDIR)$(bindir)/luner'
+	@rm -f $(DESTDIR)$(bindir)/luner $(DESTDIR)$(unitdir)/luner.service $(DESTDIR)$(unitdir)/luner.socket $(COMPLETIONS)
+	@rm -rf $(DESTDIR)$(docdir)
+
+.PHONY: deb
+deb: build ## Build the Debian package into dist/
+	@deployments/debian/build.sh
+
+.PHONY: test-deploy
+test-deploy: ## Check Dockerfile, compose files, systemd units, Kubernetes manifests, workflows, scripts
+	@tests/deploy/run.sh
+
+.PHONY: test-package
+test-package: deb ## Install the Debian package in a system of its own, run it under systemd, purge it (root, Debian)
+	@deployments/debian/test.sh
