@@ -58,7 +58,7 @@ PYTHON
 
 # Starts the demo, has it do a little, and writes its /metrics to a file.
 scrape() {
-  local luner=${LUNER_BIN:-$target/debug/luner} address= deadline=$((SECONDS + 30))
+  local luner=${LUNER_BIN:-$target/debug/luner} address="" deadline=$((SECONDS + 30))
   [[ -n ${LUNER_BIN:-} ]] || cargo build --quiet --locked --bin luner
   # A collector where nobody listens: its metrics are there only with one.
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$luner" demo --listen 127.0.0.1:0 >"$scratch/out" 2>"$scratch/err" &
@@ -85,7 +85,7 @@ if ! find_promtool; then
   exit 0
 fi
 say 'configuration, rules and their tests'
-"$promtool" check config "$MONITORING/prometheus.yml"
+"$promtool" check config "$MONITORING"/prometheus*.yml
 "$promtool" test rules "$MONITORING/alerts_test.yml"
 say "the dashboard's queries"
 dashboard_rules >"$scratch/rules.yml"

@@ -50,7 +50,7 @@ debian() {
 }
 
 node_env() {
-  command -v node >/dev/null && command -v npm >/dev/null || die "node and npm are missing; want Node $NODE_MIN or newer"
+  { command -v node && command -v npm; } >/dev/null || die "node and npm are missing; want Node $NODE_MIN or newer"
   local version
   version=$(node --version)
   [[ ${version#v} =~ ^([0-9]+) && ${BASH_REMATCH[1]} -ge $NODE_MIN ]] || die "Node $version is too old; want $NODE_MIN or newer"

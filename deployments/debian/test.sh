@@ -51,8 +51,8 @@ make_tree() {
   mkdir "$tree"
   tar -C "$tree" -xf "$base" --exclude=./dev/\*
   mknod -m 666 "$tree/dev/null" c 1 3
-  install -m 644 "$package" "$tree/root/luner.deb"
-  install -m 755 "$mock" "$tree/root/mock-llm"
+  install -m 644 "$package" "$tree/opt/luner.deb"
+  install -m 755 "$mock" "$tree/opt/mock-llm"
 }
 
 # Every path of the tree but what dpkg and systemd keep for themselves.
@@ -62,7 +62,7 @@ paths() { (cd "$tree" && find . -xdev \( -path ./var/lib/dpkg -o -path ./var/log
 without_systemd() {
   make_tree
   paths >"$scratch/before"
-  chroot "$tree" dpkg -i /root/luner.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log" >&2; die 'dpkg -i failed'; }
+  chroot "$tree" dpkg -i /opt/luner.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log" >&2; die 'dpkg -i failed'; }
   chroot --userspec=65534:65534 "$tree" luner check --config /etc/luner/config.yaml >/dev/null || die 'its own configuration has mistakes'
   (cd "$tree" && md5sum --quiet -c var/lib/dpkg/info/luner.md5sums) || die 'md5sums do not agree'
   [[ -z $(find "$tree/usr/bin/luner" "$tree/etc/luner" "$tree"/usr/lib/systemd/system/luner.* ! -user 0) ]] || die 'a file of another owner than root'
@@ -123,11 +123,11 @@ providers:
   - { name: openai, base_url: "http://127.0.0.1:9000", api_key: "${OPENAI_API_KEY}", models: ["*"] }
 YAML
   inside sh -c 'umask 077; echo OPENAI_API_KEY=sk-of-the-test >/etc/luner/luner.env'
-  inside systemd-run --quiet --unit=mock-llm /root/mock-llm --listen 127.0.0.1:9000 --require-key sk-of-the-test
+  inside systemd-run --quiet --unit=mock-llm /opt/mock-llm --listen 127.0.0.1:9000 --require-key sk-of-the-test
 }
 
 start() {
-  inside dpkg -i /root/luner.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log" >&2; die 'dpkg -i failed'; }
+  inside dpkg -i /opt/luner.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log" >&2; die 'dpkg -i failed'; }
   [[ $(property ActiveState) == inactive ]] || die 'it runs without having been asked to'
   configure
   inside systemctl enable --quiet --now luner || die 'it does not start'
@@ -210,7 +210,7 @@ purge() {
   ! pgrep -f -P "$leader" /usr/bin/luner >/dev/null || die 'a process is left'
   # The journal and the mock's own unit are not the package's.
   local left
-  left=$(cd "$tree" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./var/log -o -path ./root \) -prune -o -iname '*luner*' -print)
+  left=$(cd "$tree" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./var/log -o -path ./opt \) -prune -o -iname '*luner*' -print)
   [[ -z $left ]] || die "left behind: $left"
   say 'purge: stopped, nothing is left'
 }
@@ -229,7 +229,7 @@ start
 watchdog
 reload reload systemctl reload luner
 restart
-reload upgrade dpkg -i /root/luner.deb
+reload upgrade dpkg -i /opt/luner.deb
 broken
 socket
 purge
