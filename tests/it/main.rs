@@ -34,6 +34,8 @@ mod accounting; // every book against every other
 
 mod stalls; // what the books survive: a coordinator that stands still or fails
 
+mod full_disk; // what the books survive: a disk that takes nothing
+
 mod exporting; // spans of real requests, and collectors that misbehave
 
 mod failover; // several providers for one model
