@@ -151,7 +151,7 @@ impl Coordinator {
             running,
             resolver,
             doors: Doors::default(),
-            followers: Followers::default(),
+            followers: Followers::new(clock.now()),
             exports: Exports::default(),
             registry,
             ticked: clock.now(),
@@ -230,7 +230,7 @@ impl Coordinator {
 
     /// Takes over what a shard's requests took.
     fn batch(&mut self, mut batch: Batch) {
-        self.followers.tell(&batch.traces, self.clock.now(), api::item);
+        self.followers.tell(&mut batch.traces, self.clock.now(), api::item);
         if let Some(otlp) = &mut self.otlp {
             otlp.offer(&mut batch.traces, &self.plans.running());
         }

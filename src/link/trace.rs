@@ -251,6 +251,14 @@ impl Marks {
 }
 
 impl Trace {
+    /// A copy without bodies, which are not copied on the way. Nothing of the trace itself changes.
+    pub fn without_bodies(&mut self) -> Trace {
+        let captured = self.captured.take();
+        let copy = self.clone();
+        self.captured = captured;
+        copy
+    }
+
     /// Its properties.
     pub fn marks(&self) -> Marks {
         let blocked = self.refusal.as_ref().is_some_and(|refusal| refusal.fault == "policy");

@@ -267,6 +267,7 @@ fn events(stream: &mut Raw, count: usize) -> Vec<(String, Value)> {
             .iter()
             .filter_map(|event| {
                 let (name, data) = event.strip_prefix("event: ")?.split_once("\ndata: ")?;
+                let name = name.split_once("\nid: ").map_or(name, |(name, _)| name);
                 Some((name.to_owned(), serde_json::from_str(data).expect("JSON")))
             })
             .collect();
@@ -301,6 +302,34 @@ fn the_live_stream_tells_of_each_request_that_passes() {
     luner.signal(Signal::TERM);
     assert_eq!(every.chunk(), None, "the end of the process ends the stream");
     assert_eq!(luner.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn who_follows_again_is_told_what_it_missed() {
+    let mock = mock();
+    let luner = with_storage(&mock);
+    let follow = |last: &str| {
+        let mut stream = luner.connect();
+        stream.send(format!("GET /api/traces/stream HTTP/1.1\r\nHost: localhost\r\n{last}\r\n"));
+        assert_eq!(stream.head().status, 200);
+        stream
+    };
+    let mut first = follow("");
+    some_traffic(&luner);
+    let mut text = String::new();
+    while text.matches("event: trace").count() < 6 {
+        text.push_str(&String::from_utf8(first.chunk().expect("the stream goes on")).expect("UTF-8"));
+    }
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids.len(), 6, "{text}");
+    drop(first);
+    // A browser's EventSource sends the last one that it saw.
+    let mut again = follow(&format!("Last-Event-ID: {}\r\n", ids[3]));
+    let missed = events(&mut again, 2);
+    let users: Vec<&str> = missed.iter().map(|(_, item)| item["user_id"].as_str().unwrap()).collect();
+    assert_eq!(users, ["dee", "dee"], "{missed:?}");
+    luner.post_chat("gpt-4o", "and on");
+    assert_eq!(events(&mut again, 1).len(), 1, "and goes on");
 }
 
 #[test]

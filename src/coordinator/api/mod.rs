@@ -138,7 +138,7 @@ fn carry_out(coordinator: &mut Coordinator, admitted: Admitted, call: &ApiCall) 
         Does::Chart => dashboard::series(&values, now)?,
         Does::ListTraces => traces::list(&values)?,
         Does::CountFacets => traces::facets(&values)?,
-        Does::FollowTraces => follow(coordinator, &values)?.into(),
+        Does::FollowTraces => follow(coordinator, &values, &call.request.headers.last_event_id)?.into(),
         Does::ExportTraces => export::start(coordinator, &values, call)?,
         Does::ShowTrace => traces::one(&id, &values)?,
         Does::ListPolicies => policies::list(coordinator)?,
@@ -161,11 +161,11 @@ fn values(query: &Query, call: &ApiCall) -> Result<Values, ApiError> {
     }
 }
 
-/// `GET /api/traces/stream`.
-fn follow(coordinator: &mut Coordinator, values: &Values) -> Result<ApiAnswer, ApiError> {
+/// `GET /api/traces/stream`. `last` is the `Last-Event-ID`, empty where there is none.
+fn follow(coordinator: &mut Coordinator, values: &Values, last: &str) -> Result<ApiAnswer, ApiError> {
     let filter = filters::filter(values)?;
     coordinator.governance.store().ok_or_else(ApiError::storage_off)?;
-    let pieces = coordinator.followers.follow(filter, coordinator.clock.now());
+    let pieces = coordinator.followers.follow(filter, last, coordinator.clock.now(), item);
     let pieces = pieces.ok_or_else(|| ApiError::unavailable("overloaded", "Too many follow the traces already."))?;
     let mut answer = whole(200, b": following\n\n".to_vec());
     answer.content_type = EVENTS;

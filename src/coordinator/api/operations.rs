@@ -113,7 +113,8 @@ pub(super) static OPERATIONS: [Operation; 25] = [
         Get,
         "/api/traces/stream",
         Does::FollowTraces,
-        "Requests as they end: events `trace` with an item of the list, and `dropped` with the count of what was lost",
+        "Requests as they end: events `trace` with an item of the list, `dropped` with the count of what was lost; with \
+         Last-Event-ID what was missed among the newest 200 comes first, after `gap` if more is gone",
         Query::Known(FILTERS),
     )
     .answers(&[(200, Content::Text(EVENTS))]),

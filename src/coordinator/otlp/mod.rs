@@ -131,9 +131,7 @@ impl Otlp {
             }
             room -= count;
             spans += count;
-            let captured = trace.captured.take();
-            copies.push(trace.clone());
-            trace.captured = captured;
+            copies.push(trace.without_bodies());
         }
         if !copies.is_empty() {
             self.counts.waiting.fetch_add(spans, Ordering::Relaxed);

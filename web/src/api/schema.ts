@@ -305,7 +305,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Requests as they end: events `trace` with an item of the list, and `dropped` with the count of what was lost */
+        /** Requests as they end: events `trace` with an item of the list, `dropped` with the count of what was lost; with Last-Event-ID what was missed among the newest 200 comes first, after `gap` if more is gone */
         get: operations["FollowTraces"];
         put?: never;
         post?: never;
