@@ -1,0 +1,126 @@
+"""The project's documents, taken apart: headings, links, code blocks, tables. Reads Markdown as GitHub does; judges nothing.
+
+An HTML comment directly above a block or a table says how it is to be taken:
+
+    <!-- serves -->             the block starts a server, which is stopped again when it is healthy
+    <!-- not run: WHY -->       the block is not run; what it names must exist all the same
+    <!-- not luner's: WHY -->   the YAML is no configuration of luner
+    <!-- table: NAME -->        the table is held to a source of truth; rules.py has them
+"""
+
+import re
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMENT = re.compile(r"<!--\s*(.*?)\s*-->\s*$", re.DOTALL)
+# Measurements of the past: what they name need not exist any more.
+RECORDS = "bench/results/"
+
+
+@dataclass
+class Block:
+    """A fenced block of code."""
+
+    language: str
+    text: str
+    line: int
+    mark: str
+
+    @property
+    def runs(self):
+        return not self.mark.startswith("not run:")
+
+
+@dataclass
+class Table:
+    name: str
+    line: int
+    rows: list  # of lists of cells; a cell is a Cell
+
+
+@dataclass
+class Cell:
+    text: str
+    codes: list
+
+
+@dataclass
+class Document:
+    path: str
+    text: str
+    headings: list = field(default_factory=list)  # (level, text)
+    anchors: set = field(default_factory=set)
+    links: list = field(default_factory=list)  # (target, line)
+    codes: list = field(default_factory=list)  # (inline code, line)
+    blocks: list = field(default_factory=list)
+    tables: list = field(default_factory=list)
+
+    def table(self, name):
+        return next((table for table in self.tables if table.name == name), None)
+
+
+def tree():
+    """Every document of the tree, also one that is not committed yet."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    paths = {path for path in listed.split("\0") if path and not path.startswith(RECORDS) and (ROOT / path).is_file()}
+    return [parse(path, (ROOT / path).read_text()) for path in sorted(paths)]
+
+
+def parse(path, text):
+    document = Document(path, text)
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    slugs = Counter()
+    mark, mark_end, table, row = "", -1, None, None
+    for number, token in enumerate(tokens):
+        begin = token.map[0] if token.map else -1
+        line = begin + 1
+        if token.type == "html_block":
+            comment = COMMENT.match(token.content)
+            mark, mark_end = (comment.group(1), token.map[1]) if comment else ("", -1)
+            document.anchors.update(re.findall(r'(?:id|name)="([^"]+)"', token.content))
+        elif token.type == "heading_open":
+            inline = tokens[number + 1]
+            shown = "".join(child.content for child in inline.children)
+            document.headings.append((int(token.tag[1]), shown))
+            slug = slug_of(shown)
+            document.anchors.add(f"{slug}-{slugs[slug]}" if slugs[slug] else slug)
+            slugs[slug] += 1
+        elif token.type == "fence":
+            above = mark if begin == mark_end else ""
+            document.blocks.append(Block(token.info.strip(), token.content, line, above))
+        elif token.type == "table_open":
+            above = mark if begin == mark_end else ""
+            table = Table(above.removeprefix("table:").strip() if above.startswith("table:") else "", line, [])
+            document.tables.append(table)
+        elif token.type == "tr_open":
+            row = []
+        elif token.type == "tr_close":
+            table.rows.append(row)
+            row = None
+        elif token.type == "inline":
+            read_inline(document, token, line)
+            if row is not None:
+                codes = [child.content for child in token.children if child.type == "code_inline"]
+                row.append(Cell(token.content, codes))
+    return document
+
+
+def read_inline(document, token, line):
+    for child in token.children:
+        if child.type == "code_inline":
+            document.codes.append((child.content, line))
+        elif child.type == "link_open":
+            document.links.append((child.attrs["href"], line))
+        elif child.type == "image":
+            document.links.append((child.attrs["src"], line))
+
+
+def slug_of(heading):
+    """GitHub's anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

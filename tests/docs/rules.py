@@ -1,0 +1,389 @@
+"""What holds for the documents: each rule takes a document and returns complaints. It runs luner only to ask it about itself
+and about pieces of configuration; commands are run by scratch.py.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from documents import ROOT
+
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+LUNER = Path(os.environ.get("LUNER_BIN", TARGET / "debug" / "luner"))
+MOCK = Path(os.environ.get("MOCK_LLM_BIN", TARGET / "debug" / "mock-llm"))
+
+# What a piece of configuration is put before, to be whole.
+FRAME = {
+    "version": "version: v1\n",
+    "providers": "providers:\n  - { name: openai, base_url: https://api.openai.com/v1, api_key: key, models: ['*'] }\n",
+}
+# Paths of the tree, as text names them. What is built or made at run time is not there to be found.
+TREE_PATH = re.compile(r"^(src|tests|config|deployments|examples|bench|scripts|web|\.github|\.ci)/[\w./-]+$")
+MADE = re.compile(r"^(\./)?(bin|data|target|web/dist|\.venv)(/|$)|(^|/)node_modules(/|$)|(^|/)\.env$|\.db$")
+FILE_NAME = re.compile(r"^[\w.-]+\.(ya?ml|sh|py|mjs|toml|json)$")
+COMMENTS = {"sh": r"(^|\s+)#.*$", "yaml": r"(^|\s+)#.*$", "nginx": r"(^|\s+)#.*$", "python": r"(^|\s+)#.*$", "js": r"(^|\s+)//.*$"}
+# Pictures, whose words may be translated.
+PICTURES = {"mermaid", "text"}
+
+
+def links(document, at=None):
+    """Files and anchors exist; other sites are named by a whole URL."""
+    folder = (ROOT / document.path).parent
+    for target, line in document.links:
+        parts = urlsplit(target)
+        if parts.scheme:
+            if parts.scheme not in ("http", "https", "mailto") or not (parts.netloc or parts.scheme == "mailto"):
+                yield f"{document.path}:{line}: {target} is no URL"
+            continue
+        file = (folder / unquote(parts.path)).resolve() if parts.path else ROOT / document.path
+        if parts.path and not file.exists():
+            yield f"{document.path}:{line}: {target}: there is no such file"
+        elif parts.fragment:
+            anchors = document.anchors if file == ROOT / document.path else at(file) if at else None
+            if anchors is not None and unquote(parts.fragment) not in anchors:
+                yield f"{document.path}:{line}: {target}: there is no such heading"
+
+
+def paths(document):
+    """Files of the tree that the text names exist, from the root or from the document's own folder."""
+    folder = (ROOT / document.path).parent
+    for code, line in document.codes:
+        if TREE_PATH.match(code) and not MADE.search(code) and not ((ROOT / code).exists() or (folder / code).exists()):
+            yield f"{document.path}:{line}: `{code}`: there is no such file"
+
+
+def twins(one, other):
+    """Two languages of one document: the same outline, the same code but for comments."""
+    levels = [[level for level, _ in document.headings] for document in (one, other)]
+    if levels[0] != levels[1]:
+        pairs = zip(one.headings + [(0, "")] * 99, other.headings + [(0, "")] * 99)
+        first = next(pair for pair in pairs if pair[0][0] != pair[1][0])
+        yield f"{one.path} and {other.path}: their headings part at {first[0]} and {first[1]}"
+    if len(one.blocks) != len(other.blocks):
+        yield f"{one.path} has {len(one.blocks)} blocks of code, {other.path} {len(other.blocks)}"
+    for left, right in zip(one.blocks, other.blocks):
+        if left.language != right.language or left.mark.split(":")[0] != right.mark.split(":")[0]:
+            yield f"{other.path}:{right.line}: is {right.language} {right.mark}, not {left.language} {left.mark}"
+        elif left.language not in PICTURES and bare(left) != bare(right):
+            yield f"{other.path}:{right.line}: differs from {one.path}:{left.line}"
+    named = [[(table.name, len(table.rows)) for table in document.tables] for document in (one, other)]
+    if named[0] != named[1]:
+        yield f"{one.path} and {other.path}: their tables differ: {named[0]} and {named[1]}"
+    for left, right in zip(one.tables, other.tables):
+        for row, (mine, yours) in enumerate(zip(left.rows[1:], right.rows[1:])):
+            if mine[0].codes != yours[0].codes:
+                yield f"{other.path}:{right.line}: row {row + 1} is {yours[0].codes}, not {mine[0].codes}"
+
+
+def bare(block):
+    comment = COMMENTS.get(block.language)
+    lines = block.text.splitlines()
+    return [re.sub(comment, "", line).rstrip() if comment else line for line in lines]
+
+
+# ---- blocks ----
+
+
+def blocks(document):
+    """What is in a block is what it says it is."""
+    for block in document.blocks:
+        judge = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python}.get(block.language)
+        if not block.language:
+            yield f"{document.path}:{block.line}: a block without a language is checked by nothing"
+        problem = judge and judge(block)
+        if problem:
+            yield f"{document.path}:{block.line}: {problem}"
+
+
+def is_json(block):
+    try:
+        json.loads(block.text)
+    except ValueError as error:
+        return f"no JSON: {error}"
+
+
+def is_configuration(block):
+    try:
+        keys = yaml.safe_load(block.text)
+    except yaml.YAMLError as error:
+        return f"no YAML: {error}"
+    if block.mark.startswith("not luner's:"):
+        return None
+    frame = "".join(text for key, text in FRAME.items() if key not in keys)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(frame + block.text)
+        file.flush()
+        return complaint(ask(LUNER, "check", "--config", file.name))
+
+
+def is_javascript(block):
+    with tempfile.NamedTemporaryFile("w", suffix=".mjs") as file:
+        file.write(block.text)
+        file.flush()
+        return complaint(ask("node", "--check", file.name))
+
+
+def is_shell(block):
+    return complaint(ask("bash", "-n", "-c", block.text))
+
+
+def is_python(block):
+    try:
+        compile(block.text, "block", "exec")
+    except SyntaxError as error:
+        return f"no Python: {error}"
+
+
+def ask(*command):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60)
+
+
+def complaint(result):
+    return None if result.returncode == 0 else (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
+
+
+# ---- commands ----
+
+
+def commands(document):
+    """Targets, subcommands, flags and files that a command names exist, whether it is run or not."""
+    for block in document.blocks:
+        if block.language == "sh":
+            folder = ROOT
+            for words in invocations(block.text):
+                if words[0] == "cd" and len(words) == 2:
+                    folder = folder / words[1]
+                for problem in command(words, folder, not block.runs):
+                    yield f"{document.path}:{block.line}: {problem}"
+    for code, line in document.codes:
+        if re.match(r"(\./bin/)?(luner|mock-llm|make) [^=]", code):
+            for problem in command(code.replace("[", "").replace("]", "").split(), ROOT, False):
+                yield f"{document.path}:{line}: {problem}"
+
+
+def command(words, folder, files):
+    name = words[0].removeprefix("./bin/")
+    if name == "make":
+        for target in words[1:]:
+            if "=" not in target and not target.startswith("-") and target not in targets():
+                yield f"make has no target {target}"
+    elif name == "luner":
+        yield from luner_command(words[1:])
+    elif name == "mock-llm":
+        flags = usage(MOCK) | {"--help"}
+        yield from (f"mock-llm knows no {word}" for word in words[1:] if word.startswith("--") and word not in flags)
+    for word in words if files else []:
+        looks = "/" in word or FILE_NAME.match(word)
+        if looks and re.match(r"^[\w.-][\w./-]*$", word) and not MADE.search(word) and not (folder / word).exists():
+            yield f"{' '.join(words)}: there is no {word}"
+
+
+def luner_command(words):
+    path = []
+    while words and words[0] in subcommands(*path):
+        path.append(words.pop(0))
+    if words and not path and re.match(r"^[a-z]", words[0]):
+        yield f"luner has no command {words[0]}"
+    known = usage(LUNER, *path)
+    for word in words:
+        flag = word.split("=")[0]
+        if flag.startswith("--") and flag not in known and flag not in ("--help", "--version"):
+            yield f"luner {' '.join(path)} knows no {flag}"
+
+
+def invocations(script):
+    """The simple commands of a script, as words; quotes may span lines."""
+    pending = ""
+    for line in script.replace("\\\n", " ").splitlines():
+        pending += line + "\n"
+        lexer = shlex.shlex(pending, posix=True, punctuation_chars=";&|<>()")
+        lexer.whitespace_split = True
+        try:
+            words = list(lexer)
+        except ValueError:  # a quote is open
+            continue
+        pending, current = "", []
+        for word in [*words, ";"]:
+            if word and set(word) <= set(";&|<>()"):
+                if current := effective(current):
+                    yield current
+                current = []
+            else:
+                current.append(word)
+
+
+def effective(words):
+    while words and (words[0] in ("sudo", "exec", "time") or re.match(r"^\w+=", words[0])):
+        words = words[1:]
+    return words
+
+
+@cache
+def targets():
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def usage(program, *path):
+    result = ask(program, *path, "--help")
+    return set(re.findall(r"--[a-z-]+", result.stdout)) if result.returncode == 0 else set()
+
+
+@cache
+def subcommands(*path):
+    text = ask(LUNER, *path, "--help").stdout
+    listed = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+    return set(re.findall(r"^  ([a-z]+)", listed.group(1), re.MULTILINE)) - {"help"} if listed else set()
+
+
+# ---- tables ----
+
+
+def tables(document):
+    """Tables with a name say neither more nor less than the source that they are held to."""
+    for table in document.tables:
+        if table.name:
+            judge = JUDGES.get(table.name)
+            problems = judge(table) if judge else ["there is no such source of truth"]
+            yield from (f"{document.path}:{table.line}: table {table.name}: {problem}" for problem in problems)
+
+
+def differences(said, true):
+    """Each once, in both directions."""
+    yield from (f"{show(one)} comes twice" for one, count in Counter(said).items() if count > 1)
+    yield from (f"{show(one)} does not exist" for one in sorted(set(said) - set(true), key=str))
+    yield from (f"{show(one)} is missing" for one in sorted(set(true) - set(said), key=str))
+
+
+def show(one):
+    return " ".join(map(str, one)) if isinstance(one, tuple) else str(one)
+
+
+def keys(table):
+    true = dict(leaves(json.loads((ROOT / "config/schema.json").read_text())))
+    rows = {row[0].codes[0]: row for row in table.rows[1:] if row[0].codes}
+    yield from differences([row[0].codes[0] for row in table.rows[1:]], true)
+    for key in rows.keys() & true.keys():
+        default, restart = true[key]
+        said = (rows[key][2].codes or [None])[0]
+        if said != default:
+            yield f"{key}: its default is {default}, not {said}"
+        # The word of the fourth column is a language's; the column of a key that needs a restart differs from the others'.
+        hot = table.rows[1][3].text
+        if (rows[key][3].text != hot) != restart:
+            yield f"{key}: {'needs a restart' if restart else 'is hot'}"
+
+
+def leaves(schema, path=""):
+    """(key, (default as it is written, whether it needs a restart)) of every key that has a value."""
+    for key, value in schema["properties"].items():
+        here = f"{path}{key}"
+        inner = value.get("items", {})
+        if "properties" in value:
+            yield from leaves(value, f"{here}.")
+        elif "properties" in inner:
+            yield from leaves(inner, f"{here}[].")
+        else:
+            required = key in schema.get("required", []) or "default" not in value
+            default = None if required else value["default"]
+            text = default if isinstance(default, str) and default else json.dumps(default)
+            yield here, (None if required else text, "restart" in value.get("description", "").lower())
+
+
+def metrics(table):
+    source = (ROOT / "src/names.rs").read_text()
+    yield from differences([row[0].codes[0] for row in table.rows[1:]], re.findall(r'"(luner_\w+)"', source))
+    labels = {name: re.findall(r"\w+", said or "") for said, name in re.findall(r'/// \w+[^\n`{]*(?:`\{([\w, ]+)\}`)?[^\n]*\npub const \w+: &str = "(luner_\w+)"', source)}
+    for row in table.rows[1:]:
+        true = labels.get(row[0].codes[0], [])
+        # Its label is told in prose there.
+        if row[0].codes[0] != "luner_build_info" and row[1].codes != true:
+            yield f"{row[0].codes[0]}: its labels are {true}, not {row[1].codes}"
+
+
+def rest(table):
+    document = json.loads((ROOT / "config/openapi.json").read_text())
+    true = [(method.upper(), path) for path, item in document["paths"].items() for method in item if method in ("get", "post", "put", "delete", "patch")]
+    yield from differences([(method, row[1].codes[0]) for row in table.rows[1:] for method in row[0].codes], true)
+
+
+def variables(table):
+    source = (ROOT / "src/policy/variable.rs").read_text()
+    true = [(name, kind.lower()) for name, kind in re.findall(r'\(\s*"(\w+)",\s*(String|Int|Double|Bool|Timestamp),', source)]
+    count = int(re.search(r"ALL: \[Variable; (\d+)\]", source).group(1))
+    if len(true) != count:
+        yield f"{len(true)} of {count} variables were found in src/policy/variable.rs: this check reads it wrongly"
+    yield from differences([(row[0].codes[0], row[1].text) for row in table.rows[1:]], true)
+
+
+def policies(table):
+    for row in table.rows[1:]:
+        problem = complaint(ask(LUNER, "policy", "test", "--expr", row[1].codes[0]))
+        if problem:
+            yield problem
+        if row[2].text not in ("block", "alert", "downgrade"):
+            yield f"{row[2].text} is no action"
+
+
+def command_table(table):
+    said = []
+    for row in table.rows[1:]:
+        words = row[0].codes[0].replace("[", "").replace("]", "").split()[1:]
+        path = []
+        while words and words[0] in subcommands(*path):
+            path.append(words.pop(0))
+        said.append(path[0] if path else row[0].codes[0])
+        flags = [word for code in row[1].codes for word in re.findall(r"--[a-z-]+", code)]
+        yield from luner_command([*path, *flags])
+    yield from differences(said, subcommands())
+
+
+def errors(table):
+    source = (ROOT / "src/shard/refusal.rs").read_text()
+    true = set(re.findall(r'row\((\d+), [^,]+, Some\("(\w+)"\)', source))
+    facts = (ROOT / "src/openai/facts.rs").read_text()
+    codes = re.search(r"pub fn code\(&self\).*?\n    }", facts, re.DOTALL).group(0)
+    true |= {("400", code) for code in re.findall(r'"(\w+)"', codes)}
+    # Only management asks for a token, and has this one from api/error.rs.
+    true.add(("401", "invalid_api_key"))
+    # Another status for the same code, where several stand in one row.
+    said = [(status, code) for row in table.rows[1:] for status in re.findall(r"\d+", row[0].text) for code in row[1].codes]
+    yield from differences(said, true)
+
+
+def headers(table):
+    source = (ROOT / "src/names.rs").read_text()
+    names = {name.lower() for name in re.findall(r'pub const \w+: &str = "(x-[\w-]+)"', source, re.IGNORECASE)}
+    for row in table.rows[1:]:
+        for header in row[0].codes:
+            if header.lower().startswith("x-") and header.lower() not in names:
+                yield f"{header} is not in src/names.rs"
+
+
+def all_headers(document):
+    """The tables of headers together name every one."""
+    source = (ROOT / "src/names.rs").read_text()
+    true = {name.lower() for name in re.findall(r'pub const \w+: &str = "(x-[\w-]+)"', source, re.IGNORECASE)}
+    said = {code.lower() for table in document.tables if table.name == "headers" for row in table.rows[1:] for code in row[0].codes}
+    yield from (f"{document.path}: the header {name} is in no table" for name in sorted(true - said))
+
+
+JUDGES = {
+    "keys": keys,
+    "metrics": metrics,
+    "rest": rest,
+    "variables": variables,
+    "policies": policies,
+    "commands": command_table,
+    "errors": errors,
+    "headers": headers,
+}

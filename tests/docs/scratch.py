@@ -1,0 +1,202 @@
+"""Runs the commands of a document as a reader would: in order, in a fresh copy of the tree, before a running `luner demo`.
+
+The debug binaries stand in for `make build`; the ports of the documents are exchanged for free ones, so that several of these
+can run at once. Everything that is started is stopped by its own process group.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from documents import ROOT
+from rules import LUNER, MOCK
+
+# Arbitrary, and generous: a debug build on a busy machine, packages from a registry.
+BLOCK_S = 300
+START_S = 60
+STOP_S = 60
+
+# Stands in for the release binary: a server listens on the port that this run was given.
+LUNER_SCRIPT = """#!/bin/bash
+case "${{1-}}" in
+  demo | serve | --config) [[ " $* " == *" --listen "* ]] || set -- "$@" --listen "127.0.0.1:$LUNER_DOCS_PORT" ;;
+esac
+exec {luner} "$@"
+"""
+# Stands in for make where it would build for minutes; the rest is make's own.
+MAKE_SCRIPT = """#!/bin/bash
+case "${{1-}}" in
+  build) exit 0 ;;
+  demo) exec ./bin/luner demo ;;
+esac
+exec {make} "$@"
+"""
+
+class Failed(Exception):
+    pass
+
+
+class Scratch:
+    """A copy of the tree with binaries, and a demo that serves while it is open."""
+
+    def __init__(self, folder):
+        self.root = folder / "luner"
+        self.state = folder / "state"
+        self.port = free_port()
+        self.environment = self.prepare(folder)
+        self.demo = None
+
+    def prepare(self, folder):
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout
+        for path in filter(None, listed.split("\0")):
+            if (ROOT / path).is_file():
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, self.root / path)
+        shims = folder / "shims"
+        write(self.root / "bin/luner", LUNER_SCRIPT.format(luner=LUNER.absolute()))
+        write(shims / "make", MAKE_SCRIPT.format(make=shutil.which("make")))
+        (self.root / "bin/mock-llm").symlink_to(MOCK.absolute())
+        (self.root / "node_modules").symlink_to(ROOT / "tests/sdk/node/node_modules")
+        # An answer of 4xx or 5xx fails the block.
+        write(folder / ".curlrc", "fail-with-body\nsilent\nshow-error\n")
+        return {
+            **os.environ,
+            "PATH": f"{shims}:{self.root}/bin:{ROOT}/.venv/bin:{os.environ['PATH']}",
+            "CURL_HOME": str(folder),
+            "LUNER_DOCS_STATE": str(self.state),
+            "LUNER_DOCS_PORT": str(self.port),
+            "NO_PROXY": "*",
+            "no_proxy": "*",
+        }
+
+    def __enter__(self):
+        self.demo = Server(["./bin/luner", "demo"], self.root, self.environment, self.port)
+        return self
+
+    def __exit__(self, *_):
+        self.demo.stop()
+
+    def run(self, document):
+        """Every block that runs, in order.
+
+        Raises Failed with the block's place and what it printed.
+        """
+        state = {"environment": self.environment, "folder": self.root}
+        self.state.unlink(missing_ok=True)
+        for block in document.blocks:
+            if block.runs and (run := {"sh": self.shell, "python": self.python, "js": self.javascript}.get(block.language)):
+                try:
+                    run(block, state)
+                except Failed as failure:
+                    raise Failed(f"{document.path}:{block.line}: {failure}") from None
+
+    def shell(self, block, state):
+        if block.mark == "serves":
+            port = free_port()
+            environment = {**state["environment"], "LUNER_DOCS_PORT": str(port)}
+            script = self.script(block.text, port)
+            Server(["bash", "-euo", "pipefail", "-c", script], state["folder"], environment, port).stop()
+            return
+        resume = f'[[ ! -e "{self.state}" ]] || {{ source "{self.state}"; cd "$(<"{self.state}.cwd")"; }}'
+        # Not in a subshell: what it exports and where it goes are for the blocks after it.
+        leave = "trap 'declare -px >\"$LUNER_DOCS_STATE\"; pwd >\"$LUNER_DOCS_STATE.cwd\"' EXIT"
+        self.finish(["bash", "-c", f"{resume}\n{leave}\nset -euo pipefail\n{self.script(block.text, self.port)}"], state)
+
+    def script(self, text, port):
+        return text.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("localhost:8080", f"127.0.0.1:{port}")
+
+    def python(self, block, state):
+        self.finish([str(ROOT / ".venv/bin/python"), "-c", self.script(block.text, self.port)], state)
+
+    def javascript(self, block, state):
+        file = self.root / "block.mjs"
+        file.write_text(self.script(block.text, self.port))
+        self.finish(["node", str(file)], state)
+
+    def finish(self, command, state):
+        process = subprocess.Popen(
+            command, cwd=state["folder"], env=state["environment"], text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        try:
+            said, _ = process.communicate(timeout=BLOCK_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"still runs after {BLOCK_S} s") from None
+        finally:
+            end(process)
+        if process.returncode != 0:
+            raise Failed(f"exit code {process.returncode}\n{said}")
+
+
+class Server:
+    """A command that must come to serve on a port of this machine."""
+
+    def __init__(self, command, folder, environment, port):
+        self.log = (folder.parent / f"server-{port}.log").open("w+")
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+        )
+        try:
+            self.wait(port)
+        except BaseException:
+            end(self.process)
+            raise
+
+    def wait(self, port):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                with opener.open(f"http://127.0.0.1:{port}/api/health", timeout=START_S) as answer:
+                    if json.load(answer)["status"] == "ok":
+                        return
+            except (urllib.error.URLError, ConnectionError):
+                pass
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.log.seek(0)
+                raise Failed(f"serves nothing on port {port}; exit code {self.process.poll()}\n{self.log.read()}")
+            time.sleep(0.05)
+
+    def stop(self):
+        code = end(self.process)
+        self.log.seek(0)
+        said = self.log.read()
+        self.log.close()
+        if code not in (0, -signal.SIGTERM):
+            raise Failed(f"the server ended with {code}\n{said}")
+
+
+def end(process):
+    """Ends a process and all of its group."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return process.wait()
+    try:
+        return process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        print(f"scratch: {process.args} does not end; killed", file=sys.stderr)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
