@@ -58,7 +58,7 @@ openapi: ## Write the REST API's description to config/openapi.json
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: web fmt-check lint test-rust test-sdk test-web test-monitoring test-deploy ## Run everything that a change must pass
+test: web fmt-check lint test-rust test-sdk test-web test-monitoring test-deploy test-docs ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -99,6 +99,13 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 .PHONY: test-monitoring
 test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
 	@scripts/promtool.sh
+
+.PHONY: test-docs
+test-docs: ## Check links, tables and configuration of the documents, and run their commands
+	$(say) 'test-docs: binaries'
+	@$(CARGO) build --locked --workspace --bins
+	@scripts/sdk-env.sh
+	@.venv/bin/python -m pytest -c tests/docs/pytest.ini tests/docs
 
 .PHONY: test-web
 test-web: ## Check the console: types, lint, unit tests, and browser tests in Chromium
