@@ -64,12 +64,16 @@ class Document:
         return next((table for table in self.tables if table.name == name), None)
 
 
-def tree():
-    """Every document of the tree, also one that is not committed yet."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
+def files(*patterns):
+    """Every file of the tree, also one that is not committed yet."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    paths = {path for path in listed.split("\0") if path and not path.startswith(RECORDS) and (ROOT / path).is_file()}
-    return [parse(path, (ROOT / path).read_text()) for path in sorted(paths)]
+    return sorted({path for path in listed.split("\0") if path and (ROOT / path).is_file()})
+
+
+def tree():
+    """Every document of the tree."""
+    return [parse(path, (ROOT / path).read_text()) for path in files("*.md") if not path.startswith(RECORDS)]
 
 
 def parse(path, text):

@@ -30,7 +30,8 @@ FRAME = {
 TREE_PATH = re.compile(r"^(src|tests|config|deployments|examples|bench|scripts|web|\.github|\.ci)/[\w./-]+$")
 MADE = re.compile(r"^(\./)?(bin|data|target|web/dist|\.venv)(/|$)|(^|/)node_modules(/|$)|(^|/)\.env$|\.db$")
 FILE_NAME = re.compile(r"^[\w.-]+\.(ya?ml|sh|py|mjs|toml|json)$")
-COMMENTS = {"sh": r"(^|\s+)#.*$", "yaml": r"(^|\s+)#.*$", "nginx": r"(^|\s+)#.*$", "python": r"(^|\s+)#.*$", "js": r"(^|\s+)//.*$"}
+# How a comment looks, to the end of its line.
+COMMENTS = {**dict.fromkeys(("sh", "yaml", "nginx", "python"), r"(^|\s+)#.*$"), "js": r"(^|\s+)//.*$"}
 # Pictures, whose words may be translated.
 PICTURES = {"mermaid", "text"}
 
@@ -95,8 +96,9 @@ def bare(block):
 
 def blocks(document):
     """What is in a block is what it says it is."""
+    judges = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python}
     for block in document.blocks:
-        judge = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python}.get(block.language)
+        judge = judges.get(block.language)
         if not block.language:
             yield f"{document.path}:{block.line}: a block without a language is checked by nothing"
         problem = judge and judge(block)
@@ -302,7 +304,9 @@ def leaves(schema, path=""):
 def metrics(table):
     source = (ROOT / "src/names.rs").read_text()
     yield from differences([row[0].codes[0] for row in table.rows[1:]], re.findall(r'"(luner_\w+)"', source))
-    labels = {name: re.findall(r"\w+", said or "") for said, name in re.findall(r'/// \w+[^\n`{]*(?:`\{([\w, ]+)\}`)?[^\n]*\npub const \w+: &str = "(luner_\w+)"', source)}
+    # ``/// Counter `{provider, model}`, in dollars.`` above the constant; without braces it has none.
+    told = r'/// \w+[^\n`{]*(?:`\{([\w, ]+)\}`)?[^\n]*\npub const \w+: &str = "(luner_\w+)"'
+    labels = {name: re.findall(r"\w+", said) for said, name in re.findall(told, source)}
     for row in table.rows[1:]:
         true = labels.get(row[0].codes[0], [])
         # Its label is told in prose there.
@@ -312,7 +316,8 @@ def metrics(table):
 
 def rest(table):
     document = json.loads((ROOT / "config/openapi.json").read_text())
-    true = [(method.upper(), path) for path, item in document["paths"].items() for method in item if method in ("get", "post", "put", "delete", "patch")]
+    methods = {"get", "post", "put", "delete", "patch"}
+    true = [(method.upper(), path) for path, item in document["paths"].items() for method in item.keys() & methods]
     yield from differences([(method, row[1].codes[0]) for row in table.rows[1:] for method in row[0].codes], true)
 
 
@@ -361,20 +366,25 @@ def errors(table):
 
 
 def headers(table):
-    source = (ROOT / "src/names.rs").read_text()
-    names = {name.lower() for name in re.findall(r'pub const \w+: &str = "(x-[\w-]+)"', source, re.IGNORECASE)}
-    for row in table.rows[1:]:
-        for header in row[0].codes:
-            if header.lower().startswith("x-") and header.lower() not in names:
-                yield f"{header} is not in src/names.rs"
+    for header in table_codes(table):
+        if header.startswith("x-") and header not in header_names():
+            yield f"{header} is not in src/names.rs"
 
 
 def all_headers(document):
     """The tables of headers together name every one."""
+    said = {header for table in document.tables if table.name == "headers" for header in table_codes(table)}
+    yield from (f"{document.path}: the header {name} is in no table" for name in sorted(header_names() - said))
+
+
+def table_codes(table):
+    return [code.lower() for row in table.rows[1:] for code in row[0].codes]
+
+
+@cache
+def header_names():
     source = (ROOT / "src/names.rs").read_text()
-    true = {name.lower() for name in re.findall(r'pub const \w+: &str = "(x-[\w-]+)"', source, re.IGNORECASE)}
-    said = {code.lower() for table in document.tables if table.name == "headers" for row in table.rows[1:] for code in row[0].codes}
-    yield from (f"{document.path}: the header {name} is in no table" for name in sorted(true - said))
+    return {name.lower() for name in re.findall(r'pub const \w+: &str = "(x-[\w-]+)"', source, re.IGNORECASE)}
 
 
 JUDGES = {

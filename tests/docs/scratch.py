@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import documents
 from documents import ROOT
 from rules import LUNER, MOCK
 
@@ -55,13 +56,9 @@ class Scratch:
         self.demo = None
 
     def prepare(self, folder):
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-        ).stdout
-        for path in filter(None, listed.split("\0")):
-            if (ROOT / path).is_file():
-                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / path, self.root / path)
+        for path in documents.files():
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, self.root / path)
         shims = folder / "shims"
         write(self.root / "bin/luner", LUNER_SCRIPT.format(luner=LUNER.absolute()))
         write(shims / "make", MAKE_SCRIPT.format(make=shutil.which("make")))
@@ -92,9 +89,11 @@ class Scratch:
         Raises Failed with the block's place and what it printed.
         """
         state = {"environment": self.environment, "folder": self.root}
+        runs = {"sh": self.shell, "python": self.python, "js": self.javascript}
         self.state.unlink(missing_ok=True)
         for block in document.blocks:
-            if block.runs and (run := {"sh": self.shell, "python": self.python, "js": self.javascript}.get(block.language)):
+            run = runs.get(block.language)
+            if run and block.runs:
                 try:
                     run(block, state)
                 except Failed as failure:
@@ -144,7 +143,8 @@ class Server:
     def __init__(self, command, folder, environment, port):
         self.log = (folder.parent / f"server-{port}.log").open("w+")
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            command, cwd=folder, env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
         )
         try:
             self.wait(port)

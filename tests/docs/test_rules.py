@@ -118,8 +118,8 @@ BENT = [
     ("policies", "| block |", "| refuse |", ["refuse is no action"]),
     ("commands", "`luner check --config FILE`", "`luner chek --config FILE`", ["does not exist", "check is missing"]),
     ("commands", "`--workers N`", "`--wrokers N`", ["knows no --wrokers"]),
-    ("errors", "`policy_violation`", "`policy_violence`", ["403 policy_violence does not exist", "403 policy_violation is missing"]),
-    ("headers", "`X-Luner-User`", "`X-Luner-Usr`", ["X-Luner-Usr is not in src/names.rs"]),
+    ("errors", "`policy_violation`", "`policy_slip`", ["403 policy_slip does not exist", "403 policy_violation is missing"]),
+    ("headers", "`X-Luner-User`", "`X-Luner-Usr`", ["x-luner-usr is not in src/names.rs"]),
 ]
 
 
