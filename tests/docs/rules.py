@@ -162,10 +162,10 @@ def commands(document):
         if block.language == "sh":
             folder = ROOT
             for words in invocations(block.text):
-                if words[0] == "cd" and len(words) == 2:
-                    folder = folder / words[1]
                 for problem in command(words, folder, not block.runs):
                     yield f"{document.path}:{block.line}: {problem}"
+                if words[0] == "cd" and len(words) == 2:
+                    folder = folder / words[1]
     for code, line in document.codes:
         if re.match(r"(\./bin/)?(luner|mock-llm|make) [^=]", code):
             for problem in command(code.replace("[", "").replace("]", "").split(), ROOT, False):
@@ -231,7 +231,9 @@ def effective(words):
 
 @cache
 def targets():
-    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = (ROOT / "Makefile").read_text()
+    text += "".join((ROOT / included).read_text() for included in re.findall(r"^include (\S+)$", text, re.MULTILINE))
+    return set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
 
 
 @cache

@@ -85,6 +85,11 @@ def test_a_command_that_names_what_does_not_exist_is_seen(broken, why):
     assert why in "\n".join(rules.commands(block("sh", broken, mark)))
 
 
+def test_a_command_that_names_what_exists_is_left_alone():
+    script = "cd config\nless minimal.yaml >&2\ncd ..\nsudo make test CARGO=cargo && luner check --config config/minimal.yaml"
+    assert not list(rules.commands(block("sh", script, "<!-- not run: it is only read -->")))
+
+
 def test_commands_of_the_text_are_looked_at_too():
     assert "no target tset" in said(rules.commands, "say `make tset`")
     assert "no command chek" in said(rules.commands, "say `luner chek --config x`")
