@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -96,7 +97,7 @@ def bare(block):
 
 def blocks(document):
     """What is in a block is what it says it is."""
-    judges = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python}
+    judges = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python, "nginx": is_nginx}
     for block in document.blocks:
         judge = judges.get(block.language)
         if not block.language:
@@ -136,6 +137,17 @@ def is_javascript(block):
 
 def is_shell(block):
     return complaint(ask("bash", "-n", "-c", block.text))
+
+
+def is_nginx(block):
+    """A part of a server. Without nginx on the machine it is taken as it is."""
+    if not (nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        logs = "pid pid; error_log stderr; events {} http { access_log off; "
+        bodies = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (Path(folder) / "nginx.conf").write_text(f"{logs}{bodies} server {{ listen 127.0.0.1:8081;\n{block.text}\n}} }}")
+        return complaint(ask(nginx, "-t", "-q", "-p", folder, "-c", "nginx.conf"))
 
 
 def is_python(block):

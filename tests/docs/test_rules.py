@@ -1,5 +1,8 @@
 """The rules see what is broken: each is given a document that breaks it, and one that does not."""
 
+import os
+import shutil
+
 import pytest
 
 import documents
@@ -7,6 +10,7 @@ import rules
 import scratch
 
 FENCE = "```"
+NGINX = pytest.mark.skipif(not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), reason="there is no nginx")
 
 
 def document(text, path="README.md"):
@@ -60,6 +64,7 @@ def test_a_file_that_is_only_named_must_exist():
         ("js", "const x = ;", "const x = await 1;"),
         ("sh", "if true; then", "true"),
         ("python", "print(", "print()"),
+        pytest.param("nginx", "location /a/ { proxy_pas x; }", "location /a/ { return 204; }", marks=NGINX),
         ("", "anything", None),
     ],
 )
