@@ -98,6 +98,8 @@ def parse(path, text):
         elif token.type == "fence":
             above = mark if begin == mark_end else ""
             document.blocks.append(Block(token.info.strip(), token.content, line, above))
+        elif token.type == "code_block":
+            document.blocks.append(Block("", token.content, line, ""))
         elif token.type == "table_open":
             above = mark if begin == mark_end else ""
             table = Table(above.removeprefix("table:").strip() if above.startswith("table:") else "", line, [])

@@ -33,6 +33,9 @@ MADE = re.compile(r"^(\./)?(bin|data|target|web/dist|\.venv)(/|$)|(^|/)node_modu
 FILE_NAME = re.compile(r"^[\w.-]+\.(ya?ml|sh|py|mjs|toml|json)$")
 # How a comment looks, to the end of its line.
 COMMENTS = {**dict.fromkeys(("sh", "yaml", "nginx", "python"), r"(^|\s+)#.*$"), "js": r"(^|\s+)//.*$"}
+# Inline code that is a command.
+PROGRAMS = "luner|mock-llm|make|docker|kubectl|cp|cd|bash|python3?|npm"
+INLINE = re.compile(rf"(\./bin/)?({PROGRAMS}|(scripts|bench|deployments|tests)/\S+) [^=]")
 # Pictures, whose words may be translated.
 PICTURES = {"mermaid", "text"}
 
@@ -97,11 +100,18 @@ def bare(block):
 
 def blocks(document):
     """What is in a block is what it says it is."""
-    judges = {"json": is_json, "yaml": is_configuration, "js": is_javascript, "sh": is_shell, "python": is_python, "nginx": is_nginx}
+    judges = {
+        "json": is_json,
+        "yaml": is_configuration,
+        "js": is_javascript,
+        "sh": is_shell,
+        "python": is_python,
+        "nginx": is_nginx,
+    }
     for block in document.blocks:
         judge = judges.get(block.language)
         if not block.language:
-            yield f"{document.path}:{block.line}: a block without a language is checked by nothing"
+            yield f"{document.path}:{block.line}: a block without a language is checked by nothing: fence it, and say which"
         problem = judge and judge(block)
         if problem:
             yield f"{document.path}:{block.line}: {problem}"
@@ -170,18 +180,24 @@ def complaint(result):
 
 def commands(document):
     """Targets, subcommands, flags and files that a command names exist, whether it is run or not."""
+    # A reader may stand at the root or in the document's own folder.
+    folders = (ROOT, (ROOT / document.path).parent)
     for block in document.blocks:
         if block.language == "sh":
-            folder = ROOT
-            for words in invocations(block.text):
-                for problem in command(words, folder, not block.runs):
-                    yield f"{document.path}:{block.line}: {problem}"
-                if words[0] == "cd" and len(words) == 2:
-                    folder = folder / words[1]
+            tries = [list(script(block, folder)) for folder in folders]
+            yield from (f"{document.path}:{block.line}: {problem}" for problem in min(tries, key=len))
     for code, line in document.codes:
-        if re.match(r"(\./bin/)?(luner|mock-llm|make) [^=]", code):
-            for problem in command(code.replace("[", "").replace("]", "").split(), ROOT, False):
-                yield f"{document.path}:{line}: {problem}"
+        if INLINE.match(code):
+            words = code.replace("[", "").replace("]", "").split()
+            tries = [list(command(words, folder, True)) for folder in folders]
+            yield from (f"{document.path}:{line}: {problem}" for problem in min(tries, key=len))
+
+
+def script(block, folder):
+    for words in invocations(block.text):
+        yield from command(words, folder, not block.runs)
+        if words[0] == "cd" and len(words) == 2:
+            folder = folder / words[1]
 
 
 def command(words, folder, files):
@@ -192,6 +208,8 @@ def command(words, folder, files):
                 yield f"make has no target {target}"
     elif name == "luner":
         yield from luner_command(words[1:])
+    elif words[:2] == ["npm", "run"] and words[2] not in scripts(folder):
+        yield f"npm has no script {words[2]}"
     elif name == "mock-llm":
         flags = usage(MOCK) | {"--help"}
         yield from (f"mock-llm knows no {word}" for word in words[1:] if word.startswith("--") and word not in flags)
@@ -246,6 +264,11 @@ def targets():
     text = (ROOT / "Makefile").read_text()
     text += "".join((ROOT / included).read_text() for included in re.findall(r"^include (\S+)$", text, re.MULTILINE))
     return set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
+
+
+def scripts(folder):
+    file = folder / "package.json"
+    return json.loads(file.read_text())["scripts"] if file.exists() else {}
 
 
 @cache

@@ -66,6 +66,7 @@ def test_a_file_that_is_only_named_must_exist():
         ("python", "print(", "print()"),
         pytest.param("nginx", "location /a/ { proxy_pas x; }", "location /a/ { return 204; }", marks=NGINX),
         ("", "anything", None),
+        ("sh", "true\n```\n\n    indented\n\n```sh", "true"),
     ],
 )
 def test_a_block_that_is_not_what_it_claims_is_seen(language, broken, sound):
@@ -83,6 +84,7 @@ def test_a_block_that_is_not_what_it_claims_is_seen(language, broken, sound):
         ("X=1 ./bin/mock-llm --lissten x", "mock-llm knows no --lissten"),
         ("kubectl apply -k deployments/kubernetless", "there is no deployments/kubernetless"),
         ("cd config\nless minimall.yaml", "there is no minimall.yaml"),
+        ("cd web\nnpm run fixtures", "npm has no script fixtures"),
     ],
 )
 def test_a_command_that_names_what_does_not_exist_is_seen(broken, why):
@@ -98,6 +100,8 @@ def test_a_command_that_names_what_exists_is_left_alone():
 def test_commands_of_the_text_are_looked_at_too():
     assert "no target tset" in said(rules.commands, "say `make tset`")
     assert "no command chek" in said(rules.commands, "say `luner chek --config x`")
+    assert "there is no composed.yml" in said(rules.commands, "say `docker compose -f composed.yml up`")
+    assert not list(rules.commands(document("say `cp shapes.rs x`", "src/config/README.md")))
     assert not said(rules.commands, "say `luner [serve] --config FILE`, `make test` and `luner.service`")
 
 
