@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly SUITE=bookworm
 target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
 target=$(cd "$target" && pwd)
 base=$target/tools/debian-$SUITE.tar
 package=$(find dist -name "luner_*_$(dpkg --print-architecture).deb" -printf "%T@ %p\n" | sort -n | tail -n1 | cut -d" " -f2)
@@ -219,7 +220,7 @@ purge() {
 command -v apt-get >/dev/null || cannot 'this is neither Debian nor Ubuntu'
 if ! command -v mmdebstrap >/dev/null || ! command -v systemd-nspawn >/dev/null; then
   say 'mmdebstrap and systemd-container by apt-get'
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap systemd-container procps; } >"$scratch/apt.log" 2>&1 ||
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap debian-archive-keyring systemd-container procps; } >"$scratch/apt.log" 2>&1 ||
     { cat "$scratch/apt.log" >&2; cannot 'mmdebstrap and systemd-container cannot be had'; }
 fi
 
