@@ -30,6 +30,7 @@ install: ## Install what `make build` built: binary, systemd units, configuratio
 	else \
 	  sed '1{/yaml-language-server/d}' config/config.example.yaml | install -D -m 644 /dev/stdin $(DESTDIR)$(sysconfdir)/luner/config.yaml; \
 	fi
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 .PHONY: uninstall
 uninstall: ## Remove what `make install` installed; configuration and state stay
