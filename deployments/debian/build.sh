@@ -39,7 +39,7 @@ Architecture: $arch
 Maintainer: luner maintainers <maintainers@luner.invalid>
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Depends: $depends
-Recommends: ca-certificates, systemd
+Recommends: ca-certificates, procps, systemd
 Section: net
 Priority: optional
 Description: AI gateway between applications and LLM providers
