@@ -41,6 +41,8 @@ pub struct Plan {
     pub fact_limits: FactLimits,
     /// Bytes of a caller's body at most.
     pub body_bytes_max: u64,
+    /// Of requests that are not short, over all shards.
+    pub held_bytes_max: u64,
     /// A caller's head and body must have arrived within this time.
     pub read_timeout: Duration,
     /// A caller must take something of its answer within this time.
@@ -157,6 +159,7 @@ impl Plan {
             },
             fact_limits: FactLimits { depth: limits.json_depth as usize },
             body_bytes_max: limits.body_bytes,
+            held_bytes_max: limits.held_bytes,
             read_timeout: config.server.read_timeout,
             write_timeout: config.server.write_timeout,
             drain_timeout: config.server.drain_timeout,

@@ -106,6 +106,10 @@ pub(super) fn body_bytes(_: &mut SchemaGenerator) -> Schema {
     bytes("1KiB", "1GiB")
 }
 
+pub(super) fn held_bytes(_: &mut SchemaGenerator) -> Schema {
+    bytes("1MiB", "16TiB")
+}
+
 pub(super) fn cache_bytes(_: &mut SchemaGenerator) -> Schema {
     bytes("64KiB", "16TiB")
 }

@@ -122,6 +122,10 @@ pub struct Limits {
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "schema::body_bytes")]
     pub body_bytes: u64,
+    /// The most bytes of requests over 64 KiB that are held at a time, over all cores; each core may hold two of the largest.
+    #[serde(with = "crate::units::bytes")]
+    #[schemars(schema_with = "schema::held_bytes")]
+    pub held_bytes: u64,
     /// The deepest nesting of a request's JSON.
     #[schemars(range(min = 8, max = 512))]
     pub json_depth: u32,
@@ -132,7 +136,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { head_bytes: 32 << 10, headers: 100, body_bytes: 10 << 20, json_depth: 128, connections: 20_000 }
+        Limits {
+            head_bytes: 32 << 10,
+            headers: 100,
+            body_bytes: 10 << 20,
+            held_bytes: 512 << 20,
+            json_depth: 128,
+            connections: 20_000,
+        }
     }
 }
 

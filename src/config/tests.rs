@@ -99,7 +99,7 @@ server:
   drain_timeout: 30s
   workers: 0
   admin: { token: "${LUNER_ADMIN_TOKEN:-}", open: false, hosts: [] }
-  limits: { head_bytes: 32KiB, headers: 100, body_bytes: 10MiB, json_depth: 128, connections: 20000 }
+  limits: { head_bytes: 32KiB, headers: 100, body_bytes: 10MiB, held_bytes: 512MiB, json_depth: 128, connections: 20000 }
 providers:
   - name: openai-prod
     base_url: "https://api.openai.com/v1"

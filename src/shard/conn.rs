@@ -9,6 +9,7 @@ use super::flow::{self, Decision, Judging};
 use super::record::{Ids, Record};
 use super::refusal::Refusal;
 use super::respond::{self, Frame, Token};
+use super::room::{Room, SHORT_BYTES};
 use super::traceparent::Parent;
 use super::{Shard, upstream};
 use crate::clock::Now;
@@ -24,8 +25,8 @@ const READ_BYTES: usize = 4 * 1024;
 /// How many times as much as has come there is room for in the next read of a long body. Arbitrary, well below the hundred
 /// times that a caller may make the gateway hold.
 const READ_GROWTH: usize = 16;
-/// A connection between requests keeps no more than this. Arbitrary.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// A connection between requests keeps no more than this, which is not counted as held.
+const KEPT_BYTES_MAX: usize = SHORT_BYTES;
 /// After a refusal that left bytes unread, so much more is read and thrown away, so that the refusal is not lost to a
 /// reset (RFC 9112 section 9.6).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -54,6 +55,8 @@ pub(super) struct Conn {
     /// The request to the provider.
     pub(super) spare: Vec<u8>,
     input: Vec<u8>,
+    /// For the request, if it is a long one.
+    room: Room,
     pub(super) peer: SocketAddr,
     /// Whether it has carried a request.
     served: bool,
@@ -63,10 +66,21 @@ pub(super) struct Conn {
 pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     shard.connections.set(shard.connections.get() + 1);
     let (out, body, spare, input) = Default::default();
-    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, peer, served: false };
+    let mut conn = Conn {
+        shard: shard.clone(),
+        wire,
+        out,
+        body,
+        spare,
+        input,
+        room: Room::new(shard.clone()),
+        peer,
+        served: false,
+    };
     let mut turn = Turn::Next;
     while turn == Turn::Next {
         turn = conn.turn().await;
+        conn.room.give_back();
     }
     if turn == Turn::Linger {
         conn.linger().await;
@@ -159,6 +173,9 @@ impl Conn {
                     // In proportion to what came, so that a long body costs few reads and announcing one costs nothing.
                     let missing = arrival.wanted.saturating_sub(self.input.len());
                     let room = missing.min(self.input.len() * READ_GROWTH).max(READ_BYTES);
+                    if !self.room.grow(self.input.len() + room, plan) {
+                        return Err(Some(Refusal::Crowded));
+                    }
                     match self.wire.read(&mut self.input, room, until).await {
                         Ok(n) if n > 0 => now = self.shard.now(),
                         _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),

@@ -21,6 +21,7 @@ mod record; // a request until it is accounted for
 pub mod refusal;
 mod respond; // heads of answers, whole answers
 mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
+mod room; // memory for long requests
 mod route; // which provider answers: Routed
 #[cfg(test)]
 mod simulation; // the judging path under a virtual clock
@@ -119,6 +120,8 @@ pub(crate) struct Shard {
     books: RefCell<Books>,
     log_lines: RefCell<LogLines>,
     connections: Cell<usize>,
+    /// Bytes of long requests, see `room`.
+    held_bytes: Cell<usize>,
     /// How many shards there are.
     shards: usize,
     in_flight: Cell<u64>,
@@ -190,6 +193,7 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         books: RefCell::new(Books::new(parts.boot, parts.id)),
         log_lines: RefCell::default(),
         connections: Cell::new(0),
+        held_bytes: Cell::new(0),
         shards,
         in_flight: Cell::new(0),
         draining: Cell::new(false),

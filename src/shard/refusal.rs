@@ -59,6 +59,8 @@ pub enum Refusal {
     UpstreamTimeout { provider: Box<str> },
     /// The gateway has no room for another connection.
     Overloaded,
+    /// The gateway has no memory for another long request.
+    Crowded,
     /// The gateway could not answer a management request in time.
     Unanswered,
 }
@@ -141,7 +143,7 @@ impl Refusal {
             Refusal::ProviderStatus { status: 504, .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
             Refusal::ProviderStatus { .. } => row(502, "server_error", Some("provider_error"), Provider),
             Refusal::UpstreamTimeout { .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
-            Refusal::Overloaded | Refusal::Unanswered => {
+            Refusal::Overloaded | Refusal::Crowded | Refusal::Unanswered => {
                 row(503, "service_unavailable_error", Some("overloaded"), Gateway)
             }
         }
@@ -201,6 +203,7 @@ impl Refusal {
                 format!("The provider `{provider}` did not answer in time.").into()
             }
             Refusal::Overloaded => "The gateway has no room for another connection; try again.".into(),
+            Refusal::Crowded => "The gateway holds as many long requests as it has memory for; try again.".into(),
             Refusal::Unanswered => "The gateway's management side did not answer in time; try again.".into(),
         }
     }

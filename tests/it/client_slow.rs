@@ -248,3 +248,38 @@ fn a_storm_of_resets_leaves_no_descriptor_behind() {
     drop(upstream);
     eventually("descriptors return", || luner.open_fds() <= base);
 }
+
+// Row 65.
+#[test]
+fn long_requests_that_are_held_are_bounded_and_short_ones_go_on() {
+    const CALLERS: usize = 20;
+    const BODY_BYTES: usize = 3 << 20;
+    let mock = mock_with(|options| (options.ledger, options.bodies) = (false, false));
+    // Room for two of them.
+    let luner = Gateway::before(mock.base_url()).server("limits: { body_bytes: 4MiB, held_bytes: 8MiB }").start();
+    let whole = post_chat("gpt-4o", &"x".repeat(BODY_BYTES));
+    // So much has come of each that there is to be room for all of it.
+    let (first, rest) = whole.split_at(256 << 10);
+    let mut callers: Vec<Raw> = (0..CALLERS).map(|_| luner.connect()).collect();
+    for caller in &mut callers {
+        caller.send(first);
+    }
+    let mut refused = Vec::new();
+    eventually("all but two are refused", || {
+        refused.extend(callers.extract_if(.., |caller| !caller.is_quiet()));
+        refused.len() >= CALLERS - 2
+    });
+    for mut caller in refused {
+        let answer = caller.answer();
+        assert_eq!((answer.status, answer.error_code().as_deref()), (503, Some("overloaded")));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert_eq!(luner.post_chat("gpt-4o", "short").status, 200, "short ones go on");
+    assert!(!callers.is_empty(), "some are not refused");
+    for mut caller in callers {
+        assert_eq!(caller.send(rest).answer().status, 200, "who has room comes through");
+    }
+    for _ in 0..4 {
+        assert_eq!(luner.ask(&whole).status, 200, "what was held is given back");
+    }
+}

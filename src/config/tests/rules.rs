@@ -47,6 +47,7 @@ const SECTIONS: &[(&str, u32, &str, &str)] = &[
     ("server: { limits: { headers: 1 } }", 6, "server.limits.headers", "must be from 8 to 1000"),
     ("server: { limits: { head_bytes: 2MiB } }", 6, "server.limits.head_bytes", "from 1KiB to 1MiB"),
     ("server: { limits: { body_bytes: 2GiB } }", 6, "server.limits.body_bytes", "from 1KiB to 1GiB"),
+    ("server: { limits: { held_bytes: 1KiB } }", 6, "server.limits.held_bytes", "from 1MiB to 16TiB"),
     ("server: { limits: { json_depth: 100000 } }", 6, "server.limits.json_depth", "from 8 to 512"),
     ("server: { limits: { connections: 0 } }", 6, "server.limits.connections", "from 1 to 1000000"),
     ("rate_limit:\n  providers:\n    - { name: a, qps: 1 }\n    - { name: a, qps: 2 }", 9, "rate_limit.providers[1].name", "already on line 8"),
