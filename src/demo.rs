@@ -21,6 +21,8 @@ use crate::shard::DriverChoice;
 
 /// The scripted provider's pace: quick, yet slow enough to see a stream stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(40);
+/// Its provider has a limit that one can reach by hand; nothing of the past or the present asks for it.
+const LIMITED_MODEL: &str = "gpt-4.1-nano";
 
 pub use seed::RUNS as TRACES;
 
@@ -60,6 +62,11 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
          \x20   base_url: \"http://{0}\"\n\
          \x20   api_key: \"demo-key-of-the-provider\"\n\
          \x20   models: [claude-sonnet-4-5, claude-haiku-4-5]\n\
+         \x20 - name: openai-trial\n\
+         \x20   base_url: \"http://{0}\"\n\
+         \x20   api_key: \"demo-key-of-the-provider\"\n\
+         \x20   models: [{LIMITED_MODEL}]\n\
+         rate_limit: {{ providers: [{{ name: openai-trial, qps: 0.5, burst: 3 }}] }}\n\
          storage: {{ capture: all, sqlite: {{ path: {database:?} }} }}\n",
         mock.addr()
     );
@@ -119,7 +126,14 @@ pub fn traffic(gateway: &str) -> ! {
 
 fn greeting(address: SocketAddr) -> String {
     format!(
-        "luner runs at http://{address}, with a scripted provider behind it. Try:\n\
+        "luner runs, with a scripted provider behind it and some traffic through it.\n\
+         \n\
+         \x20 Console    http://{address}/\n\
+         \x20 Python     OpenAI(base_url=\"http://{address}/v1\", api_key=\"any\")\n\
+         \x20 Health     http://{address}/api/health\n\
+         \x20 Metrics    http://{address}/metrics\n\
+         \n\
+         An answer, and one as a stream:\n\
          \n\
          curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\":\"gpt-4o\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\
@@ -127,10 +141,12 @@ fn greeting(address: SocketAddr) -> String {
          curl -N http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\
          \n\
+         A policy that moves all callers to a cheaper model, from the next request on:\n\
+         \n\
          curl http://{address}/api/policies -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"name\":\"mini for all\",\"expression\":\"model == \\\"gpt-4o\\\"\",\"action\":\"downgrade\",\"target_model\":\"gpt-4o-mini\"}}'\n\
          \n\
-         With an OpenAI SDK: base_url=\"http://{address}/v1\", and any api_key.\n\
-         Health: http://{address}/api/health, metrics: http://{address}/metrics. Stop with ctrl-c."
+         The model {LIMITED_MODEL} lets three requests pass at once, then one every two seconds: the next is answered with 429.\n\
+         Stop with ctrl-c."
     )
 }

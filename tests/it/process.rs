@@ -262,7 +262,10 @@ fn the_demo_answers_without_a_file() {
     assert_eq!(luner.ask(post_stream("any-model", "hello")).said(), reply("hello"));
     assert_eq!(luner.health()["status"], "ok");
     let greeting = luner.logs().join("\n");
+    assert!(greeting.contains(&format!("Console    http://{}/\n", luner.addr())), "{greeting}");
     assert!(greeting.contains("curl ") && greeting.contains(&format!("http://{}/v1", luner.addr())), "{greeting}");
+    let limited: Vec<u16> = (0..20).map(|_| luner.post_chat("gpt-4.1-nano", "hello").status).collect();
+    assert!(limited.starts_with(&[200, 200, 200]) && limited.contains(&429), "{limited:?}");
     luner.signal(Signal::INT);
     assert_eq!(luner.wait_exit().code(), Some(0));
 }
