@@ -58,7 +58,7 @@ openapi: ## Write the REST API's description to config/openapi.json
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: web fmt-check lint test-rust test-sdk test-web test-monitoring test-deploy test-docs ## Run everything that a change must pass
+test: web fmt-check lint test-rust test-sdk test-examples test-web test-monitoring test-deploy test-docs ## Run everything that a change must pass
 	$(say) 'test: all of it passed'
 
 .PHONY: fmt
@@ -96,6 +96,13 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 	  LUNER_IO=$$driver tests/sdk/run.sh; \
 	done
 
+.PHONY: test-examples
+test-examples: ## Run every example, and bench/bench.sh where wrk is, against luner demo
+	$(say) 'test-examples: binaries'
+	@$(CARGO) build --locked --workspace --bins
+	@scripts/examples-env.sh
+	@.venv/bin/python tests/examples/run.py
+
 .PHONY: test-monitoring
 test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
 	@scripts/promtool.sh
@@ -130,4 +137,4 @@ audit: ## Check advisories, licences and sources (needs cargo-deny)
 clean: ## Remove what was built and installed below this folder
 	$(say) 'clean: target, bin, .venv, node_modules, web/dist'
 	@$(CARGO) clean --quiet
-	@rm -rf bin dist .venv tests/sdk/node/node_modules web/node_modules web/dist
+	@rm -rf bin dist .venv tests/sdk/node/node_modules examples/*/node_modules web/node_modules web/dist
