@@ -114,22 +114,9 @@ fn a_database_that_may_not_grow_holds_nothing_up_and_loses_no_account() {
     callers.settle(&mock);
 }
 
-/// Before a command: in a mount namespace of its own, with a small filesystem on the folder that follows.
+/// Before a command: with a small filesystem on the folder that follows.
 fn on_a_small_disk(options: &str) -> Vec<String> {
-    let mount = format!("mount -t tmpfs -o {options} small \"$0\" && exec \"$@\"");
-    ["unshare", "--map-root-user", "--mount", "sh", "-c", &mount].map(str::to_owned).into()
-}
-
-/// Whether this machine lets a process have mounts of its own; many containers do not.
-fn has_mounts() -> bool {
-    let words = on_a_small_disk("size=1m");
-    let folder = std::env::temp_dir();
-    let tried = Command::new(&words[0]).args(&words[1..]).arg(folder).arg("true").output();
-    let may = tried.is_ok_and(|output| output.status.success());
-    if !may {
-        eprintln!("not tested: this machine lets no process have mounts of its own");
-    }
-    may
+    with_mounts(&format!("mount -t tmpfs -o {options} small \"$0\""))
 }
 
 // 56

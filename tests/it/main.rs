@@ -38,6 +38,8 @@ mod full_disk; // what the books survive: a disk that takes nothing
 
 mod exporting; // spans of real requests, and collectors that misbehave
 
+mod slow_names; // a name server that is silent, then answers
+
 mod failover; // several providers for one model
 
 mod upstream_pool; // connections that carry one request after another

@@ -700,7 +700,7 @@ fn a_redirect_is_not_followed_and_no_key_travels() {
     assert_eq!(second.connections(), 0);
 }
 
-// 19. A slow resolver cannot be made here without a network of its own; the unit tests of the resolver stand for it.
+// 19; a slow one stands in `slow_names`.
 #[test]
 fn a_name_that_does_not_resolve_is_a_502_and_one_that_does_works() {
     let upstream = Upstream::always(ok_chat("well"));

@@ -23,6 +23,7 @@ pub use upstream::{Received, Served, Upstream};
 pub use rustix::process::Signal;
 
 use rustix::process::{Resource, Rlimit};
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,24 @@ impl Gate {
         assert!(!timeout.timed_out(), "a gate was never opened");
         *permits -= 1;
     }
+}
+
+/// Words to put before a command: it runs with mounts of its own, those that this shell command makes. `$0` in it is the word
+/// that follows these.
+pub fn with_mounts(mount: &str) -> Vec<String> {
+    let script = format!("{mount} && exec \"$@\"");
+    ["unshare", "--map-root-user", "--mount", "sh", "-c", &script].map(str::to_owned).into()
+}
+
+/// Whether this machine lets a process have mounts of its own; many containers do not.
+pub fn has_mounts() -> bool {
+    let words = with_mounts("mount -t tmpfs small \"$0\"");
+    let tried = Command::new(&words[0]).args(&words[1..]).arg(std::env::temp_dir()).arg("true").output();
+    let may = tried.is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("not tested: this machine lets no process have mounts of its own");
+    }
+    may
 }
 
 /// Lets this process open as many sockets as it is allowed to: a test with hundreds of connections has both their ends.
