@@ -126,7 +126,7 @@ pub fn traffic(gateway: &str) -> ! {
 
 fn greeting(address: SocketAddr) -> String {
     format!(
-        "luner runs, with a scripted provider behind it and some traffic through it.\n\
+        "luner runs at http://{address}, with a scripted provider behind it and some traffic through it.\n\
          \n\
          \x20 Console    http://{address}/\n\
          \x20 Python     OpenAI(base_url=\"http://{address}/v1\", api_key=\"any\")\n\
