@@ -300,20 +300,41 @@ def measure(rig, row, seconds):
     output = load.communicate()[0]
     ticks = rig.cpu_ticks(row.server) - ticks
     busy, whole = (after - before for after, before in zip(core_ticks(GATEWAY_CORE), (busy, whole)))
+    got = read_wrk(output)
     broken = re.search(r"Socket errors: (?!connect 0, read 0, write 0).*", output)
-    requests = re.search(r"(\d+) requests in", output)
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    count = int(requests[1]) if requests else 0
-    wanted = count if row.status >= 400 else 0
-    if broken or count == 0 or int(refused[1] if refused else 0) != wanted:
-        sys.exit(f"bench: {row.name}: not {count} answers of status {row.status}\n{output}")
+    if not got or broken or got.count == 0 or got.refused != (got.count if row.status >= 400 else 0):
+        sys.exit(f"bench: {row.name}: not answers of status {row.status} alone\n{output}")
     return Sample(
-        cpu_us=ticks * TICK_US / int(requests[1]),
+        cpu_us=ticks * TICK_US / got.count,
+        qps=got.qps,
+        p50_us=got.p50_us,
+        p99_us=got.p99_us,
+        busy=ticks / whole,
+        others=max(0, busy - ticks) / whole,
+    )
+
+
+@dataclasses.dataclass
+class Wrk:
+    count: int
+    refused: int  # neither 2xx nor 3xx
+    qps: float
+    p50_us: float
+    p99_us: float
+
+
+def read_wrk(output):
+    """What wrk said with --latency; none when it did not come so far."""
+    requests = re.search(r"(\d+) requests in", output)
+    if not requests:
+        return None
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    return Wrk(
+        count=int(requests[1]),
+        refused=int(refused[1]) if refused else 0,
         qps=float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
         p50_us=latency(output, "50%"),
         p99_us=latency(output, "99%"),
-        busy=ticks / whole,
-        others=max(0, busy - ticks) / whole,
     )
 
 

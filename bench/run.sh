@@ -8,18 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-missing=()
-for tool in cargo python3 taskset wrk nginx; do
-    command -v "$tool" >/dev/null || missing+=("$tool")
-done
-if ((${#missing[@]})); then
-    echo "bench/run.sh: missing: ${missing[*]}" >&2
-    echo "  Debian, Ubuntu:  apt-get install wrk nginx-light util-linux python3" >&2
-    echo "  Fedora:          dnf install wrk nginx util-linux python3" >&2
-    echo "  Arch:            pacman -S wrk nginx util-linux python" >&2
-    echo "  cargo:           https://rustup.rs" >&2
-    exit 1
-fi
+source bench/need.sh
+need cargo python3 taskset wrk nginx
 if (($(nproc) < 2)); then
     echo "bench/run.sh: needs two cores: one for the gateway, one for the load" >&2
     exit 1

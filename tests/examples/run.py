@@ -34,6 +34,7 @@ version: v1
 server: {{ listen: "127.0.0.1:0", workers: 1, admin: {{ token: {token} }} }}
 providers:
   - {{ name: openai, base_url: "{mock}/v1", api_key: {key}, models: [gpt-4o, gpt-4o-mini] }}
+  - {{ name: real, base_url: "https://llm.invalid/v1", api_key: {key}, models: [never-asked] }}
 cache: {{ enabled: {cache} }}
 storage: {{ sqlite: {{ path: "{folder}/luner.db" }} }}
 """
@@ -43,13 +44,15 @@ def main():
     with tempfile.TemporaryDirectory(prefix="luner-examples-") as folder:
         folder = Path(folder)
         with demo(folder) as url:
-            for check in (tour, interrupted_tour, langchain, node, vercel_ai_sdk, curl):
+            for check in (tour, interrupted_tour, langchain, node, vercel_ai_sdk, curl, bench):
                 say(check.__name__.replace("_", " "))
                 check(url)
         with mock(folder) as provider:
             with guarded(folder, provider, "true") as url:
                 say("tour of a gateway with a token")
                 guarded_tour(url)
+                say("bench of a gateway before a real provider")
+                no_money(url)
             with guarded(folder, provider, "false") as url:
                 say("tour of a gateway without a cache")
                 text = run(TOUR, url, code=1, LUNER_ADMIN_TOKEN=TOKEN)
@@ -106,6 +109,30 @@ def curl(url):
     text = run([EXAMPLES / "curl/luner.sh"], url)
     wants(text, '"status":"ok"', "You said: Hello", "data: [DONE]", "x-luner-trace-id: 4bf92f3577b34da6a3ce929d0e0e4736",
           '"code":"invalid_json"', '"code":"missing_required_parameter"', "\n404\n", "luner_requests_total{", ignore_case=True)
+
+
+def bench(url):
+    script = ROOT / "bench/bench.sh"
+    if not shutil.which("wrk"):
+        return say("bench/bench.sh was left out: wrk is not installed")
+    text = run([script, url, "--quick"], url)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    assert [line[0] for line in lines] == ["scenario", "cache hit", "cold", "rate-limited"], text
+    hit, cold, limited = (dict(zip(lines[0], line)) for line in lines[1:])
+    # Other callers' requests are in it: the demo's.
+    assert float(hit["hit rate"].removesuffix("%")) > 90 and float(cold["hit rate"].removesuffix("%")) < 10, text
+    assert "429: " in limited["statuses"] and "429: " not in hit["statuses"] + cold["statuses"], text
+    assert all(line["memory"].endswith(" MiB") and float(line["requests/s"].replace(",", "")) > 0 for line in (hit, cold, limited)), text
+    told = run([script, url, "--quick", "--limited-model", "gpt-4o"], url, code=1)
+    wants(told, "gpt-4o: no provider with a limit", "gpt-4.1-nano")
+
+
+def no_money(url):
+    """A provider that may be real is not benched unasked: nobody listens here, and nobody is called."""
+    if shutil.which("wrk"):
+        wants(run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1), "set LUNER_ADMIN_TOKEN", "--yes-spend")
+        told = run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1, LUNER_ADMIN_TOKEN=TOKEN)
+        wants(told, "real (https://llm.invalid) may be real", "--yes-spend")
 
 
 def guarded_tour(url):
