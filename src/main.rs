@@ -13,6 +13,7 @@ use luner::demo::{self, Demo};
 use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
 
+mod health_cli; // luner health
 mod policy_cli; // luner policy test
 
 // Has a heap per thread, as shards do. Not measured against the system's allocator yet.
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Ask a running gateway how it is; exit 0 while it serves, else 1.
+    Health(health_cli::Question),
     /// Run the gateway with a scripted provider behind it: no file, no network, no key.
     Demo {
         /// Where to listen.
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
     let result = match (arguments.command, arguments.serve) {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
+        (Some(Command::Health(question)), _) => Ok(health_cli::ask(&question)),
         (Some(Command::Demo { seed: Some(database), traces, .. }), _) => seed(&database, traces),
         (Some(Command::Demo { traffic: Some(gateway), .. }), _) => demo::traffic(&gateway),
         (Some(Command::Demo { listen, traces, keep, .. }), _) => run_demo(listen, traces, keep),

@@ -29,6 +29,7 @@ const STRANGERS: &[&str] = &["shard", "coordinator"];
 const ASSEMBLY: &[&str] = &[
     "src/lib.rs",
     "src/main.rs",
+    "src/health_cli.rs",
     "src/process.rs",
     "src/demo.rs",
     "src/demo/seed.rs",
