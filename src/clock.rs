@@ -45,6 +45,12 @@ impl Clock {
         Clock { epoch: Instant::now() }
     }
 
+    /// Microseconds of the monotonic clock since the system started, which other processes count alike.
+    pub fn since_boot_us() -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+    }
+
     /// Reads both clocks.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
     pub fn now(&self) -> Now {

@@ -50,6 +50,8 @@ pub const POLICY_MATCHES_TOTAL: &str = "luner_policy_matches_total";
 pub const POLICY_ERRORS_TOTAL: &str = "luner_policy_errors_total";
 /// Counter `{result}`.
 pub const CONFIG_RELOADS_TOTAL: &str = "luner_config_reloads_total";
+/// Counter `{result}`.
+pub const HANDOVERS_TOTAL: &str = "luner_handovers_total";
 /// Counter.
 pub const CACHE_HITS_TOTAL: &str = "luner_cache_hits_total";
 /// Counter.

@@ -2,7 +2,7 @@
 //! coordinator. Sets up what belongs to the process as a whole: logs, panics, limits, listeners.
 
 use std::io::{self, IsTerminal};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -17,16 +17,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cache::HashKey;
 use crate::clock::Clock;
-use crate::config::{Listen, LogLevel};
+use crate::config::LogLevel;
+use crate::coordinator::handover::{Launch, NoLaunch};
 use crate::coordinator::resolver::Resolver;
-use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Start};
-use crate::link::{self, Driver, EVENTS_MAX, ORDERS_MAX};
+use crate::coordinator::supervisor::Supervisor;
+use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Source, Start, lifecycle};
+use crate::link::{self, EVENTS_MAX, Event, ORDERS_MAX, Order, Pulse};
 use crate::plan::{self, Plan};
 use crate::shard::{self, DriverChoice};
 use crate::usage::Registry;
 
-/// Connections that may wait to be accepted, on each shard. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+use listeners::Sockets;
+
+mod listeners; // new sockets, or those that it was given
+
 /// Lines of the log that may wait for a slow terminal or pipe; more are dropped, so that a log never holds a shard up.
 const LOG_LINES_MAX: usize = 16 * 1024;
 
@@ -89,17 +93,32 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Runs the gateway until it is told to stop and has drained. `listening` is called once, when it serves.
+/// Runs the gateway until it is told to stop, or was replaced, and has drained. `listening` is called once, when it serves.
 ///
 /// # Errors
 /// The storage cannot be used, the address cannot be bound, a thread or a driver cannot be set up.
 pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     let clock = Clock::start();
     harden();
+    let launch = match start.source {
+        Source::File(_) => Launch::of_this_process(),
+        Source::Program(_) => Err(NoLaunch::NoFile),
+    };
     let mut running = Running::new(start, clock.now());
+    let server = &running.config().server;
+    let cpus = shard::cpus();
+    let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
+    let mut given = listeners::given()?;
+    let mut supervisor = Supervisor::from_environment();
     // Before anything listens: without its policies the gateway would let through what they forbid.
-    let (governance, policies) =
-        Governance::open(&running.config().storage, clock.now()).context("opening the storage")?;
+    let storage = &running.config().storage;
+    let (governance, policies) = match &mut given.predecessor {
+        None => Governance::open(storage, clock.now()).context("opening the storage")?,
+        Some(predecessor) => {
+            supervisor.mute();
+            Governance::take_over(storage, clock.now(), || predecessor.standing()).context("taking the storage over")?
+        }
+    };
     let parts = plan::Parts {
         config: running.config(),
         prices: running.table().prices.clone(),
@@ -109,24 +128,58 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;
-    let server = &running.config().server;
-    let cpus = shard::cpus();
-    let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
-    let (listeners, address) = bind(server.listen, workers)?;
-    let mut peers = link::cache_peers(workers).into_iter();
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("drawing the cache's secret: {error}"))?;
-    let hash_key = HashKey::new(secret);
-    let mut boot = [0; 16];
-    getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("drawing the run's number: {error}"))?;
+    let sockets = Sockets::open(given.list, server.listen, workers)?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
     running.watch(events.clone()).context("watching the configuration")?;
     let mut resolver = Resolver::new(events.clone());
     resolver.follow(&plan).context("starting to resolve names")?;
     let (plan, registry) = (Arc::new(ArcSwap::from_pointee(plan)), Registry::new(workers));
-    let mut orders = Vec::with_capacity(workers);
-    for (id, listener) in listeners.into_iter().enumerate() {
+    let (pulse, address) = (Pulse::new(workers), sockets.address);
+    let common = Common { driver, plan: plan.clone(), registry: registry.clone(), clock, events, pulse: pulse.clone() };
+    let shares = sockets.shared_out(workers).context("sharing the sockets out")?;
+    let (orders, events) = start_shards(common, &cpus, shares)?;
+    let life = lifecycle::Parts {
+        address,
+        sockets: sockets.list,
+        launch,
+        predecessor: given.predecessor,
+        supervisor,
+        pulse,
+        events: events.downgrade(),
+    };
+    drop(events);
+    let parts =
+        coordinator::Parts { clock, plan, registry, events: incoming, orders, governance, running, resolver, life };
+    Coordinator::new(parts).run(|| listening(address))
+}
+
+/// What every shard is made of.
+struct Common {
+    driver: DriverChoice,
+    plan: Arc<ArcSwap<Plan>>,
+    registry: Arc<Registry>,
+    clock: Clock,
+    events: flume::Sender<Event>,
+    pulse: Pulse,
+}
+
+/// Starts a shard for each of these shares of the sockets, and gives back the ways to them.
+fn start_shards(
+    common: Common,
+    cpus: &[usize],
+    shares: Vec<Vec<TcpListener>>,
+) -> anyhow::Result<(Vec<flume::Sender<Order>>, flume::Sender<Event>)> {
+    let Common { driver, plan, registry, clock, events, pulse } = common;
+    let shards = shares.len();
+    let mut peers = link::cache_peers(shards).into_iter();
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("drawing the cache's secret: {error}"))?;
+    let hash_key = HashKey::new(secret);
+    let mut boot = [0; 16];
+    getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("drawing the run's number: {error}"))?;
+    let mut orders = Vec::with_capacity(shards);
+    for (id, listeners) in shares.into_iter().enumerate() {
         let (order, followed) = flume::bounded(ORDERS_MAX);
         orders.push(order);
         let (built, standing) = flume::bounded(0);
@@ -134,9 +187,10 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
             built,
             id,
             cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },
-            listener,
+            listeners,
+            pulse: pulse.clone(),
             driver,
-            shards: workers,
+            shards,
             plan: plan.clone(),
             registry: registry.clone(),
             peers: peers.next().context("a shard without peers")?,
@@ -152,13 +206,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         // waited for.
         let _ = standing.recv();
     }
-    drop(events);
-    let parts = coordinator::Parts { clock, plan, registry, events: incoming, orders, governance, running, resolver };
-    Coordinator::new(parts).run(|drivers| {
-        let weakest = Driver::weakest(drivers.iter().copied()).unwrap_or(Driver::Epoll);
-        tracing::info!(%address, workers, io = weakest.name(), ring_entries = weakest.entries(), "listening");
-        listening(address);
-    })
+    Ok((orders, events))
 }
 
 /// Keys are in this process's memory: it leaves no core dumps. And it may open as many sockets as it is allowed to.
@@ -173,32 +221,4 @@ fn harden() {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "could not raise the number of open files");
     }
-}
-
-/// A listener for each shard, all on one port.
-fn bind(listen: Listen, shards: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
-    let first = match listen.host {
-        Some(_) => listener(listen.addr()),
-        // All interfaces of both families; where IPv6 is switched off, of the one there is.
-        None => listener((Ipv6Addr::UNSPECIFIED, listen.port).into()).or_else(|_| listener(listen.addr())),
-    };
-    let first = first.with_context(|| format!("listening on {listen}"))?;
-    let address = first.local_addr().context("reading the listener's address")?;
-    let mut listeners = vec![first];
-    for _ in 1..shards {
-        listeners.push(listener(address).with_context(|| format!("listening on {address} once more"))?);
-    }
-    Ok((listeners, address))
-}
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

@@ -31,6 +31,7 @@ const ASSEMBLY: &[&str] = &[
     "src/main.rs",
     "src/health_cli.rs",
     "src/process.rs",
+    "src/process/listeners.rs",
     "src/demo.rs",
     "src/demo/seed.rs",
     "src/demo/traffic.rs",

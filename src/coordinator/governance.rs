@@ -4,7 +4,7 @@
 //! *Invariant:* a change is checked, compiled and durable, in that order, before anyone sees it. What fails on the way has
 //! changed nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -43,6 +43,8 @@ pub struct Governance {
 pub enum GovernanceError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the process before this one does not answer: {0}")]
+    Predecessor(#[source] std::io::Error),
     #[error(
         "{path} holds policies that do not compile, and luner does not run with fewer than all of them: {}",
         listed(failed), path = path.display()
@@ -100,9 +102,17 @@ impl Governance {
     /// The file cannot be used, or a policy in it does not compile: a gateway that left one out would let through what
     /// someone wanted blocked.
     pub fn open(storage: &Storage, now: Now) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
+        Governance::open_as(storage, now, Store::open)
+    }
+
+    fn open_as(
+        storage: &Storage,
+        now: Now,
+        open: impl FnOnce(&Path, u64) -> Result<Store, StoreError>,
+    ) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
         let store = match storage.backend {
             Backend::None => None,
-            Backend::Sqlite => Some(Store::open(&storage.sqlite.path, now.wall_ms)?),
+            Backend::Sqlite => Some(open(&storage.sqlite.path, now.wall_ms)?),
         };
         let (policies, compiled) = match &store {
             None => Default::default(),
@@ -118,6 +128,28 @@ impl Governance {
         let (health, checked_ms) = (Health::Ok, now.mono_ms());
         let governance = Governance { store, policies, checkpoints, health, checked_ms, prune_ms: checked_ms };
         Ok((governance, Arc::new(compiled)))
+    }
+
+    /// The same where another process, whose place this one takes, writes the file. `standing` comes back when no policy
+    /// changes there any more; everything that may take long is done before.
+    ///
+    /// # Errors
+    /// As of [`Governance::open`]; and the file has an older schema, which this luner would change under the other's hands.
+    pub fn take_over(
+        storage: &Storage,
+        now: Now,
+        standing: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
+        let (mut governance, compiled) = Governance::open_as(storage, now, Store::open_beside_another)?;
+        standing().map_err(GovernanceError::Predecessor)?;
+        let Some(store) = &governance.store else { return Ok((governance, compiled)) };
+        let path = store.path().to_owned();
+        match governance.reread() {
+            Ok(compiled) => Ok((governance, Arc::new(compiled))),
+            Err(ChangeError::Failed(failed)) => Err(GovernanceError::Policies { path, failed }),
+            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(ChangeError::Off) => Ok((governance, compiled)),
+        }
     }
 
     /// In the order of their evaluation.
@@ -175,11 +207,19 @@ impl Governance {
         Ok(compiled)
     }
 
-    /// Lets the recorder write, if it is time to, and takes a step of the retention.
-    pub(super) fn keep(&mut self, recorder: &mut Recorder, retention: &crate::config::Retention, now: Now) {
+    /// Lets the recorder write, if it is time to, and takes a step of the retention, unless another process writes the file
+    /// as well: it remembers names that would be gone.
+    pub(super) fn keep(
+        &mut self,
+        recorder: &mut Recorder,
+        retention: &crate::config::Retention,
+        alone: bool,
+        now: Now,
+    ) {
         let Some(store) = &mut self.store else { return };
+        store.share(!alone);
         recorder.flush(store, now);
-        if store.fault().is_some() || now.mono_ms() < self.prune_ms {
+        if !alone || store.fault().is_some() || now.mono_ms() < self.prune_ms {
             return;
         }
         let retention =

@@ -5,6 +5,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
 use super::governance::StorageState;
+use super::lifecycle::Handovers;
 use super::otlp::Spans;
 use super::reload::Reloads;
 use crate::breaker::State;
@@ -18,6 +19,7 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let plan = coordinator.plans.running();
     let mut families = families(coordinator.ledger.total(), &plan.labels, coordinator.in_flight());
     families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
+    families.push(handovers(coordinator.life.handovers));
     families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
     families.push(breakers(&plan, coordinator.clock.now()));
     families.extend(recording(coordinator));
@@ -108,6 +110,12 @@ fn governance(total: &Tally, labels: &Labels, reloads: Reloads) -> Vec<MetricFam
         family(names::POLICY_ERRORS_TOTAL, "Requests that a policy failed on.", MetricType::COUNTER, errors),
         family(names::CONFIG_RELOADS_TOTAL, "Changes of the configuration's files.", MetricType::COUNTER, reloads),
     ]
+}
+
+fn handovers(ended: Handovers) -> MetricFamily {
+    let ended = [("done", ended.done), ("failed", ended.failed)]
+        .map(|(result, count)| counter(&[("result", result)], count as f64));
+    family(names::HANDOVERS_TOTAL, "Hand-overs to another process.", MetricType::COUNTER, ended)
 }
 
 /// What the cache did.

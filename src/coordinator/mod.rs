@@ -12,7 +12,11 @@ mod following; // who follows the traces as they come
 mod recorder;
 pub mod replay; // one expression, tried on requests that were // reports of requests, on their way into the store
 
+pub mod handover; // another process in this one's place
+
 mod ledger; // the merged counts
+
+pub mod lifecycle; // how the process begins to serve, is replaced, ends
 
 mod metrics; // the ledger as Prometheus text
 
@@ -26,9 +30,11 @@ mod reload; // from a changed file to a new plan
 
 pub mod resolver; // names to addresses, on helper threads
 
-mod signals; // SIGTERM and SIGINT
+mod signals; // SIGTERM, SIGINT and SIGUSR2
 
 pub mod store; // policies, their audit, traces and accounts in SQLite
+
+pub mod supervisor; // what systemd is told
 
 pub mod trial; // one expression, tried once
 
@@ -54,6 +60,7 @@ use api::{Admitted, Doors, Exports, Reply};
 use following::Followers;
 pub use governance::{Governance, GovernanceError};
 use ledger::Ledger;
+use lifecycle::Life;
 use otlp::Otlp;
 pub use otlp::exports_spans;
 use plans::Plans;
@@ -90,6 +97,8 @@ pub struct Parts {
     pub running: Running,
     /// Follows the plan's names.
     pub resolver: Resolver,
+    /// How the process begins and ends.
+    pub life: lifecycle::Parts,
 }
 
 /// The coordinator's state.
@@ -115,7 +124,7 @@ pub struct Coordinator {
     ledger: Ledger,
     epoch: u64,
     waiting: VecDeque<Waiting>,
-    draining: bool,
+    life: Life,
 }
 
 /// What is known of a shard.
@@ -125,6 +134,8 @@ struct ShardState {
     epoch: u64,
     in_flight: u64,
     cache_items: u64,
+    /// Accepts nothing any more.
+    stopped: bool,
     drained: bool,
 }
 
@@ -139,7 +150,7 @@ struct Waiting {
 impl Coordinator {
     /// A coordinator for shards that follow `orders` and send to `events`.
     pub fn new(parts: Parts) -> Coordinator {
-        let Parts { clock, plan, registry, events, orders, governance, running, resolver } = parts;
+        let Parts { clock, plan, registry, events, orders, governance, running, resolver, life } = parts;
         Coordinator {
             clock,
             started: clock.now(),
@@ -161,7 +172,7 @@ impl Coordinator {
             ledger: Ledger::default(),
             epoch: 0,
             waiting: VecDeque::new(),
-            draining: false,
+            life: Life::new(life),
         }
     }
 
@@ -169,7 +180,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// A shard could not start.
-    pub fn run(mut self, listening: impl FnOnce(&[Driver])) -> anyhow::Result<()> {
+    pub fn run(mut self, listening: impl FnOnce()) -> anyhow::Result<()> {
         let mut listening = Some(listening);
         self.look_at_files();
         loop {
@@ -185,10 +196,11 @@ impl Coordinator {
                 if drivers.len() == self.shards.len()
                     && let Some(listening) = listening.take()
                 {
-                    listening(&drivers);
+                    self.serves(&drivers)?;
+                    listening();
                 }
             }
-            if self.draining && self.shards.iter().all(|shard| shard.drained) {
+            if self.life.may_end() && self.shards.iter().all(|shard| shard.drained) {
                 self.stop();
                 return Ok(());
             }
@@ -214,16 +226,14 @@ impl Coordinator {
                 self.shard(shard).drained = true;
             }
             Event::Resolved { host, port, result } => self.resolved(host, port, result),
+            // What this process makes of it is nobody's business any more, and would stand in the audit twice.
+            Event::FilesChanged if self.life.is_closed_to_changes() => self.life.files_changed = true,
             Event::FilesChanged => self.files_changed(),
-            Event::Terminate if self.draining => {
-                tracing::warn!("told to stop again: stopping at once");
-                self.shards.iter_mut().for_each(|shard| shard.drained = true);
-            }
-            Event::Terminate => {
-                tracing::info!("draining");
-                self.draining = true;
-                self.order(&Order::Drain);
-            }
+            Event::Stopped { shard } => self.shard_stopped(shard),
+            Event::Terminate => self.told_to_stop(),
+            Event::HandOver => self.told_to_hand_over(),
+            Event::Succession(news) => self.succession(news),
+            Event::Departure(news) => self.departure(news),
         }
         Ok(())
     }
@@ -276,13 +286,15 @@ impl Coordinator {
         if now.since(self.ticked) < TICK {
             return;
         }
-        self.ticked = now;
+        let last = std::mem::replace(&mut self.ticked, now);
+        self.look_at_pulses(last, now);
         if !self.ledger.total().requests.is_empty() {
             fault::fail(fault::Place::Coordinator);
         }
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
-        self.governance.keep(&mut self.recorder, &self.running.config().storage.retention, now);
+        let retention = &self.running.config().storage.retention;
+        self.governance.keep(&mut self.recorder, retention, self.life.is_alone(), now);
         self.governance.check(now);
         self.followers.beat(now);
         for (host, port) in self.plans.prune() {

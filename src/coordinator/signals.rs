@@ -6,22 +6,23 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::link::Event;
 
-/// Sends [`Event::Terminate`] for each SIGTERM and SIGINT.
+/// Sends [`Event::Terminate`] for each SIGTERM and SIGINT, [`Event::HandOver`] for each SIGUSR2.
 ///
 /// # Errors
 /// The handlers or the thread could not be set up.
 pub fn listen(events: flume::Sender<Event>) -> io::Result<()> {
     // Not ignored, which the programs that a process starts would inherit. The flag is read by nobody.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        for _ in signals.forever() {
-            if events.send(Event::Terminate).is_err() {
+        for signal in signals.forever() {
+            let event = if signal == SIGUSR2 { Event::HandOver } else { Event::Terminate };
+            if events.send(event).is_err() {
                 return;
             }
         }

@@ -21,10 +21,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, Shutdown};
 use slab::Slab;
 
-mod state; // why a wire was cut, what it waits for
+mod state; // why a wire was cut
 mod tether; // a caller's departure ends what serves it
 
-pub use state::{Cut, Idle};
+pub use state::Cut;
 pub use tether::Tether;
 
 /// How often the watch looks at its sockets, in milliseconds; also how late a deadline may fire. Arbitrary: well below
@@ -63,7 +63,8 @@ struct Guard {
     serves_since_ms: Cell<u64>,
     /// Since when a request is being sent through this socket; [`NEVER`] while none is.
     sends_since_ms: Cell<u64>,
-    idle: Cell<Idle>,
+    /// Whether it waits for a caller's request.
+    idle: Cell<bool>,
 }
 
 impl Watch {
@@ -96,15 +97,13 @@ impl Watch {
         }
     }
 
-    /// Shuts down every connection that waits for its caller's next request: nothing is lost by it. One that waits for its
-    /// first may have it on the way and gets `patience`.
+    /// Connections that wait for a caller's request wait for `patience` at the most. What arrives until then is read, and can
+    /// be answered.
     pub fn shut_idle(&self, patience: Duration) {
         let until = self.deadline(patience);
         for (_, guard) in self.slots.borrow().iter() {
-            match guard.idle.get() {
-                Idle::No => {}
-                Idle::New => guard.deadline_ms.set(guard.deadline_ms.get().min(until.0)),
-                Idle::Between => guard.shut(Cut::Late, Shutdown::Both),
+            if guard.idle.get() {
+                guard.deadline_ms.set(guard.deadline_ms.get().min(until.0));
             }
         }
     }
@@ -268,7 +267,7 @@ impl Wire {
             serves: RefCell::new(None),
             serves_since_ms: Cell::new(0),
             sends_since_ms: Cell::new(NEVER),
-            idle: Cell::new(Idle::No),
+            idle: Cell::new(false),
         });
         let key = watch.slots.borrow_mut().insert(guard.clone());
         Wire { io, guard, took_all: true, key, watch: watch.clone() }
@@ -293,17 +292,11 @@ impl Wire {
         result
     }
 
-    /// The same, for a connection that waits for a request: [`Watch::shut_idle`] may end it.
-    pub async fn read_idle(
-        &mut self,
-        buf: &mut Vec<u8>,
-        room: usize,
-        until: Deadline,
-        idle: Idle,
-    ) -> io::Result<usize> {
-        self.guard.idle.set(idle);
+    /// The same, for a connection that waits for a request: [`Watch::shut_idle`] may shorten the wait.
+    pub async fn read_idle(&mut self, buf: &mut Vec<u8>, room: usize, until: Deadline) -> io::Result<usize> {
+        self.guard.idle.set(true);
         let result = self.read(buf, room, until).await;
-        self.guard.idle.set(Idle::No);
+        self.guard.idle.set(false);
         result
     }
 

@@ -5,6 +5,7 @@
 pub mod accounts; // what requests took, by minute and by who and what
 mod cache; // between shards: who holds an answer, who fetches it
 mod call; // a REST request on its way to the coordinator, and the answer back
+mod pulse; // signs of life
 mod tally; // what a shard has counted since its last report
 pub mod trace; // one request as a shard saw it
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use cache::{CacheMessage, CachePeers, Told, cache_peers};
 pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
+pub use pulse::{Pulse, STALLED_MS};
 pub use tally::{AttemptOutcome, Bounds, Cell, Durations, Histogram, Overheads, Tally};
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.
@@ -34,8 +36,11 @@ pub enum Order {
     Forget { host: Arc<str>, port: u16 },
     /// Report now, and name this epoch.
     Flush { epoch: u64 },
-    /// Stop accepting, finish what runs, then report [`Event::Drained`].
-    Drain,
+    /// Stop accepting and report [`Event::Stopped`], finish what runs, then report [`Event::Drained`]. Where another process
+    /// accepts on the same sockets, what waits in them is its own, and callers get more time for their next request.
+    Drain { handed_over: bool },
+    /// Look into the sockets' queues afresh.
+    AcceptAnew,
 }
 
 /// What the coordinator reacts to.
@@ -52,6 +57,8 @@ pub enum Event {
     Batch(Box<accounts::Batch>),
     /// A request to the REST API.
     Call(Box<ApiCall>),
+    /// A shard accepts no connection any more.
+    Stopped { shard: usize },
     /// A shard has drained; `cut` connections were still busy at the deadline.
     Drained { shard: usize, cut: usize },
     /// A name was looked up.
@@ -60,6 +67,32 @@ pub enum Event {
     FilesChanged,
     /// SIGTERM or SIGINT.
     Terminate,
+    /// SIGUSR2.
+    HandOver,
+    /// Of the process that is to take over.
+    Succession(Succession),
+    /// Of the process whose place this one takes.
+    Departure(Departure),
+}
+
+/// How far another process is that is to take this one's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// It is about to read the policies.
+    Standing,
+    /// It listens.
+    Ready { pid: u32 },
+    /// It is gone.
+    Failed(String),
+}
+
+/// How far the process is whose place this one takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It accepts no connection any more.
+    Stopped,
+    /// It has ended.
+    Gone,
 }
 
 /// How a shard does its I/O.

@@ -15,7 +15,7 @@ use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
-use crate::http::wire::{Cut, Idle, Wire};
+use crate::http::wire::{Cut, Wire};
 use crate::plan::Plan;
 
 /// A connection may wait so long for its next request. nginx's default.
@@ -58,25 +58,14 @@ pub(super) struct Conn {
     /// For the request, if it is a long one.
     room: Room,
     pub(super) peer: SocketAddr,
-    /// Whether it has carried a request.
-    served: bool,
 }
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     shard.connections.set(shard.connections.get() + 1);
     let (out, body, spare, input) = Default::default();
-    let mut conn = Conn {
-        shard: shard.clone(),
-        wire,
-        out,
-        body,
-        spare,
-        input,
-        room: Room::new(shard.clone()),
-        peer,
-        served: false,
-    };
+    let room = Room::new(shard.clone());
+    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, room, peer };
     let mut turn = Turn::Next;
     while turn == Turn::Next {
         turn = conn.turn().await;
@@ -128,19 +117,16 @@ impl Conn {
     /// One request and its answer.
     async fn turn(&mut self) -> Turn {
         if self.input.is_empty() {
-            // A connection that was accepted as the draining began still gets its first request answered.
-            let patience = match (self.shard.draining.get(), self.served) {
-                (true, true) => return Turn::Close,
-                (true, false) => LINGER,
-                (false, _) => KEEP_ALIVE,
+            // While it drains a caller gets the time to send what it took this connection to be there for; the answer then
+            // says that it closes.
+            let until = match self.shard.drains_until.get() {
+                Some(until) => until.max(self.shard.watch.deadline(LINGER)),
+                None => self.shard.watch.deadline(KEEP_ALIVE),
             };
-            let until = self.shard.watch.deadline(patience);
-            let idle = if self.served { Idle::Between } else { Idle::New };
-            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until, idle).await, Ok(n) if n > 0) {
+            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until).await, Ok(n) if n > 0) {
                 return Turn::Close;
             }
         }
-        self.served = true;
         let shard = self.shard.clone();
         let plan = shard.plan();
         let mut record = Record::new(shard.now(), None);
@@ -272,6 +258,7 @@ impl Conn {
     /// Says no to a well-framed request: the connection goes on.
     pub(super) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record<'_>, plan: &Plan) -> Turn {
         self.out.clear();
+        let frame = &frame.as_of(&self.shard);
         respond::refusal(refusal, frame, &self.shard.date.borrow(), &mut self.out);
         record.settle(&self.shard, refusal.row().status, Some(refusal));
         self.send(frame, plan.write_timeout).await
@@ -370,7 +357,7 @@ impl Shard {
         let request_id =
             head.first(Known::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
         Frame {
-            keep_alive: head.keep_alive && !self.draining.get(),
+            keep_alive: head.keep_alive && !self.is_draining(),
             version: head.version,
             head_only: head.method == Method::Head,
             request_id: Some(request_id),

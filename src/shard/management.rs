@@ -26,6 +26,7 @@ impl Conn {
             false => None,
         };
         self.out.clear();
+        let frame = frame.as_of(&self.shard);
         match answer {
             Some(answer) => {
                 respond::api(&answer, &frame, &self.shard.date.borrow(), &mut self.out);
@@ -50,7 +51,7 @@ impl Conn {
                 match monoio::time::timeout(LOOK_AGAIN, pieces.recv_async()).await {
                     Ok(piece) => break piece.ok(),
                     Err(_) if self.wire.peer_left() => return Turn::Close,
-                    Err(_) if self.shard.draining.get() => break None,
+                    Err(_) if self.shard.is_draining() => break None,
                     Err(_) => {}
                 }
             };

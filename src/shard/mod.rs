@@ -41,8 +41,8 @@ use hashbrown::HashMap;
 
 use crate::cache::HashKey;
 use crate::clock::{Clock, Now};
-use crate::http::wire::{SWEEP_MS, Watch};
-use crate::link::{CachePeers, Event, Order, Tally};
+use crate::http::wire::{Deadline, SWEEP_MS, Watch};
+use crate::link::{CachePeers, Event, Order, Pulse, Tally};
 use crate::plan::Plan;
 use crate::usage::{LocalWindows, Registry};
 
@@ -58,8 +58,10 @@ pub struct Parts {
     pub id: usize,
     /// The core to stay on.
     pub cpu: Option<usize>,
-    /// Bound and listening, with SO_REUSEPORT.
-    pub listener: std::net::TcpListener,
+    /// Bound and listening; others may accept on the same sockets.
+    pub listeners: Vec<std::net::TcpListener>,
+    /// Where it shows that it lives.
+    pub pulse: Pulse,
     /// Which drivers may be used.
     pub driver: DriverChoice,
     /// How many shards there are.
@@ -125,7 +127,8 @@ pub(crate) struct Shard {
     /// How many shards there are.
     shards: usize,
     in_flight: Cell<u64>,
-    draining: Cell<bool>,
+    /// Set when it drains: until when callers may send their next request.
+    drains_until: Cell<Option<Deadline>>,
 }
 
 impl Shard {
@@ -141,6 +144,10 @@ impl Shard {
             *current = Rc::new(Held(newest.clone()));
         }
         current.clone()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.drains_until.get().is_some()
     }
 
     /// Connections that this shard may have at once.
@@ -196,14 +203,15 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         held_bytes: Cell::new(0),
         shards,
         in_flight: Cell::new(0),
-        draining: Cell::new(false),
+        drains_until: Cell::new(None),
     });
     let now = shard.now();
     shard.watch.sweep(now.mono_ms());
     shard.date.borrow_mut().refresh(now);
-    monoio::spawn(sweep(shard.clone()));
+    parts.pulse.beat(shard.id, now);
+    monoio::spawn(sweep(shard.clone(), parts.pulse));
     monoio::spawn(cache::serve(shard.clone(), parts.peers.inbox));
-    let accepting = match accept::start(parts.listener, driver, shard.clone()) {
+    let accepting = match accept::start(parts.listeners, driver, &shard) {
         Ok(accepting) => accepting,
         Err(error) => {
             let _ = shard.events.send(Event::Failed { shard: shard.id, error: error.to_string() });
@@ -215,11 +223,12 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
 }
 
 /// The shard's heartbeat: deadlines, callers that left, the date, idle connections.
-async fn sweep(shard: Rc<Shard>) {
+async fn sweep(shard: Rc<Shard>, pulse: Pulse) {
     let mut last_prune_ms = 0;
     loop {
         monoio::time::sleep(Duration::from_millis(SWEEP_MS)).await;
         let now = shard.now();
+        pulse.beat(shard.id, now);
         shard.watch.sweep(now.mono_ms());
         shard.date.borrow_mut().refresh(now);
         shard.governor.borrow_mut().windows.sweep(now);

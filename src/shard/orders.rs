@@ -29,10 +29,12 @@ pub(super) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, acc
                 epoch_followed = epoch;
                 shard.report(epoch_followed);
             }
-            Order::Drain => {
+            Order::AcceptAnew => accepting.iter().for_each(Accepting::anew),
+            // A second time it is to be quicker.
+            Order::Drain { handed_over } => {
+                shard.give_idle(handed_over);
                 if let Some(accepting) = accepting.take() {
-                    shard.draining.set(true);
-                    accepting.stop(&shard);
+                    accepting.stop(&shard, handed_over);
                     monoio::spawn(drain(shard.clone(), epoch_followed));
                 }
             }
@@ -54,7 +56,6 @@ async fn report_regularly(shard: Rc<Shard>) {
 async fn drain(shard: Rc<Shard>, epoch: u64) {
     let started = shard.now();
     let patience = shard.plan().drain_timeout;
-    shard.watch.shut_idle(LINGER);
     while shard.connections.get() > 0 && shard.now().since(started) < patience {
         monoio::time::sleep(LOOK_AGAIN).await;
     }
@@ -69,6 +70,15 @@ async fn drain(shard: Rc<Shard>, epoch: u64) {
 }
 
 impl Shard {
+    /// Begins to drain. Callers between two requests get some time for the next one: a moment, or most of what there is when
+    /// nobody waits for the end.
+    fn give_idle(&self, handed_over: bool) {
+        let most = self.plan().drain_timeout * 3 / 4;
+        let patience = if handed_over { most } else { LINGER.min(most) };
+        self.drains_until.set(Some(self.watch.deadline(patience)));
+        self.watch.shut_idle(patience);
+    }
+
     /// Tries to hand the books up; keeps the accounts when there is no room, and the traces out of it when there is little.
     fn send_batch(&self) {
         if self.events.len() > EVENTS_BEHIND {

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::Shard;
 use super::refusal::Refusal;
 use crate::cache::Entry;
 use crate::clock::Now;
@@ -93,6 +94,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// As it is by now: the shard may have begun to drain since the request came.
+    pub(super) fn as_of(&self, shard: &Shard) -> Frame {
+        Frame { keep_alive: self.keep_alive && !shard.is_draining(), ..*self }
+    }
+
     /// For answers to what was no request, after which the connection closes.
     pub(super) fn closing() -> Frame {
         Frame { keep_alive: false, version: Version::Http11, head_only: false, request_id: None, trace_id: None }

@@ -52,6 +52,10 @@ mod concurrency; // many at once
 
 mod process; // how it starts, on what, how it stops
 
+mod supervised; // what supervisors start, are told, and ask
+
+mod handover; // one process after the other
+
 mod config_cli; // the command line and the configuration
 
 mod demo; // its parts, for a gateway of one's own

@@ -103,6 +103,12 @@ impl ApiError {
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(503, UNAVAILABLE, code, message)
     }
+
+    /// 503 for the moment in which another process takes over.
+    pub(super) fn replaced() -> ApiError {
+        let message = "Another luner process takes over from this one right now: ask again.";
+        ApiError::unavailable("handing_over", message).header("Retry-After", "1")
+    }
 }
 
 impl From<NoReader> for ApiError {

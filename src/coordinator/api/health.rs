@@ -28,6 +28,8 @@ pub(super) struct Health {
     storage: &'static str,
     /// The version of the running plan.
     plan: u64,
+    /// Workers that have done nothing for two seconds: their connections wait.
+    stalled_workers: usize,
     /// How many providers' circuit breakers are in which state.
     breakers: BTreeMap<&'static str, usize>,
 }
@@ -36,10 +38,12 @@ pub(super) struct Health {
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let weakest = Driver::weakest(coordinator.shards.iter().filter_map(|shard| shard.driver));
     let storage = coordinator.governance.state();
-    let status = match (coordinator.draining, storage) {
+    let (draining, stalled_workers) = (coordinator.life.is_draining(), coordinator.life.stalled());
+    let status = match (draining, storage) {
         (true, _) => "draining",
         // It serves on, so a probe must not end it: 200.
         (false, StorageState::Degraded) => "degraded",
+        (false, StorageState::Ok | StorageState::Off) if stalled_workers > 0 => "degraded",
         (false, StorageState::Ok | StorageState::Off) => "ok",
     };
     let (plan, now) = (coordinator.plans.running(), coordinator.clock.now());
@@ -56,7 +60,8 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         ring_entries: weakest.map(Driver::entries).filter(|entries| *entries > 0),
         storage: storage.name(),
         plan: plan.version,
+        stalled_workers,
         breakers,
     };
-    json(if coordinator.draining { 503 } else { 200 }, &health)
+    json(if draining { 503 } else { 200 }, &health)
 }

@@ -123,6 +123,9 @@ pub(super) fn answer(coordinator: &mut Coordinator, admitted: Admitted, call: &A
 
 fn carry_out(coordinator: &mut Coordinator, admitted: Admitted, call: &ApiCall) -> Result<Reply, ApiError> {
     let Admitted { found: Found { operation, id }, actor, .. } = admitted;
+    if operation.does.changes() && coordinator.life.is_closed_to_changes() {
+        return Err(ApiError::replaced());
+    }
     let actor = actor.map(|actor| actor.to_string()).unwrap_or_default();
     let (values, body, now) = (values(&operation.query, call)?, call.request.body.as_slice(), coordinator.clock.now());
     Ok(match operation.does {

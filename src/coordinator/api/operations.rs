@@ -47,6 +47,14 @@ pub(super) enum Does {
 }
 
 impl Does {
+    /// Whether it changes what another process that takes over would not know of.
+    pub(super) fn changes(self) -> bool {
+        matches!(
+            self,
+            Does::CreatePolicy | Does::ReplacePolicy | Does::DeletePolicy | Does::ReloadPolicies | Does::SignIn
+        )
+    }
+
     /// Whether the answer must show what the shards counted until now.
     pub(super) fn needs_fresh_counts(self) -> bool {
         matches!(

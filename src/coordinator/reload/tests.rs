@@ -9,9 +9,13 @@ use tempfile::TempDir;
 use super::super::Parts;
 use super::*;
 use crate::clock::Clock;
+use crate::coordinator::handover::NoLaunch;
+use crate::coordinator::lifecycle;
 use crate::coordinator::resolver::Resolver;
 use crate::coordinator::sample::{batch, trace};
 use crate::coordinator::store::{Paging, Store, StoredPolicy};
+use crate::coordinator::supervisor::Supervisor;
+use crate::link::Pulse;
 use crate::usage::Registry;
 
 /// A coordinator, its files, and what it is told.
@@ -58,7 +62,17 @@ fn scene(text: &str, pins: Pins) -> Scene {
     let (sender, events) = flume::unbounded();
     let mut resolver = Resolver::new(sender);
     resolver.follow(&plan.load()).unwrap();
+    let life = lifecycle::Parts {
+        address: ([127, 0, 0, 1], 0).into(),
+        sockets: Vec::new(),
+        launch: Err(NoLaunch::NoFile),
+        predecessor: None,
+        supervisor: Supervisor::from_environment(),
+        pulse: Pulse::new(0),
+        events: flume::unbounded().0.downgrade(),
+    };
     let parts = Parts {
+        life,
         clock,
         plan,
         registry: Registry::new(1),

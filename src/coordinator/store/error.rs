@@ -49,6 +49,12 @@ pub enum StoreError {
     /// Written by an older luner, and not yet brought up to date.
     #[error("{path} has schema {found}, older than {known}: run luner on it once", path = path.display())]
     Older { path: PathBuf, found: u32, known: u32 },
+    /// Written by an older luner, which is still at it.
+    #[error(
+        "{path} has schema {found}, and bringing it to {known} would take it from the luner that runs: stop that, then start this",
+        path = path.display()
+    )]
+    InUse { path: PathBuf, found: u32, known: u32 },
     /// Names are unique, by their exact characters.
     #[error("a policy named `{name}` exists already")]
     NameTaken { name: String },
@@ -105,7 +111,10 @@ impl StoreError {
             StoreError::WalGrows { .. } => Some(Fault::WalGrows),
             StoreError::File { .. } => Some(Fault::Io),
             StoreError::Sqlite { fault, .. } => Some(*fault),
-            StoreError::Foreign { .. } | StoreError::Newer { .. } | StoreError::Older { .. } => Some(Fault::Other),
+            StoreError::Foreign { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Older { .. }
+            | StoreError::InUse { .. } => Some(Fault::Other),
             StoreError::TooLong { .. } => None,
             StoreError::NameTaken { .. } | StoreError::IdTaken { .. } | StoreError::NotFound { .. } => None,
         }

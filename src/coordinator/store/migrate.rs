@@ -44,6 +44,14 @@ pub(super) fn refuse_other_schema(connection: &Connection, path: &Path) -> Resul
     }
 }
 
+/// While another luner writes it, a new file alone may be changed.
+pub(super) fn refuse_to_migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match version(connection).map_err(|source| classified("read the header", path, source))? {
+        0 | KNOWN => Ok(()),
+        found => Err(StoreError::InUse { path: path.to_owned(), found, known: KNOWN }),
+    }
+}
+
 /// A file gives pages that became free back to the disk only if it was made for that: a new one is, and one of schema 1,
 /// policies and audit alone, is written anew.
 fn make_shrinkable(store: &Store, found: u32) -> Result<(), StoreError> {

@@ -75,6 +75,8 @@ pub struct Store {
     fault: Cell<Option<Fault>>,
     /// What the writer of requests need not look up again.
     memory: writer::Memory,
+    /// Another luner writes the file, too.
+    shared: bool,
 }
 
 impl Store {
@@ -84,16 +86,44 @@ impl Store {
     /// # Errors
     /// The file is corrupt, another program's, or a newer luner's; it cannot be created, read, written or locked.
     pub fn open(path: &Path, now_ms: u64) -> Result<Store, StoreError> {
-        let (connection, path, identity) = open::open(path)?;
-        let mut store = Store { connection, path, identity, fault: Cell::new(None), memory: writer::Memory::default() };
+        let mut store = Store::checked(path)?;
         migrate::migrate(&mut store, &migrate::STEPS, now_ms)?;
         open::finish(&store)?;
         Ok(store)
     }
 
+    /// The same while another luner may write the file, which could not go on if its schema changed.
+    ///
+    /// # Errors
+    /// As of [`Store::open`]; and the schema is an older one.
+    pub fn open_beside_another(path: &Path, now_ms: u64) -> Result<Store, StoreError> {
+        let mut store = Store::checked(path)?;
+        migrate::refuse_to_migrate(&store.connection, &store.path)?;
+        migrate::migrate(&mut store, &migrate::STEPS, now_ms)?;
+        open::finish(&store)?;
+        Ok(store)
+    }
+
+    fn checked(path: &Path) -> Result<Store, StoreError> {
+        let (connection, path, identity) = open::open(path)?;
+        Ok(Store {
+            connection,
+            path,
+            identity,
+            fault: Cell::new(None),
+            memory: writer::Memory::default(),
+            shared: false,
+        })
+    }
+
     /// The database file, symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether another luner writes the file, too: its locks come and go, and are worth waiting for.
+    pub fn share(&mut self, shared: bool) {
+        self.shared = shared;
     }
 
     /// Whether a commit folds a large -wal into the database, as it does at first, or leaves that to [`Checkpoints`].

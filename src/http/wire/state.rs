@@ -1,4 +1,4 @@
-//! What a wire's owner and its watch tell each other. Plain values; one thread's.
+//! What a watch tells a wire's owner. A plain value; one thread's.
 
 /// Why a wire was shut down from our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,15 +9,4 @@ pub enum Cut {
     Late,
     /// It served a caller who left.
     Abandoned,
-}
-
-/// Whether a caller's connection waits for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// It carries one, or is none of a caller's.
-    No,
-    /// For its first.
-    New,
-    /// For another one.
-    Between,
 }

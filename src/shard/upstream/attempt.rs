@@ -87,7 +87,7 @@ pub(super) async fn attempt(
                     recycle(&shard, provider, line, &answer);
                     return Err(failure);
                 }
-                let frame = answer.frame(frame);
+                let frame = answer.frame(frame).as_of(&shard);
                 lay_out(&head, forward, &frame, conn);
                 return Ok(Opened { line, answer, frame, tether });
             }

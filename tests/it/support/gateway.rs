@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -31,6 +32,8 @@ pub struct Gateway {
     workers: Option<usize>,
     env: Vec<(String, String)>,
     wrap: Vec<String>,
+    sockets: Vec<Arc<TcpListener>>,
+    program: Option<PathBuf>,
     demo: Vec<String>,
     storage: bool,
     more: String,
@@ -132,6 +135,18 @@ impl Gateway {
         self
     }
 
+    /// Passes it these sockets, one or two, as a service manager does.
+    pub fn activated(mut self, sockets: &[Arc<TcpListener>]) -> Gateway {
+        self.sockets = sockets.to_vec();
+        self
+    }
+
+    /// Starts this file instead of the binary under test.
+    pub fn program(mut self, path: &Path) -> Gateway {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// The configuration's text.
     pub fn text(&self) -> String {
         self.yaml.clone().unwrap_or_else(|| {
@@ -155,7 +170,10 @@ impl Gateway {
     #[track_caller]
     pub fn start_in(self, scratch: Arc<Scratch>) -> Running {
         let mut words: Vec<OsString> = self.wrap.iter().map(OsString::from).collect();
-        words.push(binary().into());
+        if let Some(last) = self.sockets.len().checked_sub(1) {
+            words.extend(["sh", "-c", ACTIVATE[last], "sh"].map(OsString::from));
+        }
+        words.push(self.program.clone().unwrap_or_else(binary).into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         if !self.demo.is_empty() {
@@ -170,13 +188,17 @@ impl Gateway {
             command.args(["--workers", &self.workers.unwrap_or(1).to_string()]);
         }
         command.envs(self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Standard streams are what a child gets without leaking them to those that other tests start meanwhile.
+        let mut passed = self.sockets.iter().map(|s| Stdio::from(OwnedFd::from(s.try_clone().expect("a socket"))));
+        passed.next().map(|socket| command.stdin(socket));
+        passed.next().map(|socket| command.stdout(socket));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let out = child.stdout.take().map(|out| collect(out, lines.clone()));
         let err = child.stderr.take().map(|err| collect(err, lines.clone()));
         let readers = out.into_iter().chain(err).collect();
         let token = self.token;
-        let mut running = Running { child, lines, readers, addr: None, exit: None, scratch, token };
+        let mut running = Running { child, lines, readers, addr: None, exit: None, scratch, token, heirs: Vec::new() };
         let mut found = None;
         eventually("luner listens", || {
             found = running.logs().iter().find_map(|line| listening(line));
@@ -218,6 +240,8 @@ pub struct Running {
     exit: Option<ExitStatus>,
     scratch: Arc<Scratch>,
     token: Option<String>,
+    /// Processes that took over, one from the other.
+    heirs: Vec<Pid>,
 }
 
 impl Running {
@@ -227,6 +251,44 @@ impl Running {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Makes the process that serves hand over to a new one, and waits until that one does.
+    #[track_caller]
+    pub fn hand_over(&mut self) {
+        let before = self.count_log("\"handed over, draining\"");
+        self.signal(Signal::USR2);
+        eventually("another process has taken over", || self.count_log("\"handed over, draining\"") > before);
+        let line = self.logs().into_iter().rfind(|line| line.contains("\"handed over, draining\""));
+        let line: Value = serde_json::from_str(&line.expect("just counted")).expect("a line of the log");
+        let pid = line["pid"].as_i64().and_then(|pid| Pid::from_raw(pid as i32)).expect("a process id");
+        self.heirs.push(pid);
+    }
+
+    /// Lines of output so far that contain `text`.
+    pub fn count_log(&self, text: &str) -> usize {
+        lock(&self.lines).iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// The process that was started first.
+    pub fn first_pid(&self) -> Pid {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id")
+    }
+
+    /// The process that took over last, or the only one.
+    pub fn serving_pid(&self) -> Pid {
+        self.heirs.last().copied().unwrap_or_else(|| self.first_pid())
+    }
+
+    /// Waits until the process that was started first has ended, while those that took over go on.
+    #[track_caller]
+    pub fn wait_first_exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process that handed over ends", || {
+            status = self.child.try_wait().expect("a state of the process");
+            status.is_some()
+        });
+        status.expect("just seen")
     }
 
     /// Its configuration, and the folder that it is in.
@@ -343,10 +405,10 @@ impl Running {
         fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0)
     }
 
+    /// To the process that serves.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(pid, signal).expect("a signal is delivered");
+        rustix::process::kill_process(self.serving_pid(), signal).expect("a signal is delivered");
     }
 
     /// Whether it still runs.
@@ -372,6 +434,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // By its name, too: the number of one that ended may be another's by now.
+        let ours = |pid: &&Pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let config = self.scratch.path.as_os_str().as_encoded_bytes();
+            command.split(|byte| *byte == 0).any(|word| word == config)
+        };
+        for heir in self.heirs.iter().filter(ours) {
+            let _ = rustix::process::kill_process(*heir, Signal::KILL);
+        }
         if self.exit.is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -471,6 +542,12 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
+
+/// What puts sockets where `sd_listen_fds(3)` looks for them, then becomes its arguments.
+const ACTIVATE: [&str; 2] = [
+    "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"",
+    "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"",
+];
 
 /// The variable that names the configuration's folder, and the storage that is in it.
 const FOLDER: &str = "LUNER_IT_FOLDER";

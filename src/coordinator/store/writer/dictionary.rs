@@ -74,8 +74,7 @@ impl<'t> Dictionary<'t> {
             select: connection.prepare_cached("SELECT id, trace_day, usage_day, columns FROM name WHERE text = ?1")?,
             insert: connection
                 .prepare_cached("INSERT INTO name (text, trace_day, usage_day, columns) VALUES (?, ?, ?, ?)")?,
-            touch: connection
-                .prepare_cached("UPDATE name SET trace_day = ?2, usage_day = ?3, columns = ?4 WHERE id = ?1")?,
+            touch: connection.prepare_cached(TOUCH)?,
         })
     }
 
@@ -117,6 +116,11 @@ impl<'t> Dictionary<'t> {
         row.optional()
     }
 }
+
+/// Another process may have found more uses meanwhile: none is taken away.
+const TOUCH: &str = "
+    UPDATE name SET trace_day = max(trace_day, ?2), usage_day = max(usage_day, ?3), columns = columns | ?4
+    WHERE id = ?1";
 
 /// The text as it is stored: cut at [`TEXT_BYTES_MAX`], at a character's end.
 pub(in super::super) fn shortened(text: &str) -> &str {

@@ -26,7 +26,11 @@ pub(super) use usage::{KEYS_MAX, OTHER_KEYS_MAX};
 /// How long a flush, or a step of the retention, waits for another program's lock: the coordinator stands still meanwhile, and
 /// there is a next time. Arbitrary.
 pub(super) const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
-/// And the last flush, for which there is none. Arbitrary; well below what supervisors wait before they kill.
+/// While another luner writes the file, too, for the time of a hand-over: longer than a transaction of its takes.
+const SHARED_PATIENCE: Duration = Duration::from_millis(500);
+/// And the last flush of the one that ends, for which nobody waits.
+const LAST_SHARED_PATIENCE: Duration = Duration::from_secs(5);
+/// And the last flush otherwise, for which there is none. Arbitrary; well below what supervisors wait before they kill.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the writer remembers from one transaction to the next. All of it can be found out again.
@@ -79,7 +83,8 @@ impl Store {
     /// # Errors
     /// The file cannot be written. Nothing was; the same batches may come again.
     pub fn record(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
-        self.record_within(FLUSH_PATIENCE, batches, now_ms)
+        let patience = if self.shared { SHARED_PATIENCE } else { FLUSH_PATIENCE };
+        self.record_within(patience, batches, now_ms)
     }
 
     /// The same for a caller who has the time to wait for a lock.
@@ -87,7 +92,8 @@ impl Store {
     /// # Errors
     /// As of [`Store::record`].
     pub fn record_patiently(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
-        self.record_within(LAST_PATIENCE, batches, now_ms)
+        let patience = if self.shared { LAST_SHARED_PATIENCE } else { LAST_PATIENCE };
+        self.record_within(patience, batches, now_ms)
     }
 
     fn record_within(&mut self, patience: Duration, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
