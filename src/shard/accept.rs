@@ -1,7 +1,7 @@
 //! A shard's listeners: connections come in, within their number, each gets a task. Runs on the shard until it is told
 //! to drain; never waits for a connection's work.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -67,7 +67,7 @@ impl Accepting {
 
 /// Starts to accept on `listeners`.
 pub(super) fn start(listeners: Vec<std::net::TcpListener>, driver: Driver, shard: &Rc<Shard>) -> io::Result<Accepting> {
-    let open = Rc::new(Cell::new(listeners.len()));
+    shard.doors.set(listeners.len());
     let mut doors = Vec::with_capacity(listeners.len());
     for listener in listeners {
         if driver == Driver::Epoll {
@@ -75,11 +75,11 @@ pub(super) fn start(listeners: Vec<std::net::TcpListener>, driver: Driver, shard
         }
         let queue = listener.try_clone()?;
         let (listener, stop) = (TcpListener::from_std(listener)?, Rc::<RefCell<Canceller>>::default());
-        let (until, shard, open) = (stop.clone(), shard.clone(), open.clone());
+        let (until, shard) = (stop.clone(), shard.clone());
         monoio::spawn(async move {
             accept(listener, until, &shard).await;
-            open.set(open.get() - 1);
-            if open.get() == 0 {
+            shard.doors.set(shard.doors.get() - 1);
+            if shard.doors.get() == 0 {
                 let _ = shard.events.send_async(Event::Stopped { shard: shard.id }).await;
             }
         });
@@ -123,6 +123,8 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {
         monoio::spawn(turn_away(wire, shard.clone()));
         return;
     }
+    // At once, and not when its task begins: a shard that drains might end in between.
+    shard.connections.set(shard.connections.get() + 1);
     monoio::spawn(conn::serve(wire, peer, shard.clone()));
 }
 

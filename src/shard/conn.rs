@@ -60,9 +60,8 @@ pub(super) struct Conn {
     pub(super) peer: SocketAddr,
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection that is counted already until it ends.
 pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
-    shard.connections.set(shard.connections.get() + 1);
     let (out, body, spare, input) = Default::default();
     let room = Room::new(shard.clone());
     let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, room, peer };

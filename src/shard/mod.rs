@@ -124,6 +124,8 @@ pub(crate) struct Shard {
     connections: Cell<usize>,
     /// Bytes of long requests, see `room`.
     held_bytes: Cell<usize>,
+    /// Listeners that are being accepted on.
+    doors: Cell<usize>,
     /// How many shards there are.
     shards: usize,
     in_flight: Cell<u64>,
@@ -201,6 +203,7 @@ async fn serve(parts: Parts, driver: crate::link::Driver) {
         log_lines: RefCell::default(),
         connections: Cell::new(0),
         held_bytes: Cell::new(0),
+        doors: Cell::new(0),
         shards,
         in_flight: Cell::new(0),
         drains_until: Cell::new(None),

@@ -56,7 +56,8 @@ async fn report_regularly(shard: Rc<Shard>) {
 async fn drain(shard: Rc<Shard>, epoch: u64) {
     let started = shard.now();
     let patience = shard.plan().drain_timeout;
-    while shard.connections.get() > 0 && shard.now().since(started) < patience {
+    // An accept that was given up may still bring a connection.
+    while shard.connections.get() + shard.doors.get() > 0 && shard.now().since(started) < patience {
         monoio::time::sleep(LOOK_AGAIN).await;
     }
     // Nothing else will be reported, so that waiting for room is right here.

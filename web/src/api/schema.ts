@@ -525,6 +525,11 @@ export interface components {
              * @description Entries of the smallest ring; absent with epoll.
              */
             ring_entries?: number | null;
+            /**
+             * Format: uint
+             * @description Workers that have done nothing for two seconds: their connections wait.
+             */
+            stalled_workers: number;
             /** @description ok, degraded or draining; 503 while draining. */
             status: string;
             /** @description ok, degraded or off. */
