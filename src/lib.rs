@@ -4,7 +4,7 @@
 //! # Architecture
 //!
 //! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core, with an io_uring event loop, a listener
-//! (SO_REUSEPORT) and all the state of its connections. One **coordinator** thread owns SQLite, merges what the shards count,
+//! (SO_REUSEPORT, or a share of those that it was given) and all the state of its connections. One **coordinator** thread owns SQLite, merges what the shards count,
 //! answers the REST API, reloads the configuration and publishes what runs. **Helpers** do what blocks by nature: name
 //! resolution, signals, watching files, export of spans, checkpoints of the database.
 //!
@@ -33,7 +33,8 @@
 //!    would exceed it by what flows in while they are out;
 //! 4. *cached bodies* ([`cache`]): an entry has one owner, other shards keep references to hot ones, and the owner's mark tells
 //!    them when it gave one up;
-//! 5. *circuit breakers* ([`breaker`]): one atomic word a provider.
+//! 5. *circuit breakers* ([`breaker`]): one atomic word a provider;
+//! 6. *signs of life* ([`link::Pulse`]): a word a shard, which the coordinator reads.
 //!
 //! Everything else that a shard knows came by an order, and everything that it tells goes by an event.
 //!
@@ -58,6 +59,9 @@
 //! *Invariant:* a policy is checked, compiled, durable and published, in that order, before a change is answered; a plan is
 //! published whole or not at all.
 //!
+//! *Invariant:* a connection that the kernel took is served, and one that may carry another request is closed only after an
+//! answer that says so, or after a wait; `LIFECYCLE.md` has the end of a process and how another takes its place.
+//!
 //! *Invariant:* a panic on any thread ends the process, so that no dead core is left behind its listener.
 //!
 //! Absent on purpose: locks in shards, timers for each read (one sweep every 25 ms looks at all deadlines, see
@@ -79,6 +83,7 @@
 //! | level | how much of a provider's rate limit is used up, in one word that all shards share |
 //! | trace | a request that is over, as it is shown; requests with one trace id are shown as one |
 //! | accounts | exact counts by minute and by who and what; a *batch* takes a shard's to the coordinator, with some traces |
+//! | hand-over | another process takes this one's place: its *successor*; for that one this is the *predecessor* |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
 //! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.

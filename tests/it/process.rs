@@ -1,7 +1,7 @@
 //! The process as its operator sees it: how it starts, on what, how it stops (FAULTS.md rows 60 to 69).
 //!
 //! Not tested here, for want of a way to make it happen from outside: a panic of a shard or the coordinator (rows 60, 62;
-//! a hook that every panic passes aborts the process), a core that stalls (row 61), memory that runs out (row 65).
+//! a hook that every panic passes aborts the process), memory that runs out (row 65).
 
 use std::net::TcpListener;
 
@@ -49,7 +49,7 @@ fn a_stream_that_runs_is_finished_before_the_process_ends() {
 
         luner.signal(signal);
         luner.wait_log("\"draining\"");
-        assert!(idle.is_closed(), "who asks for nothing is not waited for");
+        assert!(idle.is_closed(), "who asks for nothing is not waited for long");
         eventually("the listener is closed", || !luner.is_listening());
         let health = half.send("gateway\r\n\r\n").answer();
         assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
@@ -91,7 +91,7 @@ fn a_request_that_waits_for_its_provider_is_finished_too() {
 
 // Row 66.
 #[test]
-fn an_idle_gateway_stops_at_once() {
+fn an_idle_gateway_waits_for_nobody() {
     let mut luner = Gateway::before("http://127.0.0.1:9/v1").workers(2).start();
     let mut silent = luner.connect();
     luner.health();
