@@ -213,6 +213,9 @@ def command(words, folder, files):
     elif name == "mock-llm":
         flags = usage(MOCK) | {"--help"}
         yield from (f"mock-llm knows no {word}" for word in words[1:] if word.startswith("--") and word not in flags)
+    if name == "kubectl":
+        # Resources look like files: service/luner.
+        words = [name, *(word for flag, word in zip(words, words[1:]) if flag in ("-f", "-k"))]
     for word in words if files else []:
         looks = "/" in word or FILE_NAME.match(word)
         if looks and re.match(r"^[\w.-][\w./-]*$", word) and not MADE.search(word) and not (folder / word).exists():

@@ -1,4 +1,5 @@
-"""Runs the commands of a document as a reader would: in order, in a fresh copy of the tree, before a running `luner demo`.
+"""Runs the commands of a document as a reader would: in order, in its folder of a fresh copy of the tree, before a running
+`luner demo`.
 
 The debug binaries stand in for `make build`; the ports of the documents are exchanged for free ones, so that several of these
 can run at once. Everything that is started is stopped by its own process group.
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -64,12 +66,13 @@ class Scratch:
         write(shims / "make", MAKE_SCRIPT.format(make=shutil.which("make")))
         (self.root / "bin/mock-llm").symlink_to(MOCK.absolute())
         (self.root / "node_modules").symlink_to(ROOT / "tests/sdk/node/node_modules")
-        # An answer of 4xx or 5xx fails the block.
-        write(folder / ".curlrc", "fail-with-body\nsilent\nshow-error\n")
         return {
             **os.environ,
             "PATH": f"{shims}:{self.root}/bin:{ROOT}/.venv/bin:{os.environ['PATH']}",
-            "CURL_HOME": str(folder),
+            # Where programs look by themselves.
+            "LUNER_URL": f"http://127.0.0.1:{self.port}",
+            # Looks whether the packages can be had, and leaves the project's environment as it is.
+            "PIP_DRY_RUN": "1",
             "LUNER_DOCS_STATE": str(self.state),
             "LUNER_DOCS_PORT": str(self.port),
             "NO_PROXY": "*",
@@ -88,7 +91,7 @@ class Scratch:
 
         Raises Failed with the block's place and what it printed.
         """
-        state = {"environment": self.environment, "folder": self.root}
+        state = {"environment": self.environment, "folder": (self.root / document.path).parent}
         runs = {"sh": self.shell, "python": self.python, "js": self.javascript}
         self.state.unlink(missing_ok=True)
         for block in document.blocks:
@@ -109,6 +112,8 @@ class Scratch:
         resume = f'[[ ! -e "{self.state}" ]] || {{ source "{self.state}"; cd "$(<"{self.state}.cwd")"; }}'
         # Not in a subshell: what it exports and where it goes are for the blocks after it.
         leave = "trap 'declare -px >\"$LUNER_DOCS_STATE\"; pwd >\"$LUNER_DOCS_STATE.cwd\"' EXIT"
+        # An answer of 4xx or 5xx fails the block; a script that it calls judges for itself.
+        resume += '\ncurl() { command curl --fail-with-body --silent --show-error "$@"; }'
         self.finish(["bash", "-c", f"{resume}\n{leave}\nset -euo pipefail\n{self.script(block.text, self.port)}"], state)
 
     def script(self, text, port):
@@ -141,7 +146,7 @@ class Server:
     """A command that must come to serve on a port of this machine."""
 
     def __init__(self, command, folder, environment, port):
-        self.log = (folder.parent / f"server-{port}.log").open("w+")
+        self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,

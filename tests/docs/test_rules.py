@@ -82,7 +82,7 @@ def test_a_block_that_is_not_what_it_claims_is_seen(language, broken, sound):
         ("sudo luner check --konfig x", "knows no --konfig"),
         ("true && luner policy test --exp 'a\nb'", "knows no --exp"),
         ("X=1 ./bin/mock-llm --lissten x", "mock-llm knows no --lissten"),
-        ("kubectl apply -k deployments/kubernetless", "there is no deployments/kubernetless"),
+        ("kubectl -n x apply -k deployments/kubernetless service/x", "there is no deployments/kubernetless"),
         ("cd config\nless minimall.yaml", "there is no minimall.yaml"),
         ("cd web\nnpm run fixtures", "npm has no script fixtures"),
     ],
