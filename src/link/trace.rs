@@ -225,6 +225,8 @@ impl Marks {
     pub const CAPTURED: Marks = Marks(1 << 12);
     /// For the store alone: requests of one trace differ in what lists filter by.
     pub const MIXED: Marks = Marks(1 << 13);
+    /// A policy matched, whatever came of it. For the store alone.
+    pub const MATCHED: Marks = Marks(1 << 14);
 
     pub fn has(self, other: Marks) -> bool {
         self.0 & other.0 == other.0
@@ -234,7 +236,7 @@ impl Marks {
         self.0 & of.0 != 0
     }
 
-    /// For the outside; [`Marks::MIXED`] has none.
+    /// For the outside; [`Marks::MIXED`] and [`Marks::MATCHED`] have none.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         MARK_NAMES.into_iter().filter(move |(mark, _)| self.has(*mark)).map(|(_, name)| name)
     }
@@ -278,6 +280,7 @@ impl Trace {
             .with_if(Marks::POLICY_FAILED, !self.faults.is_empty())
             .with_if(Marks::FLAWED_USAGE, self.usage.flawed)
             .with_if(Marks::CAPTURED, self.captured.is_some())
+            .with_if(Marks::MATCHED, !self.matches.is_empty())
     }
 
     /// How long it is held on to under overload.

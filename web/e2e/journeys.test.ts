@@ -188,6 +188,34 @@ describe("the list", () => {
     expect(problems).toEqual([]);
   });
 
+  it("shows what a policy matched, and who was not named", async () => {
+    const { page, problems } = await it_.page();
+    const user = unique("watched");
+    const made = await page.request.post(`${it_.url}api/policies`, {
+      data: { name: user, expression: `user_id == "${user}"`, action: "alert" },
+    });
+    const { id } = (await made.json()) as { id: string };
+    const { trace } = await it_.call({ "x-user-id": user });
+    await it_.call({ "x-luner-agent": user });
+    await page.goto(`${it_.url}policies`);
+    await page.getByRole("button", { name: `Actions for ${user}` }).click();
+    await page.getByRole("menuitem", { name: "Traces it matched" }).click();
+    await page.waitForURL(new RegExp(`policy=${id}`));
+    await page.locator(`#trace-${trace}`).waitFor();
+    expect(await page.locator("tbody tr").count()).toBe(1);
+    await page.getByRole("list", { name: "Filters" }).getByText(user).waitFor();
+    await page.getByRole("button", { name: "Remove the filter Matched by" }).click();
+    await page.goto(`${it_.url}traces?agent_name=${user}`);
+    await page.getByRole("button", { name: "Filter", exact: true }).click();
+    const users = page.getByRole("dialog", { name: "Filters" }).locator("section", { hasText: "User" });
+    await users.getByRole("button", { name: /not named/ }).click();
+    await page.waitForURL(/unnamed=user_id/);
+    await page.reload();
+    await page.getByRole("list", { name: "Filters" }).getByText("not named").waitFor();
+    expect(await page.locator("tbody tr").count()).toBe(1);
+    expect(problems).toEqual([]);
+  });
+
   it("is exported as it is filtered", async () => {
     const { page, problems } = await it_.page();
     const user = unique("exported");

@@ -29,6 +29,11 @@ pub(super) static STATUS: Parameter = text(
     "status",
     "An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut.",
 );
+pub(super) static POLICY: Parameter = text("policy", "The id of a policy that matched, whatever came of it.");
+pub(super) static UNNAMED: Parameter = text(
+    "unnamed",
+    "What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing.",
+);
 pub(super) static Q: Parameter = text(
     "q",
     "A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id.",
@@ -59,10 +64,12 @@ pub(super) fn filter(values: &Values) -> Result<Filter, ApiError> {
     if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
         return Err(backwards());
     }
+    let [agent, user, tenant] = named(values)?;
     Ok(Filter {
-        agent: values.text(&AGENT),
-        user: values.text(&USER),
-        tenant: values.text(&TENANT),
+        agent,
+        user,
+        tenant,
+        policy: values.text(&POLICY),
         model: values.text(&MODEL),
         provider: values.text(&PROVIDER),
         status: status.map_err(|error| ApiError::parameter("invalid_value", STATUS.name, &error.to_string()))?,
@@ -73,6 +80,27 @@ pub(super) fn filter(values: &Values) -> Result<Filter, ApiError> {
         min_ms: values.whole(&MIN_MS),
         after: None,
     })
+}
+
+/// Agent, user and tenant, where one that must be empty is the empty text.
+fn named(values: &Values) -> Result<[Option<String>; 3], ApiError> {
+    let names = [&AGENT, &USER, &TENANT];
+    let mut wanted = names.map(|name| values.text(name));
+    let unnamed = values.text(&UNNAMED).unwrap_or_default();
+    for name in unnamed.split(',').filter(|name| !name.is_empty()) {
+        let place = names.iter().zip(&mut wanted).find(|(known, _)| known.name == name).map(|(_, wanted)| wanted);
+        match place {
+            Some(wanted @ None) => *wanted = Some(String::new()),
+            Some(Some(_)) => {
+                return Err(ApiError::parameter("invalid_value", UNNAMED.name, "a name cannot be given and be empty"));
+            }
+            None => {
+                let message = "must be some of agent_name, user_id and tenant_id, with commas between";
+                return Err(ApiError::parameter("invalid_value", UNNAMED.name, message));
+            }
+        }
+    }
+    Ok(wanted)
 }
 
 pub(super) fn paging(values: &Values) -> Paging {
@@ -102,8 +130,10 @@ mod tests {
     use crate::link::trace::Marks;
 
     fn values(query: &str) -> Values {
-        let known =
-            [&PAGE, &SIZE, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
+        let known = [
+            &PAGE, &SIZE, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &POLICY, &UNNAMED, &Q, &FROM, &TO,
+            &MIN_COST, &MIN_MS,
+        ];
         Values::read(Some(query), &known).unwrap()
     }
 
@@ -117,7 +147,7 @@ mod tests {
     #[test]
     fn each_parameter_is_its_condition() {
         let query = "agent_name=a&user_id=u&tenant_id=t&model=m&provider=p&status=blocked&q=x+y&from=1&to=2\
-            &min_cost=0.0000001&min_ms=5";
+            &min_cost=0.0000001&min_ms=5&policy=pol_1";
         let expected = Filter {
             agent: Some("a".into()),
             user: Some("u".into()),
@@ -126,6 +156,7 @@ mod tests {
             provider: Some("p".into()),
             status: Some(StatusFilter::Marked(Marks::BLOCKED)),
             q: Some("x y".into()),
+            policy: Some("pol_1".into()),
             from_ms: Some(1000),
             to_ms: Some(2000),
             min_cost: Some(MicroUsd(1)),
@@ -134,6 +165,16 @@ mod tests {
         };
         assert_eq!(filter(&values(query)).unwrap(), expected);
         assert!(filter(&values("status=OK")).is_err() && filter(&values("from=3&to=2")).is_err());
+    }
+
+    #[test]
+    fn what_must_be_empty_is_named_in_a_parameter_of_its_own() {
+        let filtered = filter(&values("unnamed=user_id,tenant_id&agent_name=a")).unwrap();
+        let empty = Some(String::new());
+        assert_eq!((filtered.user, filtered.tenant, filtered.agent), (empty.clone(), empty, Some("a".into())));
+        for query in ["unnamed=model", "unnamed=user_id,x", "unnamed=user_id&user_id=u", "unnamed=user_id,user_id"] {
+            assert!(filter(&values(query)).is_err(), "{query}");
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::filters::{AGENT, FROM, MIN_COST, MIN_MS, MODEL, PAGE, PROVIDER, Q, SIZE, STATUS, TENANT, TO, USER};
+use super::filters::{
+    AGENT, FROM, MIN_COST, MIN_MS, MODEL, PAGE, POLICY, PROVIDER, Q, SIZE, STATUS, TENANT, TO, UNNAMED, USER,
+};
 use super::parameter::Parameter;
 use super::route::{Access, Content, Operation, Query, Shape};
 use super::{
@@ -73,13 +75,13 @@ const NONE: Query = Query::Known(&[]);
 const PERIOD: Query = Query::Known(&[&FROM, &TO]);
 /// Of everything that is about a list of traces.
 const FILTERS: &[&Parameter] =
-    &[&AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
+    &[&AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &POLICY, &UNNAMED, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
 #[rustfmt::skip]
 const PAGED: &[&Parameter] =
-    &[&PAGE, &SIZE, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
+    &[&PAGE, &SIZE, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &POLICY, &UNNAMED, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
 #[rustfmt::skip]
 const EXPORTED: &[&Parameter] =
-    &[&export::FORMAT, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
+    &[&export::FORMAT, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &POLICY, &UNNAMED, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
 
 /// In the order of the document.
 pub(super) static OPERATIONS: [Operation; 25] = [

@@ -45,6 +45,8 @@ impl Dimension {
 pub(super) const STATUS_NUMBER: i64 = 6;
 /// `kind` of an error message in `trace_also`.
 pub(super) const ERROR_NUMBER: i64 = 7;
+/// `kind` of a policy's id in `trace_also`: of each that matched a request of the trace.
+pub(super) const POLICY_NUMBER: i64 = 8;
 
 /// The name is none of [`Dimension::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

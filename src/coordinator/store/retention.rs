@@ -215,8 +215,8 @@ fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> 
             }
             weight += 1 + captured / CAPTURED_BYTES_A_ROW;
         }
-        let mixed = u32::try_from(marks).is_ok_and(|marks| Marks(marks).has(Marks::MIXED));
-        let found_also: Vec<(i64, i64)> = match mixed && found.len() < ROWS_MAX {
+        let noted = u32::try_from(marks).is_ok_and(|marks| Marks(marks).has_any(Marks::MIXED.with(Marks::MATCHED)));
+        let found_also: Vec<(i64, i64)> = match noted && found.len() < ROWS_MAX {
             true => also.query_map([trace, ROWS_MAX as i64], pair)?.collect::<Result<_, _>>()?,
             false => Vec::new(),
         };

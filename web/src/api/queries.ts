@@ -8,6 +8,8 @@ export const PAGE_SIZE = 50;
 const LIVE_MS = 5_000;
 /** So many looks, half a second apart, cover the second in which a request is written at the latest. */
 const WRITES_MAX = 4;
+/** And so often afterwards, which takes a quarter of a minute. Arbitrary. */
+const LATE_WRITES_MAX = 3;
 const DASHBOARD_MS = 30_000;
 
 export type MetricName =
@@ -76,8 +78,8 @@ export const cost = (by: CostBy, range: RangeSearch) =>
 
 /** The filter as the API takes it, without what only the page knows. */
 export function filterQuery(search: RangeSearch & TraceFilter) {
-  const { q, agent_name, user_id, tenant_id, model, provider, status, min_cost, min_ms } = search;
-  return { q, agent_name, user_id, tenant_id, model, provider, status, min_cost, min_ms };
+  const { q, agent_name, user_id, tenant_id, model, provider, status, policy, unnamed, min_cost, min_ms } = search;
+  return { q, agent_name, user_id, tenant_id, model, provider, status, policy, unnamed, min_cost, min_ms };
 }
 
 export const traces = (search: TracesSearch) =>
@@ -114,6 +116,11 @@ export const trace = (id: string, search: RangeSearch & TraceFilter) =>
     retry: (failures, error) =>
       error instanceof ApiError && (error.status === 404 || error.passing) && failures < WRITES_MAX,
     retryDelay: 500,
+    // And a disk that is slow for a while must not leave the page saying that there is no such trace.
+    refetchInterval: ({ state }) =>
+      state.error instanceof ApiError && state.error.status === 404 && state.errorUpdateCount < LATE_WRITES_MAX
+        ? LIVE_MS
+        : false,
   });
 
 export const policies = () =>

@@ -2536,6 +2536,10 @@ export interface operations {
                 provider?: string;
                 /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
+                /** @description The id of a policy that matched, whatever came of it. */
+                policy?: string;
+                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                unnamed?: string;
                 /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
                 q?: string;
                 /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
@@ -2626,6 +2630,10 @@ export interface operations {
                 provider?: string;
                 /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
+                /** @description The id of a policy that matched, whatever came of it. */
+                policy?: string;
+                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                unnamed?: string;
                 /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
                 q?: string;
                 /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
@@ -2715,6 +2723,10 @@ export interface operations {
                 provider?: string;
                 /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
+                /** @description The id of a policy that matched, whatever came of it. */
+                policy?: string;
+                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                unnamed?: string;
                 /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
                 q?: string;
                 /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
@@ -2803,6 +2815,10 @@ export interface operations {
                 provider?: string;
                 /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
+                /** @description The id of a policy that matched, whatever came of it. */
+                policy?: string;
+                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                unnamed?: string;
                 /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
                 q?: string;
                 /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
@@ -2891,6 +2907,10 @@ export interface operations {
                 provider?: string;
                 /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
+                /** @description The id of a policy that matched, whatever came of it. */
+                policy?: string;
+                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                unnamed?: string;
                 /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
                 q?: string;
                 /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */

@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
 import {
+  changed,
   parseSearch,
   readDashboardSearch,
   readNext,
   readTraceSearch,
   readTracesSearch,
   stringifySearch,
+  type TraceFilter,
   traceIdIn,
+  unnamed,
 } from "./search";
 
 const ID = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -25,6 +28,16 @@ describe("the address of the list", () => {
       live: true,
     } as const;
     expect(readTracesSearch(parseSearch(stringifySearch(search)))).toEqual(search);
+  });
+
+  it("asks for a name or for none, not for both", () => {
+    const named: TraceFilter = { user_id: "ana" };
+    const empty = changed(named, unnamed(named, "user_id", true));
+    expect(empty).toEqual({ unnamed: "user_id" });
+    const both = changed(empty, unnamed(empty, "tenant_id", true));
+    expect(both.unnamed).toBe("user_id,tenant_id");
+    expect(changed(both, { user_id: "ben" })).toEqual({ user_id: "ben", unnamed: "tenant_id" });
+    expect(readTracesSearch({ unnamed: "model,tenant_id,x" })).toEqual({ unnamed: "tenant_id" });
   });
 
   it("keeps a status that looks like a number as text", () => {

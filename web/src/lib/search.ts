@@ -24,6 +24,8 @@ export const FILTER_LABELS = {
   model: "Model",
   provider: "Provider",
   status: "Status",
+  policy: "Matched by",
+  unnamed: "Not named",
   q: "Search",
   min_cost: "Cost from",
   min_ms: "Duration from",
@@ -37,6 +39,10 @@ export type TraceFilter = {
   model?: string;
   provider?: string;
   status?: string;
+  /** The id of a policy that matched. */
+  policy?: string;
+  /** Which of [NAMED] must be empty, with commas between. */
+  unnamed?: string;
   min_cost?: number;
   min_ms?: number;
 };
@@ -70,9 +76,35 @@ export function readFilter(search: Params): TraceFilter {
     model: text(search.model),
     provider: text(search.provider),
     status: text(search.status),
+    policy: text(search.policy),
+    unnamed: unnamedIn({ unnamed: text(search.unnamed) }).join(",") || undefined,
     min_cost: positive(search.min_cost),
     min_ms: positive(search.min_ms),
   });
+}
+
+/** What a request may leave out about who sends it. */
+export const NAMED = ["agent_name", "user_id", "tenant_id"] as const;
+export type Named = (typeof NAMED)[number];
+
+/** Those that must be empty. */
+export function unnamedIn({ unnamed = "" }: TraceFilter): Named[] {
+  const wanted = unnamed.split(",");
+  return NAMED.filter((name) => wanted.includes(name));
+}
+
+/** The change after which this name must be empty, or need not be any more. */
+export function unnamed(filter: TraceFilter, name: Named, must: boolean): Partial<TraceFilter> {
+  const others = unnamedIn(filter).filter((it) => it !== name);
+  const all = NAMED.filter((it) => others.includes(it) || (must && it === name));
+  return { unnamed: all.join(",") || undefined, ...(must ? { [name]: undefined } : {}) };
+}
+
+/** The filter after a change: a name that is asked for need not be empty any more. */
+export function changed<T extends TraceFilter>(filter: T, change: Partial<TraceFilter>): T {
+  const asked = NAMED.filter((name) => change[name]);
+  const left = unnamedIn({ ...filter, ...change }).filter((name) => !asked.includes(name));
+  return { ...filter, ...change, unnamed: left.join(",") || undefined };
 }
 
 export function readTracesSearch(search: Params): TracesSearch {

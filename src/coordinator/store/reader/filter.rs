@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::dimension::{Dimension, STATUS_NUMBER};
+use super::super::dimension::{Dimension, POLICY_NUMBER, STATUS_NUMBER};
 use super::super::writer::shortened;
 use super::{key_of, search};
 use crate::link::trace::Marks;
@@ -24,6 +24,8 @@ pub struct Filter {
     pub model: Option<String>,
     pub provider: Option<String>,
     pub status: Option<StatusFilter>,
+    /// The id of a policy that matched, whatever came of it.
+    pub policy: Option<String>,
     pub from_ms: Option<u64>,
     /// Not included.
     pub to_ms: Option<u64>,
@@ -112,6 +114,11 @@ impl Filter {
             let Some(number) = search::number(connection, shortened(text))? else { return Ok(None) };
             condition.named(dimension, number);
         }
+        if let Some(policy) = &self.policy {
+            let Some(number) = search::number(connection, shortened(policy))? else { return Ok(None) };
+            let matched = "key IN (SELECT trace FROM trace_also WHERE kind = ? AND value = ?)";
+            condition.and(matched, [POLICY_NUMBER, number]);
+        }
         if let Some(status) = self.status {
             condition.status(status);
         }
@@ -186,8 +193,8 @@ impl Condition {
         let columns = search::register(connection, text)?;
         if !columns.is_empty() {
             ways.push(format!("named({})", columns.join(", ")));
-            ways.push(also("kind <> ? AND named(value)"));
-            values.push(Value::from(STATUS_NUMBER));
+            ways.push(also("kind NOT IN (?, ?) AND named(value)"));
+            values.extend([STATUS_NUMBER, POLICY_NUMBER].map(Value::from));
         }
         if let Some((first, last)) = ids_beginning_with(text) {
             ways.push("id BETWEEN ? AND ?".to_owned());

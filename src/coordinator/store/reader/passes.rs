@@ -23,6 +23,7 @@ impl Filter {
             && is(&self.tenant, &[&trace.tenant])
             && is(&self.provider, &[&trace.provider])
             && is(&self.model, &[&trace.model_asked, &trace.model])
+            && self.policy.as_deref().is_none_or(|id| trace.matches.iter().any(|matched| *matched.id == *id))
             && self.status.is_none_or(|status| ended(status, trace))
             && self.q.as_deref().map(str::trim).is_none_or(|text| text.is_empty() || found(text, trace))
     }

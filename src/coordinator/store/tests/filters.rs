@@ -53,6 +53,7 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
         && named(&filter.tenant, &|trace, wanted| &*trace.tenant == wanted)
         && named(&filter.provider, &|trace, wanted| &*trace.provider == wanted)
         && named(&filter.model, &|trace, wanted| &*trace.model == wanted || &*trace.model_asked == wanted)
+        && named(&filter.policy, &|trace, wanted| trace.matches.iter().any(|it| &*it.id == wanted))
         && named(&filter.q, &found)
         && filter.from_ms.is_none_or(|from| started_ms >= from)
         && filter.to_ms.is_none_or(|to| started_ms < to)
@@ -73,7 +74,7 @@ fn random(seeded: &mut Seeded, all: &[Trace]) -> Filter {
     let mut filter = Filter::default();
     let texts = ["user-1", "CODER", "gpt", "500", "nobody", "-", "4", "left", "übers", "%", "a"];
     for _ in 0..=seeded.below(3) {
-        match seeded.below(11) {
+        match seeded.below(12) {
             0 => filter.user = Some(format!("user-{}", seeded.below(20))),
             1 => filter.agent = Some(seeded.pick(&AGENTS).to_owned()),
             2 => filter.tenant = Some(seeded.pick(&TENANTS).to_owned()),
@@ -88,6 +89,7 @@ fn random(seeded: &mut Seeded, all: &[Trace]) -> Filter {
             7 => filter.to_ms = Some(NOW_MS + seeded.below(HOURS_MS)),
             8 => filter.min_cost = Some(MicroUsd(seeded.below(40_000) as i64)),
             9 => filter.min_ms = Some(seeded.below(6_000)),
+            10 => filter.policy = Some(seeded.pick(&["pol_cheaper", "pol_watch", "pol_trial", "pol_none"]).to_owned()),
             _ => {
                 let of = &all[seeded.below(all.len() as u64) as usize];
                 filter.q = Some(match seeded.below(4) {

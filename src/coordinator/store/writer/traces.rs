@@ -4,7 +4,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::super::dimension::{Dimension, ERROR_NUMBER, STATUS_NUMBER};
+use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER};
 use super::dictionary::{Dictionary, Uses, shortened};
 use super::usage::bounded;
 use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
@@ -101,6 +101,10 @@ impl<'t> Traces<'t> {
             }
             // The key is taken: an earlier process drew the same number in the same millisecond.
             key = self.free_key(trace.started_ms, true)?;
+        }
+        for matched in &trace.matches {
+            let policy = names.number(&matched.id, Uses::of_trace(trace.started_ms))?;
+            self.insert_also.execute([POLICY_NUMBER, policy, key])?;
         }
         self.insert_request(key, trace, numbers, names)
     }

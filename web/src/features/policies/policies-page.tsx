@@ -138,12 +138,19 @@ function Row({ policy }: { policy: Policy }) {
         {policy.series && (
           <Sparkline values={policy.series} tone={policy.enabled ? "text-accent" : "text-faint"} className="h-6 w-20" />
         )}
-        <span
-          className={matchesOf(policy) > 0 ? "" : "text-faint"}
-          title={policy.series ? undefined : "Since luner was started"}
-        >
-          {compact(matchesOf(policy))}
-        </span>
+        {matchesOf(policy) > 0 ? (
+          <Link
+            to="/traces"
+            search={{ policy: policy.id }}
+            title={policy.series ? "The traces that it matched" : "Since luner was started; the traces that it matched"}
+            className="rounded-sm underline decoration-edge underline-offset-4 hover:text-accent"
+          >
+            {compact(matchesOf(policy))}
+            <span className="sr-only"> traces that it matched</span>
+          </Link>
+        ) : (
+          <span className="text-faint">0</span>
+        )}
         {policy.errors > 0 && (
           <span className="text-bad" title="It failed at run time">{`${compact(policy.errors)} failed`}</span>
         )}
@@ -154,6 +161,9 @@ function Row({ policy }: { policy: Policy }) {
       <Menu trigger={<IconButton icon="more" label={`Actions for ${policy.name}`} hint="Actions" />}>
         <MenuItem icon="pencil" onSelect={() => to(policy.id)}>
           Edit
+        </MenuItem>
+        <MenuItem icon="traces" onSelect={() => navigate({ to: "/traces", search: { policy: policy.id } })}>
+          Traces it matched
         </MenuItem>
         <MenuItem icon="copy" onSelect={() => to("new", { from: policy.id })}>
           Duplicate

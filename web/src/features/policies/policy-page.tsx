@@ -129,6 +129,13 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
         }
         about={dirty ? "not saved" : undefined}
       >
+        {id !== null && (
+          <Link to="/traces" search={{ policy: id }} className={buttonClass("line")}>
+            <Icon name="traces" size={14} className="text-faint" />
+            <span className="hidden sm:inline">Traces it matched</span>
+            <span className="sr-only sm:hidden">Traces it matched</span>
+          </Link>
+        )}
         <Button
           kind="solid"
           onClick={submit}

@@ -9,7 +9,7 @@ import { Popover } from "@/components/floating";
 import { Icon } from "@/components/icon";
 import { Failure, Loading } from "@/components/states";
 import { compact } from "@/lib/format";
-import { FILTER_LABELS, type TraceFilter, type TracesSearch } from "@/lib/search";
+import { FILTER_LABELS, NAMED, type TraceFilter, type TracesSearch, unnamed, unnamedIn } from "@/lib/search";
 import { useSetFilter } from "./filter-bar";
 
 const SHOWN = ["agent_name", "user_id", "model", "provider", "tenant_id", "status"] as const;
@@ -50,8 +50,15 @@ function Facets({ search }: { search: TracesSearch }) {
             key={name}
             name={name}
             values={data[name]}
-            chosen={search[name]}
-            onChoose={(value) => setFilter({ [name]: value })}
+            chosen={unnamedIn(search).some((it) => it === name) ? "" : search[name]}
+            onChoose={(value) => {
+              const named = NAMED.find((it) => it === name);
+              setFilter(
+                named && (value ?? "") === ""
+                  ? { ...unnamed(search, named, value === ""), [name]: undefined }
+                  : { [name]: value },
+              );
+            }}
           />
         ))}
       </div>
@@ -73,9 +80,10 @@ function Group({ name, values, chosen, onChoose }: GroupProps) {
       <h3 className="mb-1 eyebrow">{FILTER_LABELS[name]}</h3>
       {values.length === 0 && <p className="text-faint">none</p>}
       {values.slice(0, VALUES_MAX).map(({ value, count }) =>
-        value === "" ? (
+        value === "" && !NAMED.some((it) => it === name) ? (
+          // A request that reached no provider has none: the state tabs ask for those.
           <p key="" className="flex h-7 items-center justify-between gap-2 px-1.5 text-faint">
-            not named<span className="text-xs">{compact(count)}</span>
+            none<span className="text-xs">{compact(count)}</span>
           </p>
         ) : (
           <button
@@ -85,8 +93,8 @@ function Group({ name, values, chosen, onChoose }: GroupProps) {
             onClick={() => onChoose(value === chosen ? undefined : value)}
             className={`flex h-7 w-full items-center justify-between gap-2 rounded-md px-1.5 text-left hover:bg-hover ${value === chosen ? "bg-accent-wash text-accent" : ""}`}
           >
-            <span title={value} className="outside">
-              {value}
+            <span title={value} className={`outside ${value === "" ? "text-soft" : ""}`}>
+              {value || "not named"}
             </span>
             <span className="text-xs text-faint">{compact(count)}</span>
           </button>

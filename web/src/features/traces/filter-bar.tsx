@@ -1,16 +1,22 @@
 // What the list is narrowed to: the search, the state tabs, chips of what is chosen, and the facets to choose from.
+
+import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { policy } from "@/api/queries";
 import { Kbd } from "@/components/button";
 import { Icon } from "@/components/icon";
 import { usd } from "@/lib/format";
 import {
+  changed,
   EQUAL_FILTERS,
   FILTER_LABELS,
   type FilterName,
   type TraceFilter,
   type TracesSearch,
   traceIdIn,
+  unnamed,
+  unnamedIn,
 } from "@/lib/search";
 import { FacetPicker } from "./facet-picker";
 
@@ -30,7 +36,7 @@ const TYPING_MS = 250;
 export function useSetFilter() {
   const navigate = useNavigate();
   return (change: Partial<TraceFilter>) =>
-    navigate({ to: "/traces", search: (before) => ({ ...before, page: undefined, ...change }), replace: true });
+    navigate({ to: "/traces", search: (before) => ({ ...changed(before, change), page: undefined }), replace: true });
 }
 
 export function FilterBar({ search }: { search: TracesSearch }) {
@@ -39,8 +45,9 @@ export function FilterBar({ search }: { search: TracesSearch }) {
   const chips: FilterName[] = [
     ...EQUAL_FILTERS.filter((name) => search[name]),
     ...(tabbed ? [] : (["status"] as const)),
-    ...(["min_cost", "min_ms"] as const).filter((name) => search[name]),
+    ...(["policy", "min_cost", "min_ms"] as const).filter((name) => search[name]),
   ];
+  const empty = unnamedIn(search);
   return (
     <div className="flex flex-col gap-2 px-4 py-2.5 sm:px-6">
       <div className="flex flex-wrap items-center gap-2">
@@ -63,26 +70,24 @@ export function FilterBar({ search }: { search: TracesSearch }) {
           })}
         </fieldset>
       </div>
-      {chips.length > 0 && (
+      {chips.length + empty.length > 0 && (
         <ul aria-label="Filters" className="flex flex-wrap items-center gap-1.5">
           {chips.map((name) => (
-            <li key={name} className="flex max-w-full min-w-0 items-center rounded-md border border-edge text-xs">
-              <span className="shrink-0 pl-2 text-faint">{`${FILTER_LABELS[name]}\u00a0`}</span>
-              <span className="min-w-0 max-w-80 outside">{shown(name, search[name])}</span>
-              <button
-                type="button"
-                aria-label={`Remove the filter ${FILTER_LABELS[name]}`}
-                onClick={() => setFilter({ [name]: undefined })}
-                className="ml-0.5 flex size-6 shrink-0 items-center justify-center rounded-md text-faint hover:text-ink"
-              >
-                <Icon name="close" size={12} />
-              </button>
-            </li>
+            <Chip key={name} label={FILTER_LABELS[name]} onRemove={() => setFilter({ [name]: undefined })}>
+              {name === "policy" ? <PolicyName id={search.policy ?? ""} /> : shown(name, search[name])}
+            </Chip>
+          ))}
+          {empty.map((name) => (
+            <Chip key={name} label={FILTER_LABELS[name]} onRemove={() => setFilter(unnamed(search, name, false))}>
+              not named
+            </Chip>
           ))}
           <li>
             <button
               type="button"
-              onClick={() => setFilter(Object.fromEntries(chips.map((name) => [name, undefined])))}
+              onClick={() =>
+                setFilter({ ...Object.fromEntries(chips.map((name) => [name, undefined])), unnamed: undefined })
+              }
               className="h-6 rounded-md px-1.5 text-xs text-faint hover:text-ink"
             >
               Clear
@@ -92,6 +97,29 @@ export function FilterBar({ search }: { search: TracesSearch }) {
       )}
     </div>
   );
+}
+
+function Chip({ label, onRemove, children }: { label: string; onRemove: () => void; children: ReactNode }) {
+  return (
+    <li className="flex max-w-full min-w-0 items-center rounded-md border border-edge text-xs">
+      <span className="shrink-0 pl-2 text-faint">{`${label}\u00a0`}</span>
+      <span className="min-w-0 max-w-80 outside">{children}</span>
+      <button
+        type="button"
+        aria-label={`Remove the filter ${label}`}
+        onClick={onRemove}
+        className="ml-0.5 flex size-6 shrink-0 items-center justify-center rounded-md text-faint hover:text-ink"
+      >
+        <Icon name="close" size={12} />
+      </button>
+    </li>
+  );
+}
+
+/** A policy that was deleted is known by its id alone. */
+function PolicyName({ id }: { id: string }) {
+  const { data } = useQuery({ ...policy(id), retry: false });
+  return <>{data?.name ?? id}</>;
 }
 
 function shown(name: FilterName, value: string | number | undefined): string {
