@@ -191,7 +191,8 @@ fn check(path: &Path) -> ExitCode {
 fn load(path: &Path) -> Option<(Config, PriceTable)> {
     let loaded = config::load(path, &|name| std::env::var(name).ok()).and_then(|config| {
         let table = price_file::read(&config.pricing);
-        let problems = |problem| Problems { source_name: path.display().to_string(), list: vec![problem] };
+        let problems =
+            |problem| Problems { source_name: path.display().to_string(), list: vec![problem], outline: None };
         table.map_err(problems).map(|table| (config, table))
     });
     loaded.map_err(|problems| eprintln!("{problems}")).ok()

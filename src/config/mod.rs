@@ -21,6 +21,8 @@ mod address; // two of them: base_url and listen
 
 mod schema; // the types as JSON Schema
 
+mod outline; // what a file says, for telling two apart
+
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ use zeroize::Zeroizing;
 
 pub use address::{AddressError, BaseUrl, Listen};
 pub use base_path::BasePath;
+pub use outline::{Difference, Outline};
 pub use schema::schema;
 pub use shapes::{
     Admin, Backend, Cache, CacheScope, Capture, Config, Limits, LogLevel, Pricing, Provider, ProviderLimit, RateLimit,
@@ -72,11 +75,12 @@ pub fn parse(text: &str, source_name: &str, env: Env<'_>) -> Result<Config, Prob
         return Err(complaints.into_problems(source_name));
     };
     env::expand(&mut root, env, &mut complaints);
+    let outline = Outline::of(&root);
     let mut value = check::check(&root, &mut complaints);
     rules::complaints(&root, &mut complaints);
     if !complaints.list.is_empty() {
         check::wipe(&mut value);
-        return Err(complaints.into_problems(source_name));
+        return Err(complaints.into_problems(source_name).with(outline));
     }
     let mut config = match Config::deserialize(value) {
         Ok(config) => config,
@@ -92,6 +96,7 @@ pub fn parse(text: &str, source_name: &str, env: Env<'_>) -> Result<Config, Prob
         }
     };
     rules::warnings(&config, &root, &mut complaints);
+    config.outline = outline;
     config.warnings = complaints.into_problems(source_name).list;
     Ok(config)
 }
@@ -101,6 +106,16 @@ pub fn parse(text: &str, source_name: &str, env: Env<'_>) -> Result<Config, Prob
 pub struct Problems {
     pub source_name: String,
     pub list: Vec<Problem>,
+    /// What the file says, if it could be read that far.
+    pub outline: Option<Outline>,
+}
+
+impl Problems {
+    /// The same, of a file that says this.
+    #[must_use]
+    pub fn with(self, outline: Outline) -> Problems {
+        Problems { outline: Some(outline), ..self }
+    }
 }
 
 impl fmt::Display for Problems {
@@ -179,7 +194,7 @@ impl Complaints {
             let message = format!("and {} more problems", self.left_out);
             self.list.push(Problem { line: 0, column: 0, key: String::new(), message });
         }
-        Problems { source_name: source_name.to_owned(), list: self.list }
+        Problems { source_name: source_name.to_owned(), list: self.list, outline: None }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BasePath, BaseUrl, Listen, Problem, schema};
+use super::{BasePath, BaseUrl, Listen, Outline, Problem, schema};
 use crate::units::Secret;
 
 /// The configuration of luner, an AI gateway. Any value may be written as ${NAME} or ${NAME:-default}.
@@ -42,6 +42,9 @@ pub struct Config {
     /// What loads but is worth a second look. To be logged once, at load.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
+    /// What the file says.
+    #[serde(skip)]
+    pub outline: Outline,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

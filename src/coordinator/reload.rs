@@ -18,7 +18,7 @@ use super::reading::Reading;
 use super::store::{AuditAction, By, NewAudit, Store};
 use super::watch::{self, Watcher};
 use crate::clock::Now;
-use crate::config::{self, Config, Listen, LogLevel, Pricing, Problem, Problems, Server};
+use crate::config::{self, Config, Difference, Listen, LogLevel, Outline, Pricing, Problem, Problems, Server};
 use crate::link::Event;
 use crate::plan::{self, Plan};
 
@@ -182,6 +182,11 @@ impl Running {
         &self.written.warnings
     }
 
+    /// How the file that was refused last differs from the one before; `None` where it was not even YAML.
+    pub(super) fn differences(&self, rejected: &Rejected) -> Option<Vec<Difference>> {
+        rejected.problems.outline.as_ref().map(|refused| self.written.outline.differences(refused))
+    }
+
     /// Keys that were changed since the start and are not in force.
     pub(super) fn needs_restart(&self) -> Vec<&'static str> {
         let (old, new) = (&self.config.server, &self.written.server);
@@ -213,8 +218,8 @@ impl Running {
     }
 
     fn runs(&self, next: &Config, table: &PriceTable) -> bool {
-        // Warnings know their lines, which a comment may move.
-        let bare = |config: &Config| Config { warnings: Vec::new(), ..config.clone() };
+        // Warnings know their lines, which a comment may move; one value can be written in several ways.
+        let bare = |config: &Config| Config { warnings: Vec::new(), outline: Outline::default(), ..config.clone() };
         bare(next) == bare(&self.config) && table.bytes_hash == self.table.bytes_hash
     }
 
@@ -223,7 +228,7 @@ impl Running {
     }
 
     fn one(&self, problem: Problem) -> Problems {
-        Problems { source_name: self.source(), list: vec![problem] }
+        Problems { source_name: self.source(), list: vec![problem], outline: None }
     }
 
     /// For the audit; secrets mask themselves.
@@ -281,8 +286,13 @@ impl Coordinator {
 
     /// `None` when what the files say runs already.
     fn prepare(&mut self, now: Now) -> Result<Option<Ready>, Problems> {
+        let written = self.running.read()?;
+        let outline = written.outline.clone();
+        self.make_ready(written, now).map_err(|problems| problems.with(outline))
+    }
+
+    fn make_ready(&mut self, written: Config, now: Now) -> Result<Option<Ready>, Problems> {
         let running = &self.running;
-        let written = running.read()?;
         let next = running.in_force(&written);
         // Watched before it is read, so that no change falls in between.
         let prices = match next.pricing.file == running.config.pricing.file {

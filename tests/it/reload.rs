@@ -74,6 +74,11 @@ fn a_bad_file_keeps_the_old_plan_and_is_told_once() {
             let problems = shown["rejected"]["problems"].to_string();
             assert!(problems.contains("providers[0].modles") && problems.contains("\"line\":"), "{problems}");
             assert!(!shown.to_string().contains("sk-canary-of"), "{shown}");
+            let differences = json!([
+                { "key": "providers[openai].models", "running": "gpt-4o, gpt-4o-mini", "refused": null },
+                { "key": "providers[openai].modles", "running": null, "refused": "***" },
+            ]);
+            assert_eq!(shown["rejected"]["differences"], differences);
         }
     }
     let told = luner.logs().iter().filter(|line| line.contains("configuration rejected")).count();

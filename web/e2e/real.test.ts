@@ -97,3 +97,34 @@ describe("a call through OpenAI's client", () => {
     expect(problems).toEqual([]);
   });
 });
+
+describe("the configuration's file", () => {
+  it("with a mistake is refused, and Settings shows the place and what differs from what runs", async () => {
+    const { page, problems } = await gateway.page();
+    const { luner } = gateway;
+    if (!luner) throw new Error("this is for a luner of its own");
+    await page.goto(`${gateway.url}settings`);
+    await page.getByRole("heading", { name: "Running configuration" }).waitFor();
+    luner.rewrite(luner.config.replace("retries: 0", "retries: -1\n    api_kee: sk-of-nobody"));
+    const { rejected } = await refusedConfig();
+    await page.reload();
+    const notice = page.getByText("The last change of the file was refused; what ran before goes on");
+    await notice.waitFor();
+    await page.getByText(`${rejected.problems[0]?.line}:`).first().waitFor();
+    const changed = page.getByRole("listitem").filter({ hasText: "providers[openai-prod].retries" });
+    await changed.filter({ hasText: "runs: 0" }).filter({ hasText: "refused: -1" }).waitFor();
+    expect(await page.content()).not.toContain("sk-of-nobody");
+    luner.rewrite(luner.config);
+    await notice.waitFor({ state: "detached" });
+    expect(problems).toEqual([]);
+  });
+});
+
+/** The configuration, once a change of the file was refused. */
+async function refusedConfig(): Promise<{ rejected: { problems: { line: number }[] } }> {
+  for (;;) {
+    const config = await (await fetch(`${gateway.url}api/config`)).json();
+    if (config.rejected) return config;
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}

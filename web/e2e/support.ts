@@ -26,6 +26,7 @@ export class Console {
   private contexts: BrowserContext[] = [];
   private stops: (() => unknown)[] = [];
   fixture: Fixture | undefined;
+  luner: Awaited<ReturnType<typeof startLuner>> | undefined;
   url = "";
   /** What was asked of the proxy outside of the path that is the console's. */
   outside: string[] = [];
@@ -47,6 +48,7 @@ export class Console {
   /** A luner in the same state: something to look at, a policy that has matched, and a request now and then. */
   private async startLuner({ token = "", base = "/", empty = false, rate = 2 }: Options) {
     const luner = await startLuner({ token, base });
+    this.luner = luner;
     this.stops.push(() => luner.stop());
     this.url = luner.url;
     this.behind = luner.url;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::json;
 use crate::clock::rfc3339;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Difference, Problem};
 use crate::coordinator::Coordinator;
 use crate::link::ApiAnswer;
 
@@ -35,6 +35,8 @@ pub(super) struct Rejected<'a> {
     #[schemars(extend("format" = "date-time"))]
     at: String,
     problems: &'a [Problem],
+    /// How it differs from the file that runs, as both are written, secrets masked; `null` where it is not even YAML.
+    differences: Option<Vec<Difference>>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -66,7 +68,11 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
             source: running.source(),
             needs_restart: running.needs_restart(),
             warnings: running.warnings(),
-            rejected: rejected.map(|it| Rejected { at: rfc3339(it.at_ms), problems: &it.problems.list }),
+            rejected: rejected.map(|it| Rejected {
+                at: rfc3339(it.at_ms),
+                problems: &it.problems.list,
+                differences: running.differences(it),
+            }),
             prices: Prices { source, models: prices.len(), unpriced },
         },
     )

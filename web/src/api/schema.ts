@@ -415,6 +415,15 @@ export interface components {
             source: string;
             warnings: components["schemas"]["Problem"][];
         };
+        /** @description A value that two files do not share. Secrets are masked. */
+        ConfigDifference: {
+            /** @description Entries of a list are named where they have names: `providers[openai].timeout`. */
+            key: string;
+            /** @description As written in the file that was refused; `null` where it says nothing. */
+            refused: string | null;
+            /** @description As written in the file that runs; `null` where it says nothing. */
+            running: string | null;
+        };
         /** @description Who spent it, dearest first. */
         Cost: {
             items: components["schemas"]["CostItem"][];
@@ -818,6 +827,8 @@ export interface components {
         Rejected: {
             /** Format: date-time */
             at: string;
+            /** @description How it differs from the file that runs, as both are written, secrets masked; `null` where it is not even YAML. */
+            differences: components["schemas"]["ConfigDifference"][] | null;
             problems: components["schemas"]["Problem"][];
         };
         /** @description What came of reading all policies again: either all of them are compiled, or what ran before goes on. */

@@ -3,11 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import type { Schemas } from "@/api/client";
 import { audit, PAGE_SIZE } from "@/api/queries";
+import { Differences } from "@/components/differences";
 import { Icon, type IconName } from "@/components/icon";
 import { Pager } from "@/components/pager";
 import { Empty, Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
-import { differences, written } from "@/lib/changes";
+import { differences } from "@/lib/changes";
 import { ago, instant, plural, time } from "@/lib/format";
 
 type Entry = Schemas["AuditEntry"];
@@ -90,33 +91,7 @@ function Row({ entry }: { entry: Entry }) {
       </summary>
       <div className="px-4 pt-1 pb-4 sm:pr-6 sm:pl-[56px]">
         <p className="mb-2 text-xs text-faint">{`By ${entry.actor}, ${instant(entry.at)}`}</p>
-        <ul className="overflow-hidden rounded-md border border-line bg-surface font-mono text-xs">
-          {list.map((it) => (
-            <li
-              key={it.path}
-              className="grid grid-cols-1 gap-x-4 border-b border-line px-3 py-1.5 last:border-0 sm:grid-cols-[180px_minmax(0,1fr)]"
-            >
-              <span className="outside text-soft">{it.path || "value"}</span>
-              <span className="min-w-0 break-words whitespace-pre-wrap [unicode-bidi:isolate]">
-                {it.before !== undefined && (
-                  <span className="block text-bad">
-                    <span aria-hidden="true">− </span>
-                    <span className="sr-only">before: </span>
-                    {written(it.before)}
-                  </span>
-                )}
-                {it.after !== undefined && (
-                  <span className="block text-good">
-                    <span aria-hidden="true">+ </span>
-                    <span className="sr-only">after: </span>
-                    {written(it.after)}
-                  </span>
-                )}
-              </span>
-            </li>
-          ))}
-          {list.length === 0 && <li className="px-3 py-1.5 text-faint">Nothing that is kept differs.</li>}
-        </ul>
+        <Differences list={list.map((it) => ({ ...it, path: it.path || "value" }))} />
       </div>
     </details>
   );

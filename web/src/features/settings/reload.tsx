@@ -1,5 +1,6 @@
 // What stands against the file: a change that was refused, keys that wait for a restart, remarks. Each beside what runs.
 import type { Schemas } from "@/api/client";
+import { Differences } from "@/components/differences";
 import { Notice } from "@/components/states";
 import { at, written } from "@/lib/changes";
 import { ago, instant } from "@/lib/format";
@@ -16,6 +17,20 @@ export function Reload({ data }: { data: Config }) {
             title={instant(rejected.at)}
           >{`Refused ${ago(rejected.at)}. Correct the file, and it is taken up by itself.`}</p>
           <Problems problems={rejected.problems} config={config} />
+          {rejected.differences && (
+            <div className="mt-3">
+              <h3 className="mb-1.5 eyebrow">How it differs from the file that runs</h3>
+              <Differences
+                list={rejected.differences.map(({ key, running, refused }) => ({
+                  path: key,
+                  before: running ?? undefined,
+                  after: refused ?? undefined,
+                }))}
+                nothing="It says the same: what stands against it lies elsewhere, in the price file or the storage."
+                words={{ before: "runs", after: "refused" }}
+              />
+            </div>
+          )}
         </Notice>
       )}
       {needs_restart.length > 0 && (
