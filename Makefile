@@ -120,6 +120,10 @@ test-web: ## Check the console: types, lint, unit tests, and browser tests in Ch
 
 include deployments/deploy.mk
 
+.PHONY: screenshots
+screenshots: ## Take the README's pictures of the console anew, from `luner demo`, into web/screenshots/
+	@scripts/web-screenshots.sh
+
 .PHONY: bench
 bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/
 	@bench/run.sh

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Pictures of the console's pages, 1440 and 390 pixels wide, dark and light.
-#   scripts/web-screenshots.sh OUT [NAME…]     names of pages: dashboard traces trace policies policy settings …
-# From the fixture's made-up traffic, or from a running luner: LUNER_URL=http://127.0.0.1:8080/
+# Pictures of the console over `luner demo`, built as they are needed.
+#   scripts/web-screenshots.sh                 the README's: web/screenshots/*.png
+#   scripts/web-screenshots.sh OUT [NAME…]     every page, or those named, 1440 and 390 wide, dark and light, into OUT
+# Over a luner that runs already: LUNER_URL=http://127.0.0.1:8080/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-out=${1:?where the pictures go}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-shift
-
-[[ -d web/node_modules ]] || npm --prefix web ci
-[[ -n ${LUNER_URL:-} || -f web/dist/index.html ]] || npm --prefix web run --silent build
-node web/e2e/screenshots.mjs "$out" "$@"
+scripts/web.sh build
+[[ -n ${LUNER_URL:-} ]] || "${CARGO:-cargo}" build --quiet --locked --workspace --bins
+if (($#)); then
+  out=$1
+  shift
+  node web/e2e/screenshots.mjs "$out" --all "$@"
+else
+  node web/e2e/screenshots.mjs web/screenshots
+fi

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target");
 /** How long either may take to start or to end, on a machine that does other things too. Arbitrary. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 /** Lines of a log that are shown when something fails. */
 const TAIL_LINES = 20;
 
@@ -126,10 +126,10 @@ ${more}`;
 }
 
 /** `luner demo`: a made-up past and a few requests a second. */
-export async function startDemo() {
+export async function startDemo(words = []) {
   const demo = await started(
     ["LUNER_BIN", "luner"],
-    ["demo", "--listen", "127.0.0.1:0"],
+    ["demo", "--listen", "127.0.0.1:0", ...words],
     (line) => /^luner runs at (http:\/\/[^,]+)/.exec(line)?.[1],
   );
   return { url: `${demo.address}/`, pid: demo.pid, stop: demo.stop };

@@ -1,91 +1,126 @@
-// Pictures of every page: 1440 and 390 wide, dark and light. From the fixture, or from the luner at LUNER_URL.
-//   node e2e/screenshots.mjs OUT [NAME…]
-import { mkdirSync } from "node:fs";
+// Pictures of the console over `luner demo`, or over the luner at LUNER_URL.
+//   node e2e/screenshots.mjs OUT            those of the README: dark, 1440 × 900, named after their pages
+//   node e2e/screenshots.mjs OUT --all [NAME…]   every page (or those named), 1440 and 390 wide, dark and light, whole
+import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { launch } from "./browser.mjs";
-import { start } from "./fixture/server.mjs";
+import { startDemo } from "./luner.mjs";
 
-const [out = "screenshots", ...only] = process.argv.slice(2);
+const [out = "screenshots", mode, ...only] = process.argv.slice(2);
 const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
+/** What a page of the README may weigh. */
+const BYTES_MAX = 250_000;
+/** Charts are drawn and fonts are there after so long. Arbitrary: for looks, nothing is tested with it. */
+const SETTLE_MS = 900;
 
-const firstTrace = async (page, url, query) =>
-  (await (await page.request.get(`${url}api/traces?page_size=1&${query}`)).json()).items[0]?.trace_id;
+const json = async (page, path) => (await page.request.get(new URL(path, url).href)).json();
+/** The newest trace that passes, such that `wanted` holds. */
+const trace =
+  (query, wanted = () => true) =>
+  async (page) => {
+    const { items } = await json(page, `api/traces?page_size=200&${query}`);
+    const found = items.find(wanted);
+    if (!found) throw new Error(`no trace with ${query}`);
+    return `traces/${found.trace_id}`;
+  };
+const policy = (name) => async (page) => {
+  const { items } = await json(page, "api/policies");
+  return `policies/${(items.find((it) => it.name === name) ?? items[0]).id}`;
+};
 const type = (text) => async (page) => {
   await page.locator(".cm-content").click();
   await page.keyboard.type(text);
-  await page.waitForTimeout(900);
+  await page.keyboard.press("Escape");
 };
-const PAGES = [
-  { name: "dashboard", path: "" },
-  { name: "dashboard-week", path: "?range=7d&by=model" },
+const key = (keys) => (page) => page.keyboard.press(keys);
+
+const SHOWN = [
+  // As long as the demo's past is.
+  { name: "dashboard", path: "?range=6h" },
   { name: "traces", path: "traces" },
-  { name: "traces-filtered", path: "traces?agent_name=support-bot&status=blocked" },
+  // A run of an agent, so that its waterfall has something to tell.
   {
     name: "trace",
-    path: async (page, url) =>
-      `traces/${await firstTrace(page, url, "status=downgraded&model=gpt-4o-mini")}?status=downgraded`,
+    path: trace("agent_name=researcher&status=ok&min_ms=4000", (it) => it.requests >= 3),
+    act: (page) => page.getByRole("treeitem").nth(1).click(),
   },
-  {
-    name: "trace-run",
-    path: async (page, url) =>
-      `traces/${await firstTrace(page, url, "agent_name=research-agent&status=ok&min_cost=0.001")}`,
-  },
-  { name: "trace-error", path: async (page, url) => `traces/${await firstTrace(page, url, "status=502")}` },
-  { name: "trace-blocked", path: async (page, url) => `traces/${await firstTrace(page, url, "status=blocked")}` },
   { name: "policies", path: "policies" },
-  { name: "policy", path: "policies/pol_0000000000000002" },
+  { name: "policy-editor", path: "policies/new", act: draft },
+];
+const ALL = [
+  ...SHOWN,
+  { name: "dashboard-week", path: "?range=7d&by=model" },
+  { name: "traces-filtered", path: "traces?agent_name=support&status=hit" },
+  { name: "traces-facets", path: "traces", act: (page) => page.getByRole("button", { name: "Filter" }).click() },
+  { name: "traces-live", path: "traces?live=1", act: (page) => page.locator("tbody tr").nth(2).waitFor() },
+  { name: "traces-none", path: "traces?user_id=nobody" },
+  { name: "trace-downgraded", path: trace("status=downgraded") },
+  { name: "trace-error", path: trace("status=502") },
+  { name: "trace-blocked", path: trace("status=blocked") },
+  { name: "trace-hit", path: trace("status=hit") },
+  { name: "policy", path: policy("batches on the small model") },
   { name: "policy-new", path: "policies/new" },
   { name: "policy-mistake", path: "policies/new", act: type("cost_usd > 1.0 && modl == 'gpt-4o'") },
   { name: "changes", path: "changes" },
   { name: "settings", path: "settings" },
   { name: "sign-in", path: "sign-in" },
-  {
-    name: "palette",
-    path: "",
-    act: async (page) => {
-      await page.keyboard.press("Control+k");
-      await page.waitForTimeout(300);
-    },
-  },
-  {
-    name: "help",
-    path: "traces",
-    act: async (page) => {
-      await page.keyboard.press("?");
-      await page.waitForTimeout(300);
-    },
-  },
+  { name: "nothing", path: "nowhere/at/all" },
+  { name: "palette", path: "", act: key("Control+k") },
+  { name: "help", path: "traces", act: key("?") },
 ];
 
-mkdirSync(out, { recursive: true });
-const fixture = process.env.LUNER_URL ? null : await start({ traces: Number(process.env.FIXTURE_TRACES ?? 100_000) });
-const url = process.env.LUNER_URL ?? fixture.url;
-const browser = await launch();
-const themes = (process.env.THEMES ?? "dark,light").split(",");
-const widths = (process.env.WIDTHS ?? "wide,phone").split(",");
-for (const theme of themes) {
-  for (const width of widths) {
-    const context = await browser.newContext({
-      viewport: WIDTHS[width],
-      deviceScaleFactor: 1,
-      reducedMotion: "reduce",
-    });
-    await context.addInitScript((kept) => localStorage.setItem("luner.theme", kept), theme);
-    const page = await context.newPage();
-    page.on("console", (message) => message.type() === "error" && console.log(`${theme} ${width}: ${message.text()}`));
-    page.on("pageerror", (error) => console.log(`${theme} ${width}: ${error}`));
-    for (const { name, path, act } of PAGES) {
-      if (only.length > 0 && !only.includes(name)) continue;
-      await page.goto(url + (typeof path === "string" ? path : await path(page, url)), { waitUntil: "load" });
-      await page.waitForTimeout(1200);
-      await act?.(page);
-      await page.screenshot({
-        path: join(out, `${name}-${width}-${theme}.png`),
-        fullPage: !act && process.env.FULL !== "0",
-      });
-    }
-    await context.close();
-  }
+/** A policy as one writes it: named, with an expression that has matched something. */
+async function draft(page) {
+  await page.getByLabel("Name", { exact: true }).fill("no large models for support");
+  await type('agent == "support" && est_input_tokens > 500')(page);
+  await page.getByText(/of [\d,]+ requests would/).waitFor();
 }
-await browser.close();
-fixture?.close();
+
+/** Until nothing moves and nothing is asked for any more. */
+async function settle(page) {
+  await page.waitForFunction(() => !document.querySelector("[data-bone]"));
+  await page.waitForTimeout(SETTLE_MS);
+}
+
+mkdirSync(out, { recursive: true });
+const demo = process.env.LUNER_URL ? null : await startDemo();
+const url = process.env.LUNER_URL?.replace(/\/?$/, "/") ?? demo.url;
+const browser = await launch();
+
+async function shoot(pages, theme, width, named, fullPage) {
+  const context = await browser.newContext({ viewport: WIDTHS[width], deviceScaleFactor: 1, reducedMotion: "reduce" });
+  await context.addInitScript((kept) => localStorage.setItem("luner.theme", kept), theme);
+  const page = await context.newPage();
+  page.on("console", (message) => message.type() === "error" && console.log(`${theme} ${width}: ${message.text()}`));
+  page.on("pageerror", (error) => console.log(`${theme} ${width}: ${error}`));
+  for (const { name, path, act } of pages) {
+    await page.goto(url + (typeof path === "string" ? path : await path(page)), { waitUntil: "load" });
+    await settle(page);
+    if (act) {
+      await act(page);
+      await settle(page);
+    }
+    await page.mouse.move(0, 0);
+    await page.screenshot({ path: join(out, named(name)), fullPage: fullPage && !act });
+  }
+  await context.close();
+}
+
+try {
+  if (mode === "--all") {
+    const pages = only.length > 0 ? ALL.filter(({ name }) => only.includes(name)) : ALL;
+    for (const theme of (process.env.THEMES ?? "dark,light").split(","))
+      for (const width of (process.env.WIDTHS ?? "wide,phone").split(","))
+        await shoot(pages, theme, width, (name) => `${name}-${width}-${theme}.png`, true);
+  } else {
+    await shoot(SHOWN, "dark", "wide", (name) => `${name}.png`, false);
+    for (const { name } of SHOWN) {
+      const { size } = statSync(join(out, `${name}.png`));
+      console.log(`${name}.png: ${Math.round(size / 1000)} kB`);
+      if (size > BYTES_MAX) throw new Error(`${name}.png weighs ${size} bytes, at most ${BYTES_MAX} are wanted`);
+    }
+  }
+} finally {
+  await browser.close();
+  await demo?.stop();
+}

@@ -75,6 +75,7 @@ describe("a change", () => {
     expect(change(97.5, 100)).toEqual({ text: "−2.5%", direction: "down" });
     expect(change(100, 100)).toEqual({ text: "0%", direction: "same" });
     expect(change(2000, 100)).toEqual({ text: "+20×", direction: "up" });
+    expect(change(1756, 1)).toBeNull();
   });
 
   it("is none where there was nothing before", () => {

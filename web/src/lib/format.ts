@@ -84,10 +84,14 @@ export function percent(share: Maybe): string {
 
 export type Change = { text: string; direction: "up" | "down" | "same" };
 
-/** Against the period before; nothing where that had nothing. */
+/** More than that is no growth but a beginning: the period before was all but empty. Arbitrary. */
+const GROWTH_MAX = 100;
+
+/** Against the period before; nothing where that had nothing, or next to nothing. */
 export function change(now: Maybe, before: Maybe): Change | null {
   if (missing(now) || missing(before) || before === 0) return null;
   const share = now / before - 1;
+  if (share >= GROWTH_MAX) return null;
   if (Math.abs(share) < 0.0005) return { text: "0%", direction: "same" };
   const size = Math.abs(share) * 100;
   const text = size >= 1000 ? `${(share + 1).toFixed(0)}×` : `${size < 10 ? size.toFixed(1) : size.toFixed(0)}%`;

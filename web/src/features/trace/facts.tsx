@@ -37,7 +37,7 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
         about={
           summary.saved_usd > 0
             ? `${usd(summary.saved_usd)} saved`
-            : first
+            : first && first.est_cost_usd > 0
               ? `est. ${usd(first.est_cost_usd)}`
               : undefined
         }

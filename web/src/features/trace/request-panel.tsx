@@ -36,6 +36,7 @@ export function RequestPanel({
         "X-Luner-Agent": summary.agent_name,
       },
     });
+  const answered = request.cut ? `Answered, cut: ${request.cut}` : "Answered";
   return (
     <section
       aria-label={number ? `Request ${number}` : "Request"}
@@ -49,10 +50,18 @@ export function RequestPanel({
         <CopyButton words label="Copy as curl" text={command} />
       </div>
       <Policies request={request} />
-      <div className="grid grid-cols-1 gap-px border-t border-line bg-line lg:grid-cols-2">
-        <BodyPart title="Sent" body={request.request} />
-        <BodyPart title={request.cut ? `Answered, cut: ${request.cut}` : "Answered"} body={request.answer} />
-      </div>
+      {request.request || request.answer ? (
+        <div className="grid grid-cols-1 gap-px border-t border-line bg-line lg:grid-cols-2">
+          <BodyPart title="Sent" body={request.request} />
+          <BodyPart title={answered} body={request.answer} />
+        </div>
+      ) : (
+        <p className="border-t border-line px-4 py-2.5 text-xs text-faint">
+          {request.cut ? `${answered}. ` : ""}
+          What was sent and answered is not recorded: <code className="font-mono">storage.capture</code> says whose is,
+          none, errors or all.
+        </p>
+      )}
     </section>
   );
 }
@@ -145,10 +154,7 @@ function BodyPart({ title, body }: { title: string; body: Schemas["Body"] | null
           {body.cut && <p className="mt-1 text-xs text-warn">It was longer; the rest is not stored.</p>}
         </>
       ) : (
-        <p className="mt-1 text-faint">
-          Not recorded. <code className="font-mono text-xs">storage.capture</code> says whose prompts and answers are
-          stored: none, errors or all.
-        </p>
+        <p className="mt-1 text-faint">Not recorded.</p>
       )}
     </div>
   );

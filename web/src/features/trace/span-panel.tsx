@@ -46,7 +46,7 @@ export function SpanPanel({ span }: { span: Span }) {
       {attributes.length === 0 && <p className="text-faint">none</p>}
       <dl className="flex flex-col font-mono text-xs">
         {attributes.map(([name, value]) => (
-          <div key={name} className="grid grid-cols-[minmax(0,11fr)_minmax(0,9fr)] gap-3 border-b border-line py-1.5">
+          <div key={name} className="grid grid-cols-[minmax(0,1fr)_minmax(0,1fr)] gap-3 border-b border-line py-1.5">
             <dt title={name} className="outside text-faint">
               {name}
             </dt>
