@@ -49,6 +49,8 @@ pub struct ApiHeaders {
     pub content_type: String,
     /// `Cookie`, whole.
     pub cookie: Secret,
+    /// Whether a proxy says that it passes the request on for someone else (`Forwarded`, `X-Forwarded-For`, …).
+    pub forwarded: bool,
     /// `Last-Event-ID` of one who follows a stream again.
     pub last_event_id: String,
 }

@@ -121,6 +121,7 @@ fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<Ap
         authorization: Secret::new(joined(Known::Authorization)),
         content_type: joined(Known::ContentType),
         cookie: Secret::new(joined(Known::Cookie)),
+        forwarded: head.headers().any(|header| FORWARDED.contains(&header.known)),
         last_event_id: joined(Known::LastEventId),
     };
     Ok(Box::new(ApiRequest {
@@ -131,6 +132,10 @@ fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<Ap
         body: body.into(),
     }))
 }
+
+/// What a proxy adds for whom it asks: RFC 7239, and what was usual before it.
+const FORWARDED: [Known; 5] =
+    [Known::Forwarded, Known::XForwardedFor, Known::XForwardedHost, Known::XForwardedProto, Known::XRealIp];
 
 fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision<'static> {
     respond::answer(200, respond::JSON, body, frame, date, out);

@@ -158,6 +158,21 @@ fn open_still_knows_foreign_names() {
     }
 }
 
+// Rows 33, 75.
+#[test]
+fn who_comes_through_a_proxy_on_this_machine_is_not_of_this_machine() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+    assert_eq!(luner.api().get("/api/policies").status, 200);
+    for line in ["Forwarded: for=192.0.2.1", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Real-IP: ::1"]
+    {
+        for guarded in guarded() {
+            let (status, code, _) = call(&luner, &format!("Host: localhost\r\n{line}\r\n"), &guarded);
+            assert_eq!(status, 401, "{line} {guarded:?}");
+            assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
+        }
+    }
+}
+
 #[test]
 fn paths_and_methods_that_do_not_exist_are_told() {
     let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();

@@ -142,7 +142,8 @@ fn caller(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Resu
             true => Ok(Actor::Peer(peer)),
             false => Err(Denied::ForeignHost),
         },
-        Err(Denied::NotLocal) if peer.is_loopback() && named => Ok(Actor::Peer(peer)),
+        // Whoever asks through a proxy on this machine may be anywhere.
+        Err(Denied::NotLocal) if peer.is_loopback() && named && !headers.forwarded => Ok(Actor::Peer(peer)),
         Err(denied) => Err(denied),
     }
 }

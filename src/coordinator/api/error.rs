@@ -155,7 +155,7 @@ fn sentence(error: &StoreError) -> String {
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> ApiError {
         const SET_A_TOKEN: &str = "No admin token is set, so only callers on luner's own machine may manage it, under a loopback \
-            name. Set server.admin.token (${LUNER_ADMIN_TOKEN}) and send it as `Authorization: Bearer …`, or list the name \
+            name and not through a proxy. Set server.admin.token (${LUNER_ADMIN_TOKEN}) and send it as `Authorization: Bearer …`, or list the name \
             of the host in server.admin.hosts.";
         let unauthorized =
             |message| ApiError::new(401, INVALID, "invalid_api_key", message).header("WWW-Authenticate", "Bearer");

@@ -25,6 +25,7 @@ struct Call<'a> {
     origin: &'a str,
     content_type: &'a str,
     body: bool,
+    forwarded: bool,
 }
 
 const CALL: Call<'static> = Call {
@@ -35,6 +36,7 @@ const CALL: Call<'static> = Call {
     origin: "",
     content_type: "",
     body: false,
+    forwarded: false,
 };
 
 impl Call<'_> {
@@ -44,6 +46,7 @@ impl Call<'_> {
             origin: self.origin.into(),
             authorization: Secret::new(self.authorization.into()),
             content_type: self.content_type.into(),
+            forwarded: self.forwarded,
             ..ApiHeaders::default()
         };
         let peer = self.peer.parse().unwrap();
@@ -108,6 +111,8 @@ fn without_a_token_only_this_machine_may_call_under_its_own_name() {
         };
         assert_eq!(Call { host, ..CALL }.under(&rules), expected, "{host:?}");
     }
+    // A proxy on this machine asks for someone who may be anywhere.
+    assert_eq!(Call { forwarded: true, ..CALL }.under(&rules), Err(Denied::NotLocal));
     // A token that nobody set opens nothing.
     let bearer = Call { peer: REMOTE, authorization: "Bearer x", ..CALL };
     assert_eq!(bearer.under(&rules), Err(Denied::NotLocal));
