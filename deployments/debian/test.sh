@@ -187,7 +187,7 @@ broken() {
   inside sed -i 's/^version/verzion/' /etc/luner/config.yaml
   ! inside systemctl restart luner 2>/dev/null || die 'it starts with a broken configuration'
   within 20 'it gives up' eval '[[ $(property ActiveState) == failed ]]'
-  inside journalctl --no-pager -u luner | grep -q verzion || die 'the journal does not say what is wrong'
+  inside journalctl --no-pager -u luner | grep verzion >/dev/null || die 'the journal does not say what is wrong'
   inside sed -i 's/^verzion/version/' /etc/luner/config.yaml
   inside systemctl reset-failed luner
   inside systemctl start luner || die 'it does not start with the mended configuration'
