@@ -62,7 +62,8 @@ scripts() {
   local files
   mapfile -t files < <(git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lE '^#!/(usr/bin/env bash|bin/(ba)?sh)$')
   say "${#files[@]} shell scripts"
-  shellcheck -- "${files[@]}"
+  # -x and both places: a script may source another, from its own folder or from the root.
+  shellcheck -x -P SCRIPTDIR -P . -- "${files[@]}"
 }
 
 images() {
