@@ -63,9 +63,13 @@ impl Outline {
                 }
             }
             Kind::List(items) if items.iter().any(|item| !item.entries().is_empty()) => {
-                let below = schema.map(|it| &it["items"]);
+                let below = schema.and_then(|it| it.get("items"));
                 for (index, item) in items.iter().enumerate() {
-                    let name = item.get("name").and_then(Node::scalar).map(as_written).filter(|name| !name.is_empty());
+                    let name = below
+                        .and(item.get("name"))
+                        .and_then(Node::scalar)
+                        .map(as_written)
+                        .filter(|name| !name.is_empty());
                     let named = |name: &str| format!("{path}[{name}]");
                     let taken = |place: &String| self.0.keys().any(|key| key.starts_with(place.as_str()));
                     let place =
@@ -74,9 +78,11 @@ impl Outline {
                 }
             }
             Kind::List(items) => {
-                let below = schema.map(|it| &it["items"]);
+                let below = schema.and_then(|it| it.get("items"));
                 let texts: Vec<String> = items.iter().map(|item| text(item, below)).collect();
-                self.0.insert(path, texts.join(", "));
+                // How many there are is no one's business either, where nobody knows what they are.
+                let masked = below.is_none() && !items.is_empty();
+                self.0.insert(path, if masked { MASK.to_owned() } else { texts.join(", ") });
             }
             Kind::Scalar(_) | Kind::Refused => {
                 let _ = self.0.insert(path, text(node, schema));
@@ -140,6 +146,15 @@ mod tests {
         let found = differences(GOOD, &to);
         assert_eq!(found, expected.map(|(key, running, refused)| (key.to_owned(), running, refused)));
         assert!(!format!("{found:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_shape_is_none_the_less_secret() {
+        for key in ["[sk-canary-one, x]", "{ is: sk-canary-one }", "[{ name: sk-canary-one }]", "[[sk-canary-one]]"] {
+            let problems = parse(&GOOD.replace("sk-canary-one", key), "c", &|_| None).unwrap_err();
+            let outline = format!("{:?}", problems.outline.unwrap());
+            assert!(outline.contains("providers[a].api_key") && !outline.contains("canary"), "{key}: {outline}");
+        }
     }
 
     #[test]
