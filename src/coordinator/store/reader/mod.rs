@@ -11,7 +11,9 @@ mod passes; // the same of a request that has just ended
 mod search; // which names hold a text
 mod series; // sums over time
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +55,8 @@ pub struct Reader {
     clock: Clock,
     /// When the running question is given up, on the monotonic clock.
     until_ms: Arc<AtomicU64>,
+    /// The last series, and what it was of.
+    last_series: RefCell<Option<(series::Asked, Rc<[Point]>)>>,
     /// [`PATIENCE_MS`], but in tests.
     pub(super) patience_ms: u64,
 }
@@ -79,7 +83,14 @@ impl Reader {
         };
         let connection = connect().map_err(|source| classified("open the database for reading", path, source))?;
         migrate::refuse_other_schema(&connection, path)?;
-        Ok(Reader { connection, path: path.to_owned(), clock, until_ms, patience_ms: PATIENCE_MS })
+        Ok(Reader {
+            connection,
+            path: path.to_owned(),
+            clock,
+            until_ms,
+            last_series: RefCell::default(),
+            patience_ms: PATIENCE_MS,
+        })
     }
 
     /// Answers a question from one state of the file.

@@ -1,6 +1,7 @@
 //! Sums over time: the summary of a range and the points of its charts, from the exact counts. On the reader's thread. It
 //! never looks at a trace but to say how many there are, so that nothing that was sampled bends a sum.
 
+use std::rc::Rc;
 use std::str::FromStr;
 
 use rusqlite::{Connection, Row};
@@ -138,24 +139,44 @@ impl Reader {
     }
 
     /// Points from the range's begin to its end, `step_ms` apart: whole minutes, so many that there are at most
-    /// [`POINTS_MAX`]. A step in which nothing happened has a point of zeros.
+    /// [`POINTS_MAX`]. A step in which nothing happened has a point of zeros. A page with several charts asks for the same
+    /// points several times at once: they are counted once, until the file changes.
     ///
     /// # Errors
     /// The file cannot be read, or not in time.
-    pub fn series(&self, span: Span, step_ms: u64) -> Result<Vec<Point>, StoreError> {
+    pub fn series(&self, span: Span, step_ms: u64) -> Result<Rc<[Point]>, StoreError> {
         self.ask("sum requests up over time", |connection| {
             let steps = Steps::of(span, step_ms);
+            // Of this connection; it grows with every change that another one makes.
+            let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+            let asked = Asked { version, minutes: minutes(span), steps };
+            if let Some((last, points)) = &*self.last_series.borrow()
+                && *last == asked
+            {
+                return Ok(points.clone());
+            }
             let mut points: Vec<Point> = steps.begins().map(|at_ms| Point { at_ms, ..Point::default() }).collect();
             each_minute(connection, span, |minute, row| match points.get_mut(steps.index(minute)) {
                 Some(point) => point.add(row),
                 None => Ok(()),
             })?;
+            let points = Rc::<[Point]>::from(points);
+            self.last_series.replace(Some((asked, points.clone())));
             Ok(points)
         })
     }
 }
 
+/// What the points of a series depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    version: i64,
+    minutes: [i64; 2],
+    steps: Steps,
+}
+
 /// A range cut into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Steps {
     first_minute: u64,
     minutes: u64,

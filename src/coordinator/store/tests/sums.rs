@@ -236,6 +236,26 @@ fn the_most_frequent_names_come_first() {
 }
 
 #[test]
+fn a_series_is_counted_once_until_the_file_changes() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let spread = Spread { from_ms: FROM_MS, ms: 3_600_000, users: 4, joins_one_in: 0 };
+    let mut parts = batches(traces(&mut Seeded(5), spread, 200), 100).into_iter();
+    let reader = reader(&path);
+    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + 3_600_000 };
+    let sum = |points: &[Point]| points.iter().map(|point| point.count.requests).sum::<u64>();
+    store.record(&[parts.next().unwrap()], NOW_MS).unwrap();
+    let first = reader.series(span, MINUTE_MS).unwrap();
+    // Charts ask some milliseconds apart.
+    let later = Span { from_ms: span.from_ms + 5, to_ms: span.to_ms + 5 };
+    assert!(std::rc::Rc::ptr_eq(&first, &reader.series(later, MINUTE_MS).unwrap()));
+    assert_eq!(sum(&first), 100);
+    assert_ne!(reader.series(span, 5 * MINUTE_MS).unwrap().len(), first.len());
+    store.record(&[parts.next().unwrap()], NOW_MS).unwrap();
+    assert_eq!(sum(&reader.series(span, 5 * MINUTE_MS).unwrap()), 200);
+}
+
+#[test]
 fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
     let (_folder, path) = folder();
     let mut store = open(&path);
