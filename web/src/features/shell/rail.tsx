@@ -22,7 +22,7 @@ export function Rail({ onPalette, onHelp }: { onPalette: () => void; onHelp: () 
   return (
     <nav
       aria-label="Pages"
-      className="fixed inset-x-0 bottom-0 z-30 flex border-t border-line bg-surface px-1 sm:inset-y-0 sm:right-auto sm:w-[76px] sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:p-2"
+      className="fixed inset-x-0 bottom-0 z-30 flex border-t border-line bg-surface px-1 sm:inset-y-0 sm:right-auto sm:w-[84px] sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:p-2"
     >
       <Link to="/" aria-label="luner, to the dashboard" className="hidden justify-center rounded-md pt-2 pb-4 sm:flex">
         <Mark size={26} />

@@ -22,7 +22,7 @@ export function Shell() {
   });
   const openPalette = useCallback(() => setOpen("palette"), []);
   return (
-    <div className="min-h-dvh sm:pl-[76px]">
+    <div className="min-h-dvh sm:pl-[84px]">
       <a
         href="#page"
         className="sr-only z-50 rounded-md bg-accent px-3 py-2 text-accent-ink focus:not-sr-only focus:fixed focus:top-2 focus:left-2"
