@@ -5,7 +5,7 @@ import { NEW, sendable } from "./policies/changes";
 import { typedValue } from "./policies/try-panel";
 import { lines } from "./settings/config-tree";
 import { pretty } from "./trace/request-panel";
-import { prepended, ROWS_MAX } from "./traces/use-tail";
+import { prepended, ROWS_MAX, reduce } from "./traces/use-tail";
 
 const item = (id: string, more: Partial<Schemas["TraceItem"]> = {}): Schemas["TraceItem"] => ({
   trace_id: id,
@@ -44,6 +44,16 @@ describe("the live tail", () => {
     const list = prepended(many, many);
     expect(list).toHaveLength(ROWS_MAX);
     expect(list[0]?.trace_id).toBe(`${3 * ROWS_MAX - 1}`);
+  });
+
+  it("remembers that some are missing, paused or not, until it begins anew", () => {
+    const beat = { fresh: [], came: 0, dropped: 0, gap: false, connected: true, paused: false };
+    const fresh = reduce({ rows: [], waiting: 0, dropped: 0, gap: false, connected: false }, beat);
+    expect(fresh.gap).toBe(false);
+    const missed = reduce(fresh, { ...beat, gap: true, paused: true });
+    expect(missed.gap).toBe(true);
+    expect(reduce(missed, beat).gap).toBe(true);
+    expect(reduce(missed, "reset").gap).toBe(false);
   });
 });
 

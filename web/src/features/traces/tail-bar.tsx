@@ -31,6 +31,14 @@ export function TailBar({
           {`${count(tail.waiting)} new`}
         </Button>
       )}
+      {tail.dropped === 0 && tail.gap && (
+        <span
+          className="ml-auto text-warn"
+          title="More passed while the connection was gone than the gateway says again. They are in the list."
+        >
+          Some not shown
+        </span>
+      )}
       {tail.dropped > 0 && (
         <span
           className="ml-auto text-warn"

@@ -5,13 +5,14 @@ import { filterQuery } from "@/api/queries";
 import type { TracesSearch } from "@/lib/search";
 
 type Item = Schemas["TraceItem"];
-export type Tail = { rows: Item[]; waiting: number; dropped: number; connected: boolean };
+/** `gap`: while the connection was gone, more passed than the gateway could say again. */
+export type Tail = { rows: Item[]; waiting: number; dropped: number; gap: boolean; connected: boolean };
 
 /** Rows that are kept and drawn; older ones are in the list, which has pages. Arbitrary. */
 export const ROWS_MAX = 100;
 /** Between two drawings: faster is not read. */
 const BEAT_MS = 400;
-const NONE: Tail = { rows: [], waiting: 0, dropped: 0, connected: false };
+const NONE: Tail = { rows: [], waiting: 0, dropped: 0, gap: false, connected: false };
 
 /** New ones on top, each trace once: a later request of a trace takes the earlier one's place. */
 export function prepended(fresh: Item[], rows: Item[]): Item[] {
@@ -26,16 +27,20 @@ export function prepended(fresh: Item[], rows: Item[]): Item[] {
   return merged;
 }
 
-type Change = { fresh: Item[]; came: number; dropped: number; connected: boolean; paused: boolean } | "reset";
+type Change =
+  | { fresh: Item[]; came: number; dropped: number; gap: boolean; connected: boolean; paused: boolean }
+  | "reset";
 
-function reduce(tail: Tail, change: Change): Tail {
+export function reduce(tail: Tail, change: Change): Tail {
   if (change === "reset") return NONE;
   const { fresh, came, dropped, connected, paused } = change;
-  if (paused) return { ...tail, waiting: tail.waiting + came, dropped: tail.dropped + dropped, connected };
+  const gap = tail.gap || change.gap;
+  if (paused) return { ...tail, waiting: tail.waiting + came, dropped: tail.dropped + dropped, gap, connected };
   return {
     rows: fresh.length > 0 ? prepended(fresh, tail.rows) : tail.rows,
     waiting: 0,
     dropped: tail.dropped + dropped,
+    gap,
     connected,
   };
 }
@@ -62,6 +67,7 @@ export function useTail(search: TracesSearch, enabled: boolean, paused: boolean)
     let fresh: Item[] = [];
     let came = 0;
     let dropped = 0;
+    let gap = false;
     source.addEventListener("trace", (event) => {
       const item = parsed(event.data);
       if (!item) return;
@@ -72,17 +78,21 @@ export function useTail(search: TracesSearch, enabled: boolean, paused: boolean)
     source.addEventListener("dropped", (event) => {
       dropped += Number((parsed(event.data) as unknown as { count?: number } | null)?.count ?? 0);
     });
+    source.addEventListener("gap", () => {
+      gap = true;
+    });
     let was = "";
     const timer = setInterval(() => {
       const connected = source.readyState === EventSource.OPEN;
-      const is = `${came} ${dropped} ${connected} ${isPaused.current}`;
+      const is = `${came} ${dropped} ${gap} ${connected} ${isPaused.current}`;
       if (is === was && fresh.length === 0) return;
-      was = `0 0 ${connected} ${isPaused.current}`;
-      change({ fresh, came, dropped, connected, paused: isPaused.current });
+      was = `0 0 false ${connected} ${isPaused.current}`;
+      change({ fresh, came, dropped, gap, connected, paused: isPaused.current });
       // What waits is kept, the newest at least, until the tail goes on.
       if (!isPaused.current) fresh = [];
       came = 0;
       dropped = 0;
+      gap = false;
     }, BEAT_MS);
     return () => {
       clearInterval(timer);
