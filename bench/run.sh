@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures luner beside nginx and the bare runtime; PERFORMANCE.md says why so. Checks for tools, builds, and leaves
+# Measures luner beside nginx and the bare runtime; run.py says how and why so. Checks for tools, builds, and leaves
 # the rounds to run.py, to which all arguments go.
 #
 #   bench/run.sh            a proper run, some minutes; writes bench/results/<date>-<commit>.md

@@ -306,9 +306,9 @@ fn edit_distance(left: &str, right: &str) -> usize {
     row[right.len()]
 }
 
-/// CONTRACT.md bounds names nowhere; metric labels like them short.
+/// Arbitrary; metric labels like names short.
 const NAME_BYTES_MAX: usize = 64;
-/// The bound of identity headers in CONTRACT.md, for want of a better one.
+/// As identity headers are bounded, for want of a better one.
 const MODEL_BYTES_MAX: usize = 256;
 /// 128 bits, if it is random.
 const TOKEN_BYTES_MIN: usize = 16;

@@ -318,7 +318,7 @@ fn duplicate((name, at): (std::borrow::Cow<'_, str>, usize)) -> Box<Fault> {
     Box::new(Fault::new(at, FaultKind::DuplicateKey(excerpt(&name).into())))
 }
 
-/// The depth where the configuration says nothing (CONTRACT: `limits.json_depth`), and for answers.
+/// The depth where the configuration says nothing (`server.limits.json_depth`), and for answers.
 pub const DEPTH_MAX_DEFAULT: usize = 128;
 /// Values in one text, containers included. OpenAI takes at most 300,000 token ids in an embeddings request, the
 /// densest one there is; the bound is what keeps 10 MiB of `[[],[],…` from holding a shard up.

@@ -15,7 +15,7 @@ use super::syntax::ExpressionError;
 use super::values::base_context;
 use super::variable::Variables;
 
-/// DESIGN.md: compiled off the shards, on a thread with a 16 MiB stack. cel's parser recurses.
+/// Of the thread that compiles, which is no shard's: cel's parser recurses. Arbitrary, far above what 32 levels take.
 const STACK_BYTES: usize = 16 << 20;
 
 /// The enabled policies, in the order of their priority, then of their ids.

@@ -189,7 +189,7 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !invisible
 }
 
-/// CONTRACT.md: default 100.
+/// Where a draft gives none: room on both sides.
 fn default_priority() -> i64 {
     100
 }

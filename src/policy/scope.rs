@@ -38,7 +38,7 @@ impl Default for Inputs<'_> {
             provider: "",
             endpoint: "",
             stream: false,
-            temperature: 1.0, // CONTRACT.md: 1.0 if absent
+            temperature: 1.0, // OpenAI's default
             max_tokens: 0,
             request_count: 0,
             cost_usd: 0.0,

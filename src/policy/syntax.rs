@@ -7,10 +7,10 @@ use cel::parser::{ParseError, Parser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// CONTRACT.md: ≤ 4 KiB.
+/// Longest expression, in bytes. Arbitrary: what a person still reads.
 pub(super) const SOURCE_BYTES_MAX: usize = 4 << 10;
 
-/// CONTRACT.md: ≤ 32 levels, of brackets here and of the syntax tree in `check`.
+/// Deepest nesting, of brackets here and of the syntax tree in `check`. Arbitrary, far below what overflows a stack.
 pub(super) const DEPTH_MAX: usize = 32;
 
 /// Operators in a row that nest in each other (`a + b + c` is a tree three deep, though it has no brackets). Four to a

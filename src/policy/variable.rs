@@ -1,4 +1,4 @@
-//! The variables of a policy, as CONTRACT.md lists them, and sets of them.
+//! The variables of a policy, as the README lists them, and sets of them.
 //! Plain values, used on every thread.
 //! Never holds what a variable's value is: that is `scope`.
 
@@ -28,7 +28,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    /// In the order of CONTRACT.md, which is also the order of the bits in [`Variables`].
+    /// In the order of the enum, which is also the order of the bits in [`Variables`].
     pub const ALL: [Variable; 15] = [
         Variable::Model,
         Variable::UserId,

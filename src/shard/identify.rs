@@ -6,7 +6,7 @@ use crate::http::head::{Known as KnownHeader, RequestHead};
 use crate::names;
 use crate::openai::facts::{self, Endpoint, FactLimits, Facts};
 
-/// Longest identity, in bytes. CONTRACT.
+/// Longest identity, in bytes. Arbitrary: more than any name or address.
 const IDENTITY_BYTES_MAX: usize = 256;
 
 /// Evidence that a request was read: only [`identify`] makes one.

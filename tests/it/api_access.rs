@@ -1,4 +1,4 @@
-//! Who may call the REST API (CONTRACT.md, "Who may call"; FAULTS.md rows 74 to 76). The rules themselves are tested as a
+//! Who may call the REST API (README, "REST API"; FAULTS.md rows 74 to 76). The rules themselves are tested as a
 //! table beside their code; here, that they stand before every path, on the wire.
 
 use serde_json::{Value, json};

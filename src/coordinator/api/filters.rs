@@ -8,7 +8,7 @@ use crate::coordinator::store::reader::{Filter, Span, StatusFilter};
 use crate::coordinator::store::{PAGE_SIZE_MAX, Paging};
 use crate::units::MicroUsd;
 
-/// Rows of a page where the caller does not say; CONTRACT, REST API.
+/// Rows of a page where the caller does not say. The Go luner's.
 const PAGE_SIZE: u64 = 20;
 /// What a question about a time without one is about.
 const DAY_MS: u64 = 24 * 3_600_000;

@@ -16,7 +16,7 @@ pub const AUDIT_ROWS_MAX: u32 = 10_000;
 pub const AUDIT_RELOAD_ROWS_MAX: u32 = 1_000;
 /// A larger `before` or `after` is replaced by a note of its size. Arbitrary: a policy is a tenth of it.
 pub const AUDIT_JSON_BYTES_MAX: usize = 64 * 1024;
-/// Rows of one page; CONTRACT, REST API.
+/// Rows of one page. Arbitrary.
 pub const PAGE_SIZE_MAX: u32 = 200;
 
 /// What was done.

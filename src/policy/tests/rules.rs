@@ -1,4 +1,4 @@
-//! CONTRACT.md's rules of judging.
+//! The rules of judging, as the README tells them.
 
 use super::*;
 

@@ -13,7 +13,7 @@ use super::series::minutes;
 use super::{Reader, Span};
 use crate::units::MicroUsd;
 
-/// A row of `/api/dashboard/cost`; CONTRACT, REST API.
+/// A row of `/api/dashboard/cost`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct CostItem {
     pub key: String,

@@ -19,7 +19,7 @@ use crate::units::MicroUsd;
 /// Points of one series; with more, the step grows. Arbitrary: more than a wide screen has columns.
 pub const POINTS_MAX: u64 = 2_000;
 
-/// `/api/dashboard/summary`; CONTRACT, REST API. Times are `None` of no request.
+/// `/api/dashboard/summary`. Times are `None` of no request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Sums")]
 pub struct Summary {
@@ -39,7 +39,7 @@ pub struct Summary {
     /// From 0 to 1, of those requests for which the cache was asked.
     pub cache_hit_rate: f64,
     pub blocked: u64,
-    /// Beyond CONTRACT: tokens and statuses by kind.
+    /// From here on, tokens and statuses by kind.
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub cached_tokens: u64,

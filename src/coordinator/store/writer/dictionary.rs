@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 /// Texts held in memory; then it starts over. Arbitrary: about 10 MB of them.
 const KNOWN_MAX: usize = 50_000;
-/// Longer texts are cut. Arbitrary: an identity has at most 256 bytes (CONTRACT), an error message about as many.
+/// Longer texts are cut. Arbitrary: an identity has at most 256 bytes, an error message about as many.
 pub(in super::super) const TEXT_BYTES_MAX: usize = 512;
 
 /// What is known of the table.
