@@ -1,5 +1,5 @@
 //! The console's files, served by each shard by itself: no call leaves the core for them. Pure. It compares names with those
-//! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (FAULTS row 35).
+//! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (tests/FAULTS.md row 35).
 
 use super::respond::{self, Date, Frame};
 use crate::console::{self, File, Mount};

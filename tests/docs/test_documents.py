@@ -3,6 +3,7 @@
 import pytest
 
 import documents
+import faults
 import rules
 import scratch
 
@@ -44,6 +45,12 @@ def test_commands_name_targets_subcommands_flags_and_files_that_exist():
 
 def test_tables_say_what_their_source_says():
     hold(each(rules.tables))
+
+
+def test_faults_and_their_tests_name_each_other():
+    paths = documents.files("src/*.rs", "tests/it/*.rs")
+    sources = {path: (documents.ROOT / path).read_text() for path in paths}
+    hold(list(faults.problems(BY_PATH[faults.CATALOGUE], sources)))
 
 
 @pytest.mark.parametrize("one, other", TWINS)

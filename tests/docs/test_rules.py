@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import documents
+import faults
 import rules
 import scratch
 
@@ -153,6 +154,33 @@ def test_a_table_without_a_source_is_seen():
 
 def test_a_header_that_no_table_has_is_seen():
     assert "x-luner-cache is in no table" in said(rules.all_headers, table_of("headers"))
+
+
+CATALOGUE = """
+| # | fault | what happens | tests |
+|---|---|---|---|
+| 1 | a | b | `one::it_holds`, `a::b::tests::it_holds_inside` |
+| 2 | c | no test: why | |
+"""
+SOURCES = {
+    "tests/it/one.rs": "//! Of FAULTS.md rows 1\n//! to 2.\n\n// 1, 2: both\n#[test]\nfn it_holds() {}\n",
+    "src/a/b.rs": "mod tests {\n    // Row 1.\n    #[test]\n    fn it_holds_inside() {}\n}\n",
+}
+
+
+def test_faults_that_their_tests_do_not_know_are_seen():
+    def complaints(text=CATALOGUE, **changed):
+        sources = {path: changed.get(path.split("/")[0], source) for path, source in SOURCES.items()}
+        return "\n".join(faults.problems(document(text), sources))
+
+    assert not complaints()
+    assert "there is no test one::it_held" in complaints(CATALOGUE.replace("it_holds`", "it_held`"))
+    assert "there is no test tests/nothing.ts" in complaints(CATALOGUE.replace("one::it_holds", "tests/nothing.ts"))
+    assert "row 2 has no test" in complaints(CATALOGUE.replace("no test: why", "d"))
+    assert "rows are numbered" in complaints(CATALOGUE.replace("| 2 |", "| 3 |"))
+    for named in ("// 3\n#[test]", "// Row 3.", "//! (FAULTS.md rows\n//! 1, 3)", "// Rows 1 to 3.", "// Rows 1, 2, and 3."):
+        assert "has no row 3" in complaints(tests=SOURCES["tests/it/one.rs"] + named + "\n"), named
+    assert not complaints(tests=SOURCES["tests/it/one.rs"] + "// 3\nconst SECONDS: u64 = 3;\n")
 
 
 def test_what_fails_when_it_is_run_is_seen(tmp_path):

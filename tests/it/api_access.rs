@@ -1,5 +1,5 @@
-//! Who may call the REST API (README, "REST API"; FAULTS.md rows 74 to 76). The rules themselves are tested as a
-//! table beside their code; here, that they stand before every path, on the wire.
+//! Who may call the REST API (FAULTS.md rows 74 to 76). The rules themselves are tested as a table beside
+//! their code; here, that they stand before every path, on the wire.
 
 use serde_json::{Value, json};
 

@@ -91,7 +91,7 @@ fn policies_are_listed_in_the_order_of_their_evaluation() {
     assert_eq!(names, ["a", "b", "c"]);
 }
 
-// Rows 45 and 76; issue 3's "each a clear 4xx, nothing changed".
+// Rows 45 and 76.
 #[test]
 fn every_mistake_is_a_clear_400_and_changes_nothing() {
     let luner = with_storage().start();
@@ -385,7 +385,7 @@ fn storage_that_fails_is_shown_and_changes_nothing_until_it_is_whole_again() {
     assert_eq!(api.policies().len(), 2);
 }
 
-// Row 55; issue 3: fifty kills lose no policy that was told to be there.
+// Row 55: fifty kills lose no policy that was told to be there.
 #[test]
 fn fifty_kills_lose_no_policy_that_was_answered_201() {
     const KILLS: u64 = 50;

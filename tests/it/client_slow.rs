@@ -114,7 +114,7 @@ fn an_announced_body_takes_no_memory() {
         })
         .collect();
     let (sent, grown) = (200 * head.len(), luner.rss_bytes().saturating_sub(before));
-    // FAULTS: no peer makes luner hold more than 100 times what it sent; the rest is the connections themselves.
+    // FAULTS.md: no peer makes luner hold more than 100 times what it sent; the rest is the connections themselves.
     assert!(grown < 100 * sent + (8 << 20), "{grown} bytes for {sent}");
     drop(clients);
 }

@@ -1,5 +1,5 @@
 //! Whole-program tests: a luner process, scripted providers behind it, raw sockets before it. The number in a comment is
-//! the row of the fault catalogue that a test stands for. `LUNER_IO` chooses the driver: the suite runs once on each.
+//! the row of tests/FAULTS.md that a test stands for. `LUNER_IO` chooses the driver: the suite runs once on each.
 
 #![allow(
     clippy::disallowed_methods,

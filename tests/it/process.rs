@@ -1,7 +1,5 @@
-//! The process as its operator sees it: how it starts, on what, how it stops (FAULTS.md rows 60 to 69).
-//!
-//! Not tested here, for want of a way to make it happen from outside: a panic of a shard or the coordinator (rows 60, 62;
-//! a hook that every panic passes aborts the process), memory that runs out (row 65).
+//! The process as its operator sees it: how it starts, on what, how it stops (FAULTS.md rows 63 to 69).
+//! Threads that stand still or fail are in `stalls` and `supervised`.
 
 use std::net::TcpListener;
 

@@ -65,7 +65,7 @@ fn a_model_must_be_a_name() {
     assert_eq!(facts(&format!("{{\"model\":\"{}\"}}", "\\u0061".repeat(256))).model.len(), 256);
     assert_eq!(refusal("{}").to_string(), "Missing required parameter: 'model'.");
     assert_eq!(refusal(r#"{"messages":[{"model":"m"}]}"#).code(), Some("missing_required_parameter"));
-    // Names are not normalised: they match exactly or not at all (row 41).
+    // Names are not normalised: they match exactly or not at all (tests/FAULTS.md row 41).
     for name in ["gpt-4 ", "openai/../x", "gрt-4", "gpt\u{200b}-4", "e\u{301}"] {
         assert_eq!(facts(&format!("{{\"model\":\"{name}\"}}")).model, name);
     }
