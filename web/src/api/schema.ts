@@ -428,7 +428,7 @@ export interface components {
         Cost: {
             items: components["schemas"]["CostItem"][];
         };
-        /** @description A row of `/api/dashboard/cost`; CONTRACT, REST API. */
+        /** @description A row of `/api/dashboard/cost`. */
         CostItem: {
             /** Format: double */
             cost_usd: number;
@@ -969,7 +969,7 @@ export interface components {
             previous: components["schemas"]["Sums"];
             /**
              * Format: uint64
-             * @description Beyond CONTRACT: tokens and statuses by kind.
+             * @description From here on, tokens and statuses by kind.
              */
             prompt_tokens: number;
             /** Format: uint64 */
@@ -998,7 +998,7 @@ export interface components {
              */
             total_traces: number;
         };
-        /** @description `/api/dashboard/summary`; CONTRACT, REST API. Times are `None` of no request. */
+        /** @description `/api/dashboard/summary`. Times are `None` of no request. */
         Sums: {
             /** Format: double */
             avg_latency_ms: number | null;
@@ -1032,7 +1032,7 @@ export interface components {
             p99_ms: number | null;
             /**
              * Format: uint64
-             * @description Beyond CONTRACT: tokens and statuses by kind.
+             * @description From here on, tokens and statuses by kind.
              */
             prompt_tokens: number;
             /** Format: uint64 */
