@@ -13,7 +13,7 @@ use super::trace_item::TraceItem;
 use super::{JSON, Reply};
 use crate::clock::{Clock, rfc3339};
 use crate::coordinator::Coordinator;
-use crate::coordinator::reading::NoReader;
+use crate::coordinator::reading::{NoReader, give_way};
 use crate::coordinator::store::Paging;
 use crate::coordinator::store::reader::{Filter, Reader};
 use crate::link::{ApiAnswer, ApiCall};
@@ -77,6 +77,7 @@ pub(super) fn start(coordinator: &mut Coordinator, values: &Values, call: &ApiCa
 
 impl Export {
     fn run(mut self) {
+        give_way();
         let begun = Reader::open(&self.path, self.clock).map_err(ApiError::from);
         let begun = begun.and_then(|reader| self.begin(&reader).map(|begun| (reader, begun)));
         let (reader, (answer, pieces, mut rows)) = match begun {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -77,7 +78,11 @@ impl Reader {
                 "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{CACHE_KIB}"
             ))?;
             let until_ms = until_ms.clone();
-            let too_late = move || clock.now().mono_ms() >= until_ms.load(Ordering::Relaxed);
+            let too_late = move || {
+                // To a shard that waits for this core: else it waits until the scheduler's slice is over, some milliseconds.
+                thread::yield_now();
+                clock.now().mono_ms() >= until_ms.load(Ordering::Relaxed)
+            };
             connection.progress_handler(OPS_BETWEEN_LOOKS, Some(too_late))?;
             Ok(connection)
         };
