@@ -40,6 +40,9 @@ export default function CelEditor(props: Props) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(null);
   const latest = useRef(props);
+  // Texts that were told and are not back as `value` yet: who types fast is ahead of the page, and an echo must not undo that.
+  const echoes = useRef<string[]>([]);
+  const given = useRef(false);
   useEffect(() => {
     latest.current = props;
   });
@@ -77,7 +80,10 @@ export default function CelEditor(props: Props) {
           autocapitalize: "off",
         }),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged) latest.current.onChange(update.state.doc.toString());
+          if (!update.docChanged || given.current) return;
+          const text = update.state.doc.toString();
+          echoes.current.push(text);
+          latest.current.onChange(text);
         }),
       ],
     });
@@ -91,9 +97,16 @@ export default function CelEditor(props: Props) {
   const { value, problems } = props;
   useEffect(() => {
     const it = view.current;
-    if (it && it.state.doc.toString() !== value)
-      it.dispatch({ changes: { from: 0, to: it.state.doc.length, insert: value } });
+    const echo = echoes.current.indexOf(value);
+    echoes.current.splice(0, echo + 1);
+    if (!it || echo >= 0 || it.state.doc.toString() === value) return;
+    given.current = true;
+    it.dispatch({ changes: { from: 0, to: it.state.doc.length, insert: value } });
+    given.current = false;
   }, [value]);
+  useEffect(() => {
+    if (view.current?.state.doc.toString() === value) echoes.current = [];
+  });
   useEffect(() => {
     const it = view.current;
     if (!it) return;
