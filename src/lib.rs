@@ -86,25 +86,71 @@
 //! | hand-over | another process takes this one's place: its *successor*; for that one this is the *predecessor* |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
-//! Modules in reading order; each may use those above it, `tests/tidy.rs` checks that.
+//! Modules in reading order: each may use those above it, which `tests/tidy.rs` checks.
 
-pub mod breaker; // whether a provider is worth asking
-pub mod cache; // answers that are given again
-pub mod clock; // the one place that reads the time
-pub mod config; // what the operator wrote
-pub mod console; // the console's files
-pub mod coordinator; // control plane
-pub mod demo; // all of it with a scripted provider, for a first look
-pub mod fault; // a thread that fails on demand, for tests
-pub mod http; // bytes ↔ messages
-pub mod limit; // how often a provider may be asked
-pub mod link; // what crosses threads
-pub mod names; // metrics, headers
-pub mod openai; // the API's shapes
-pub mod plan; // what runs
-pub mod policy; // CEL: checked, compiled, judged
-pub mod pricing; // what a token costs
-pub mod process; // the parts put together
-pub mod shard; // data plane
-pub mod units; // byte sizes, durations, money, secrets
-pub mod usage; // what a user used in the last minute
+// Byte sizes, durations, money, secrets.
+pub mod units;
+
+// The one place that reads the time.
+pub mod clock;
+
+// The names of metrics and headers.
+pub mod names;
+
+// Makes a thread fail on demand, for tests.
+pub mod fault;
+
+// The console's files, embedded in the binary.
+pub mod console;
+
+// A strict walker over a JSON text, and how strings are written.
+pub mod json;
+
+// HTTP/1.1: bytes ↔ messages.
+pub mod http;
+
+// The shapes of vendors' APIs.
+pub mod dialect;
+
+// What the operator wrote.
+pub mod config;
+
+// CEL policies: checked, compiled, judged.
+pub mod policy;
+
+// What a token costs.
+pub mod pricing;
+
+// What each user used in the last minute.
+pub mod usage;
+
+// How often a provider may be asked.
+pub mod limit;
+
+// Whether a provider is worth asking.
+pub mod breaker;
+
+// Answers that are given again.
+pub mod cache;
+
+// What runs: configuration and policies laid out for the request path.
+pub mod plan;
+
+// Everything that crosses threads.
+pub mod link;
+
+// The data plane: one event loop per core.
+pub mod shard;
+
+// The control plane: storage, REST API, reload.
+pub mod coordinator;
+
+// Starts the threads and ends the process.
+pub mod process;
+
+// The gateway with a scripted provider, for a first look.
+pub mod demo;
+
+// Repeatable randomness for tests.
+#[cfg(test)]
+mod seeded;

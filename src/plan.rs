@@ -20,8 +20,8 @@ use crate::cache;
 use crate::clock::Now;
 use crate::config::{self, Backend, CacheScope, Capture, Config, UnknownPrice};
 use crate::console::Mount;
+use crate::dialect::openai::facts::FactLimits;
 use crate::http::head::HeadLimits;
-use crate::openai::facts::FactLimits;
 use crate::policy::Compiled;
 use crate::pricing::{Price, PriceId, Prices};
 

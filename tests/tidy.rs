@@ -16,8 +16,9 @@ mod source;
 
 /// Import direction, lowest first: a module uses its own layer and those below it.
 const LAYERS: &[&[&str]] = &[
-    &["units", "clock", "fault", "names", "console"],
-    &["http", "openai"],
+    &["units", "clock", "fault", "names", "console", "seeded"],
+    &["json"],
+    &["http", "dialect"],
     &["config", "policy", "pricing", "usage", "cache", "limit", "breaker"],
     &["plan"],
     &["link"],

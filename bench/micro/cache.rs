@@ -9,7 +9,7 @@ use luner::cache::{
     Answer, Asked, Entry, FRONT_LIMITS, Front, HashKey, Keys, Limits, Owner, Parts, Role, Scope, Store,
 };
 use luner::clock::Now;
-use luner::openai::facts::{self, Endpoint, FactLimits};
+use luner::dialect::openai::facts::{self, Endpoint, FactLimits};
 
 /// Rounds of which the best counts. Arbitrary.
 const ROUNDS: usize = 9;

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 
 const RULES: Rules = Rules {
     failures: 3,

@@ -13,7 +13,7 @@
 
 use super::hash::HashKey;
 use super::number;
-use crate::openai::json::{Fault, Text, Value, Walker};
+use crate::json::{Fault, Text, Value, Walker};
 
 /// Why there is no canonical form.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use super::canonical::Canonical;
 use super::hash::{Fingerprint, HashKey};
 use super::memo::Memo;
-use crate::openai::facts::{Endpoint, Facts};
+use crate::dialect::openai::facts::{Endpoint, Facts};
 
 /// Names what was asked, in this process only. Uniform over all its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ impl Key {
     #[cfg(test)]
     pub(super) fn of_number(number: u64) -> Key {
         // Spread over both halves, as a real one is.
-        let mut seed = crate::openai::seeded::Seeded::new(number);
+        let mut seed = crate::seeded::Seeded::new(number);
         Key(u128::from(seed.next()) << 64 | u128::from(seed.next()))
     }
 }

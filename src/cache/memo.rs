@@ -4,7 +4,7 @@
 
 use super::hash::Fingerprint;
 use super::key::{Asked, Key, Scope};
-use crate::openai::facts::Endpoint;
+use crate::dialect::openai::facts::Endpoint;
 
 /// Bodies to keys.
 #[derive(Debug)]

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_writing_of_a_random_decimal_is_the_same() {
-        let mut seed = crate::openai::seeded::Seeded::new(11);
+        let mut seed = crate::seeded::Seeded::new(11);
         for _ in 0..20_000 {
             let value = seed.next() >> seed.below(64);
             let places = seed.below(6);

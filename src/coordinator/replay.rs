@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::store::reader::RequestRow;
 use super::trial::{Effect, Trial};
 use crate::clock::rfc3339;
+use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Marks;
-use crate::openai::usage::Usage;
 use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
 use crate::units::MicroUsd;
 

@@ -1,9 +1,9 @@
 //! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
 
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::Batch;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
-use crate::openai::facts::Endpoint;
-use crate::openai::usage::Usage;
 use crate::units::MicroUsd;
 
 /// A plain success: 12 tokens for 34 micro-dollars at one attempt. `number` is its trace and its span.

@@ -8,10 +8,10 @@ use anyhow::Context;
 use fastrand::Rng;
 
 use crate::coordinator::store::{By, Store, StoredPolicy};
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::{Accounts, Batch};
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refused, Trace};
-use crate::openai::facts::Endpoint;
-use crate::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
 use crate::units::MicroUsd;

@@ -24,5 +24,3 @@ pub mod wire;
 
 #[cfg(test)]
 mod llhttp_tests;
-#[cfg(test)]
-pub(crate) mod seeded;

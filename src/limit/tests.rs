@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Now;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 
 const SECOND: u64 = 1_000_000_000;
 const YEAR: u64 = 365 * 86_400 * SECOND;

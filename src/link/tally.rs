@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use hashbrown::HashMap;
 
 use crate::cache::Evictions;
-use crate::openai::usage::Usage;
+use crate::dialect::openai::usage::Usage;
 use crate::plan::LabelId;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;

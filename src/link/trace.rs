@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::openai::facts::Endpoint;
-use crate::openai::usage::Usage;
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 

@@ -14,8 +14,8 @@ use super::labels::{LabelId, Labels, OriginId};
 use crate::breaker::{Breaker, Rules};
 use crate::clock::Now;
 use crate::config;
+use crate::dialect::openai::facts::Endpoint;
 use crate::limit::Limit;
-use crate::openai::facts::Endpoint;
 use crate::pricing::Prices;
 
 /// One provider, laid out for sending.

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 use super::labels::{LabelId, Labels};
 use crate::config::Config;
-use crate::openai::models::{write_model, write_models};
+use crate::dialect::openai::models::{write_model, write_models};
 use crate::pricing::{PriceId, Prices};
 
 /// Who answers for a model.

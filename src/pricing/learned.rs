@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use crate::openai::usage::Usage;
+use crate::dialect::openai::usage::Usage;
 
 /// A request's size before it is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

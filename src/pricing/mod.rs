@@ -18,7 +18,7 @@ pub use learned::{Estimate, Learned};
 pub use parse::PriceError;
 pub use table::{PriceId, Prices};
 
-use crate::openai::usage::Usage;
+use crate::dialect::openai::usage::Usage;
 use crate::units::MicroUsd;
 
 /// Pico-dollars per token: 2.5e-06 dollars are 2,500,000.

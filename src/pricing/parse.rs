@@ -4,7 +4,7 @@
 
 use super::decimal::{Flaw, scaled};
 use super::{Price, RATE_MAX, Rates};
-use crate::openai::json::{DEPTH_MAX_DEFAULT, Fault, Value, Walker};
+use crate::json::{DEPTH_MAX_DEFAULT, Fault, Value, Walker};
 
 /// Why a table of prices is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use super::decimal::scaled;
 use super::*;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 
 mod built_in;
 mod oracle;

@@ -17,9 +17,9 @@ use super::respond::{self, Date, Frame};
 use super::route::route;
 use super::upstream::Forward;
 use crate::clock::Now;
+use crate::dialect::openai::facts::Endpoint;
 use crate::http::head::{Known, Method, RequestHead};
 use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
-use crate::openai::facts::Endpoint;
 use crate::plan::Plan;
 use crate::units::Secret;
 

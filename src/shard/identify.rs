@@ -2,9 +2,9 @@
 //! buffer. It judges nothing.
 
 use super::refusal::Refusal;
+use crate::dialect::openai::facts::{self, Endpoint, FactLimits, Facts};
 use crate::http::head::{Known as KnownHeader, RequestHead};
 use crate::names;
-use crate::openai::facts::{self, Endpoint, FactLimits, Facts};
 
 /// Longest identity, in bytes. Arbitrary: more than any name or address.
 const IDENTITY_BYTES_MAX: usize = 256;

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::dialect::openai::error::ErrorBody;
+use crate::dialect::openai::facts::FactsError;
 use crate::http::body::BodyError;
 use crate::http::head::HeadError;
 use crate::limit::{self, Limited};
-use crate::openai::error::ErrorBody;
-use crate::openai::facts::FactsError;
 
 /// Why a request gets no answer from a provider.
 #[derive(Debug)]

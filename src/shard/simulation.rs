@@ -13,14 +13,14 @@ use super::respond::{Date, Frame};
 use super::trace::End;
 use crate::cache::HashKey;
 use crate::clock::Now;
+use crate::dialect::openai::usage::Usage;
 use crate::http::head::{HeadLimits, request};
-use crate::http::seeded::Seeded;
 use crate::link::accounts::Accounts;
 use crate::link::{CachePeers, Tally, cache_peers};
-use crate::openai::usage::Usage;
 use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};
 use crate::pricing::Prices;
+use crate::seeded::Seeded;
 use crate::units::MicroUsd;
 use crate::usage::{LocalWindows, Registry};
 
@@ -181,7 +181,7 @@ impl Simulation {
         // A record points into its plan; that a few plans are never freed is nothing to a test.
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
         Simulation {
-            seeded: Seeded(seed),
+            seeded: Seeded::new(seed),
             shards: cache_peers(shards).into_iter().enumerate().map(shard).collect(),
             governed: Box::leak(Box::new(governed)),
             free: Box::leak(Box::new(free)),

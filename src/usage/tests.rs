@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::ring::{BUCKETS, PERIOD_NS, Ring};
 use super::*;
 use crate::clock::Now;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 use crate::units::MicroUsd;
 
 mod bounds;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::openai::facts::{self, Endpoint, FactLimits};
+use crate::dialect::openai::facts::{self, Endpoint, FactLimits};
 
 const CHAT: Endpoint = Endpoint::ChatCompletions;
 

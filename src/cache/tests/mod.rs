@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Now;
-use crate::openai::seeded::Seeded;
-use crate::openai::usage::Usage;
+use crate::dialect::openai::usage::Usage;
+use crate::seeded::Seeded;
 use crate::units::MicroUsd;
 
 mod flight;

@@ -8,8 +8,8 @@ use super::JSON;
 use super::access::Denied;
 use crate::coordinator::reading::NoReader;
 use crate::coordinator::store::StoreError;
+use crate::dialect::openai::error::ErrorBody;
 use crate::link::ApiAnswer;
-use crate::openai::error::ErrorBody;
 use crate::policy::{FieldError, Position};
 
 /// A refusal on its way out. Boxed: a result that is good should not pay for it.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use crate::openai::json::{FaultKind, Walker};
+use crate::json::{FaultKind, Walker};
 
 /// Nesting of a body. Arbitrary: what is asked for here is two levels deep.
 const DEPTH_MAX: usize = 16;

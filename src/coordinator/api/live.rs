@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::json;
 use crate::coordinator::Coordinator;
+use crate::dialect::openai::usage::Usage;
 use crate::link::ApiAnswer;
-use crate::openai::usage::Usage;
 
 /// The answer's shape.
 #[derive(Serialize, JsonSchema)]

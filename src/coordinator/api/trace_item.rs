@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::clock::rfc3339;
 use crate::coordinator::store::reader::{Listed, RequestRow};
+use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{CacheOutcome, Marks, PolicyMatch, Trace};
-use crate::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 
 /// A trace in a list: its requests summed. Names are those of its first request, the status is the highest.

@@ -1,5 +1,5 @@
-use super::super::seeded::Seeded;
 use super::*;
+use crate::seeded::Seeded;
 
 type Outcome = (Result<usize, BodyError>, Vec<u8>);
 
@@ -220,7 +220,7 @@ fn random_bodies_never_panic_and_read_alike_in_random_pieces() {
         b"\n",
         b"A: b\r\n",
     ];
-    let mut seeded = Seeded(15);
+    let mut seeded = Seeded::new(15);
     let mut done = 0;
     for round in 0..60_000 {
         let bytes = seeded.soup(&alphabet, 12);

@@ -1,5 +1,5 @@
-use super::super::seeded::Seeded;
 use super::*;
+use crate::seeded::Seeded;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
@@ -210,7 +210,7 @@ fn by_the_book(stream: &[u8]) -> Vec<Option<Vec<u8>>> {
 fn random_streams_read_as_the_standard_reads_them() {
     let alphabet: [&[u8]; 12] =
         [b"data: a", b"data", b"data:", b"event: e", b":", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b"x", BOM];
-    let mut seeded = Seeded(9);
+    let mut seeded = Seeded::new(9);
     for _ in 0..60_000 {
         let stream = seeded.soup(&alphabet, 12);
         let expected = by_the_book(&stream);

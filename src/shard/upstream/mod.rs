@@ -28,11 +28,11 @@ use super::respond::{Frame, Labels};
 use super::route::Targets;
 use super::traceparent;
 use crate::breaker::Verdict;
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::splice::{self, Splices};
+use crate::dialect::openai::usage::Usage;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
-use crate::openai::facts::Endpoint;
-use crate::openai::splice::{self, Splices};
-use crate::openai::usage::Usage;
 use crate::plan::{Plan, Provider};
 
 /// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attempt::Answer;
 use super::{Forward, stall};
 use crate::cache::{Entry, Parts};
-use crate::openai::answer::calls_tools;
+use crate::dialect::openai::answer::calls_tools;
 use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::shard::account::CALLER_LEFT;

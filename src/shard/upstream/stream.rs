@@ -4,13 +4,13 @@
 use super::incoming::Incoming;
 use super::pool::Line;
 use super::{Failure, Forward, Opened, stall};
+use crate::dialect::openai::error::ErrorBody;
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::stream::{error_event, read_chunk};
+use crate::dialect::openai::usage::Usage;
 use crate::http::head::Version;
 use crate::http::sse::{Event, EventSplitter};
 use crate::link::AttemptOutcome;
-use crate::openai::error::ErrorBody;
-use crate::openai::facts::Endpoint;
-use crate::openai::stream::{error_event, read_chunk};
-use crate::openai::usage::Usage;
 use crate::plan::Plan;
 use crate::shard::conn::{Conn, Turn};
 use crate::shard::record::Record;

@@ -8,8 +8,8 @@ use super::super::error::StoreError;
 use super::filter::key_of_trace;
 use super::list::{SELECT_ROW, TraceRow, hex, mark_names, trace_row, usd};
 use super::{Reader, ms_of};
+use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{Attempt, CacheOutcome, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch};
-use crate::openai::usage::Usage;
 use crate::units::MicroUsd;
 
 /// Requests of one trace that are shown, and of one replay. Arbitrary; [`TraceRow::requests`] says how many there are.

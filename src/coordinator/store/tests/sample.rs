@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::Batch;
 use crate::link::trace::{
     Attempt, CacheOutcome, Captured, PolicyFailure, PolicyInputs, PolicyMatch, Refused, Trace, Window,
 };
-use crate::openai::facts::Endpoint;
-use crate::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 

@@ -7,9 +7,9 @@ use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
 use crate::coordinator::store::reader::{Metric, Point, Span};
 use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
+use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
 use crate::link::trace::Trace;
-use crate::openai::usage::Usage;
 use crate::units::MicroUsd;
 
 const DAY_MS: u64 = 86_400_000;

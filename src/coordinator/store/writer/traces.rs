@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER};
 use super::dictionary::{Dictionary, Uses, shortened};
 use super::usage::bounded;
+use crate::dialect::openai::facts::Endpoint;
 use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
-use crate::openai::facts::Endpoint;
 
 /// A stored body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
 pub const CAPTURE_BYTES_MAX: usize = 256 << 10;

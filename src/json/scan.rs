@@ -2,14 +2,14 @@
 //! Works on any bytes, in safe code: 8 at a time in a word to find the place, 64 at a time to get over long plain text.
 
 /// A set of bytes to stop at.
-pub(in crate::openai) trait Stops {
+pub(crate) trait Stops {
     fn byte(byte: u8) -> bool;
     /// The place of the first hit.
     fn block(block: &[u8; 8]) -> Option<usize>;
 }
 
 /// What can end the plain part of a string: `"`, `\`, and the control characters that RFC 8259 §7 forbids there.
-pub(in crate::openai) struct InString;
+pub(crate) struct InString;
 
 impl Stops for InString {
     #[inline(always)]
@@ -26,7 +26,7 @@ impl Stops for InString {
 }
 
 /// What changes the depth outside strings, or starts a string: `"`, `[`, `]`, `{`, `}`.
-pub(in crate::openai) struct InStructure;
+pub(crate) struct InStructure;
 
 impl Stops for InStructure {
     #[inline(always)]
@@ -45,7 +45,7 @@ impl Stops for InStructure {
 
 /// The index of the first byte at or after `from` that `S` stops at, or the length of `bytes`.
 #[inline]
-pub(in crate::openai) fn find<S: Stops>(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn find<S: Stops>(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     // Most strings are short: no start-up cost for them.
     for _ in 0..4 {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn random_bytes_are_found_as_bytewise() {
-        let mut seed = crate::openai::seeded::Seeded::new(7);
+        let mut seed = crate::seeded::Seeded::new(7);
         for _ in 0..200 {
             let len = seed.below(200);
             let bytes: Vec<u8> = (0..len).map(|_| b"\x1f\x20\"\\[]{}az\x7f\x80\xff"[seed.below(13)]).collect();

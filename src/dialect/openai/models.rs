@@ -1,7 +1,7 @@
 //! The shapes of `GET /v1/models` and `GET /v1/models/{id}`.
 //! Pure; the names and owners come from the configuration.
 
-use super::json::write_string;
+use crate::json::write_string;
 
 /// Appends `{"id":…,"object":"model","created":…,"owned_by":…}`; `created` in seconds since 1970.
 pub fn write_model(id: &str, owned_by: &str, created: u64, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::facts::{Facts, StreamOptions};
-use super::json::write_string;
+use crate::json::write_string;
 
 /// What to put where. Making a change again replaces it.
 #[derive(Clone, Debug, Default)]

@@ -7,13 +7,13 @@ use std::ops::Range;
 
 mod fault;
 mod keys;
-pub(in crate::openai) mod scan;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 
-pub(in crate::openai) use fault::excerpt;
+pub(crate) use fault::excerpt;
 pub use fault::{Fault, FaultKind};
 use keys::Keys;
 pub use text::{Text, write_string};

@@ -4,8 +4,8 @@
 
 use super::error::{ErrorBody, write_optional};
 use super::facts::Endpoint;
-use super::json::{Fault, Text, Value, Walker, write_string};
 use super::usage::Usage;
+use crate::json::{Fault, Text, Value, Walker, write_string};
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 //! judges the answer, and believes no figure: what is missing, absurd or contradictory is clamped and flagged.
 
 use super::facts::MODEL_BYTES_MAX;
-use super::json::scan::{InString, InStructure, find};
-use super::json::{Text, Value, Walker};
+use crate::json::scan::{InString, InStructure, find};
+use crate::json::{Text, Value, Walker};
 
 #[cfg(test)]
 mod tests;

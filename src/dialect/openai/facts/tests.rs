@@ -1,5 +1,5 @@
 use super::*;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 
 fn read_chat(body: &str) -> Result<Facts<'_>, FactsError> {
     read(body.as_bytes(), Endpoint::ChatCompletions, &FactLimits::default())

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use super::json::{DEPTH_MAX_DEFAULT, Fault, FaultKind, Value, Walker, excerpt};
+use crate::json::{DEPTH_MAX_DEFAULT, Fault, FaultKind, Value, Walker, excerpt};
 
 #[cfg(test)]
 mod tests;

@@ -179,7 +179,7 @@ fn a_huge_usage_is_not_kept() {
 
 #[test]
 fn noise_never_panics() {
-    let mut seeded = crate::openai::seeded::Seeded::new(5);
+    let mut seeded = crate::seeded::Seeded::new(5);
     for _ in 0..2_000 {
         let mut bytes = CHAT.as_bytes().to_vec();
         for _ in 0..8 {

@@ -58,6 +58,6 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// At most 64 bytes (arbitrary) of a text from outside, for a message.
-pub(in crate::openai) fn excerpt(text: &str) -> &str {
+pub(crate) fn excerpt(text: &str) -> &str {
     (0..=64).rev().find_map(|len| text.get(..len.min(text.len()))).unwrap_or_default()
 }

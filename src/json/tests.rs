@@ -1,5 +1,5 @@
 use super::*;
-use crate::openai::seeded::Seeded;
+use crate::seeded::Seeded;
 
 /// Walks a whole text.
 fn walk(text: &[u8]) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! What an answer's body says beyond its usage. Pure; it reads the few members that it needs and changes nothing.
 
-use super::json::Walker;
+use crate::json::Walker;
 
 /// Whether an answer calls tools, whichever endpoint gave it. Where that is in doubt, it does.
 pub fn calls_tools(body: &[u8]) -> bool {
@@ -27,7 +27,7 @@ fn in_value(walker: &mut Walker<'_>, depth_left: u32) -> Option<bool> {
                 found |= match key.as_ref() {
                     "tool_calls" | "function_call" => holds_something(walker)?,
                     "type" => {
-                        matches!(walker.value().ok()?.1, super::json::Value::String(kind) if kind.decode() == "function_call")
+                        matches!(walker.value().ok()?.1, crate::json::Value::String(kind) if kind.decode() == "function_call")
                     }
                     _ => in_value(walker, depth_left - 1)?,
                 };

@@ -1,7 +1,7 @@
 //! The shape in which the OpenAI API says no.
 //! Pure; written wherever a refusal goes to the wire. What each refusal says is not decided here.
 
-use super::json::write_string;
+use crate::json::write_string;
 
 /// `{"error":{"message":…,"type":…,"param":…,"code":…}}`: all four always present, absent ones as `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::openai::facts::{Endpoint, FactLimits, read};
+use crate::dialect::openai::facts::{Endpoint, FactLimits, read};
 
 /// The body after the changes, which must have the announced length.
 fn changed(body: &str, endpoint: Endpoint, usage: bool, model: Option<&str>) -> String {
