@@ -10,9 +10,10 @@ use std::time::Duration;
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
-use super::record::Record;
-use super::refusal::Refusal;
-use super::{Shard, conn, respond};
+use super::answer::refusal::Refusal;
+use super::answer::respond;
+use super::judge::record::Record;
+use super::{Shard, conn};
 use crate::http::wire::Wire;
 use crate::link::{Driver, Event};
 
@@ -24,7 +25,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The listeners that are being accepted on.
-pub(super) struct Accepting {
+pub(crate) struct Accepting {
     doors: Vec<Door>,
     driver: Driver,
 }
@@ -40,7 +41,7 @@ struct Door {
 impl Accepting {
     /// Closes the listeners. Connections that the kernel had already taken are welcomed first, since closing would reset
     /// them, unless another process accepts them.
-    pub(super) fn stop(self, shard: &Rc<Shard>, handed_over: bool) {
+    pub(crate) fn stop(self, shard: &Rc<Shard>, handed_over: bool) {
         self.anew();
         for Door { queue, .. } in self.doors.iter().filter(|_| !handed_over) {
             if queue.set_nonblocking(true).is_err() {
@@ -57,7 +58,7 @@ impl Accepting {
 
     /// Gives up the accepts that wait, for new ones, which look into the queue before they wait: of several who wait on one
     /// socket a connection wakes one, who may be another process that stopped in that moment.
-    pub(super) fn anew(&self) {
+    pub(crate) fn anew(&self) {
         for Door { stop, .. } in &self.doors {
             let next = stop.take().cancel();
             stop.replace(next);
@@ -66,7 +67,7 @@ impl Accepting {
 }
 
 /// Starts to accept on `listeners`.
-pub(super) fn start(listeners: Vec<std::net::TcpListener>, driver: Driver, shard: &Rc<Shard>) -> io::Result<Accepting> {
+pub(crate) fn start(listeners: Vec<std::net::TcpListener>, driver: Driver, shard: &Rc<Shard>) -> io::Result<Accepting> {
     shard.doors.set(listeners.len());
     let mut doors = Vec::with_capacity(listeners.len());
     for listener in listeners {

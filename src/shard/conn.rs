@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::flow::{self, Decision, Judging};
-use super::record::{Ids, Record};
-use super::refusal::Refusal;
-use super::respond::{self, Frame, Token};
-use super::room::{Room, SHORT_BYTES};
-use super::traceparent::Parent;
+use super::answer::refusal::Refusal;
+use super::answer::respond::{self, Frame, Token};
+use super::answer::traceparent::Parent;
+use super::body_budget::{Room, SHORT_BYTES};
+use super::judge::flow::{self, Decision, Judging};
+use super::judge::record::{Ids, Record};
 use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
@@ -31,11 +31,11 @@ const KEPT_BYTES_MAX: usize = SHORT_BYTES;
 /// reset (RFC 9112 section 9.6).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// And for so long.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// What is to happen with the connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// It serves another one.
     Next,
     /// It ends; everything that was sent to us has been read.
@@ -45,23 +45,23 @@ pub(super) enum Turn {
 }
 
 /// One connection and its buffers, which outlive a request so that the next one needs no allocation.
-pub(super) struct Conn {
-    pub(super) shard: Rc<Shard>,
-    pub(super) wire: Wire,
+pub(crate) struct Conn {
+    pub(crate) shard: Rc<Shard>,
+    pub(crate) wire: Wire,
     /// The answer while it is being put together.
-    pub(super) out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
     /// A decoded body: the caller's if it came in chunks, then the provider's.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The request to the provider.
-    pub(super) spare: Vec<u8>,
+    pub(crate) spare: Vec<u8>,
     input: Vec<u8>,
     /// For the request, if it is a long one.
     room: Room,
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 /// Serves a connection that is counted already until it ends.
-pub(super) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
+pub(crate) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     let (out, body, spare, input) = Default::default();
     let room = Room::new(shard.clone());
     let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, room, peer };
@@ -255,7 +255,7 @@ impl Conn {
     }
 
     /// Says no to a well-framed request: the connection goes on.
-    pub(super) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record<'_>, plan: &Plan) -> Turn {
+    pub(crate) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record<'_>, plan: &Plan) -> Turn {
         self.out.clear();
         let frame = &frame.as_of(&self.shard);
         respond::refusal(refusal, frame, &self.shard.date.borrow(), &mut self.out);
@@ -274,12 +274,12 @@ impl Conn {
     }
 
     /// Writes the whole answer out and says how the connection goes on.
-    pub(super) async fn send(&mut self, frame: &Frame, stall: Duration) -> Turn {
+    pub(crate) async fn send(&mut self, frame: &Frame, stall: Duration) -> Turn {
         self.send_from(0, frame, stall).await
     }
 
     /// The same from byte `from` of `out` on.
-    pub(super) async fn send_from(&mut self, from: usize, frame: &Frame, stall: Duration) -> Turn {
+    pub(crate) async fn send_from(&mut self, from: usize, frame: &Frame, stall: Duration) -> Turn {
         match self.flush_from(from, stall).await {
             Ok(()) if frame.keep_alive => Turn::Next,
             Ok(()) => Turn::Linger,
@@ -288,7 +288,7 @@ impl Conn {
     }
 
     /// Writes `out` out and empties it. An error means that the caller is gone or takes nothing any more.
-    pub(super) async fn flush(&mut self, stall: Duration) -> Result<(), ()> {
+    pub(crate) async fn flush(&mut self, stall: Duration) -> Result<(), ()> {
         self.flush_from(0, stall).await
     }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use super::answer::refusal::Refusal;
+use super::answer::respond::{self, Frame};
 use super::conn::{Conn, Turn};
-use super::refusal::Refusal;
-use super::respond::{self, Frame};
 use crate::http::head::Version;
 use crate::link::{ApiCall, ApiRequest, Event};
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Conn {
     /// A request to the management side: the coordinator answers, this task alone waits.
-    pub(super) async fn ask_coordinator(&mut self, request: ApiRequest, frame: Frame, plan: &Plan) -> Turn {
+    pub(crate) async fn ask_coordinator(&mut self, request: ApiRequest, frame: Frame, plan: &Plan) -> Turn {
         let (reply, answer) = flume::bounded(1);
         let call = ApiCall { request, peer: self.peer, reply };
         let sent = self.shard.events.try_send(Event::Call(Box::new(call))).is_ok();

@@ -4,30 +4,35 @@
 //!
 //! The modules stand in the order in which a request meets them.
 
-mod accept; // a listener of its own, connections within their number
-mod account; // what it took, into the tally
-mod books; // exact accounts and some traces, for the coordinator
-mod cache; // answers that are given again
-mod capture; // prompts and answers, where they are wanted
-mod conn; // one caller's connection: requests in, one at a time
-mod console; // the console's files
-mod flow; // the path of a request on one screen
-mod identify; // who asks, and for what: Known
-mod limit; // whether a provider may be asked now: Charged
-mod management; // requests to the coordinator
-mod orders; // what the coordinator wants, and the reports back
-mod policies; // what the policies say: Admitted
-mod record; // a request until it is accounted for
-pub mod refusal;
-mod respond; // heads of answers, whole answers
-mod ring; // the event loop below it all: io_uring, smaller io_uring, epoll
-mod room; // memory for long requests
-mod route; // which provider answers: Routed
-#[cfg(test)]
-mod simulation; // the judging path under a virtual clock
-mod trace; // a request that is over, as a trace
-mod traceparent; // the trace that a request belongs to
-mod upstream; // the provider: connections, attempts, answers, streams // every way to say no
+// The event loop below a shard: io_uring, a smaller io_uring, epoll.
+mod ring;
+
+// Answers that the gateway gives itself.
+mod answer;
+
+// Judging a request before it costs money.
+mod judge;
+
+// Accounting for a request when it is over.
+mod account;
+
+// Memory for long requests.
+mod body_budget;
+
+// The provider's side of a request.
+mod upstream;
+
+// One caller's connection.
+mod conn;
+
+// The shard's listeners.
+mod accept;
+
+// Requests to the coordinator.
+mod management;
+
+// Orders from the coordinator, and the reports back.
+mod orders;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -47,9 +52,10 @@ use crate::plan::Plan;
 use crate::usage::{LocalWindows, Registry};
 
 use account::LogLines;
-use books::Books;
-use cache::Cache;
-use policies::Governor;
+use account::batch_builder::Books;
+use answer::respond;
+use judge::admit::Governor;
+use judge::cache::{self, Cache};
 pub use ring::{Choice as DriverChoice, cpus};
 
 /// What a shard is made of; moved to its thread.

@@ -13,7 +13,7 @@ use crate::link::{EVENTS_BEHIND, Event, Order, REPORT_MS};
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Follows orders for as long as the process runs.
-pub(super) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, accepting: Accepting) {
+pub(crate) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, accepting: Accepting) {
     monoio::spawn(report_regularly(shard.clone()));
     let mut accepting = Some(accepting);
     let mut epoch_followed = 0;

@@ -51,7 +51,7 @@ impl std::str::FromStr for Choice {
 
 /// Builds the best loop that `choice` and the machine allow and runs `main` on it.
 /// One shard tells why a better one was refused: `tells`.
-pub(super) fn block_on<F: Future<Output = ()>>(
+pub(crate) fn block_on<F: Future<Output = ()>>(
     choice: Choice,
     tells: bool,
     main: impl FnOnce(Driver) -> F,
@@ -94,7 +94,7 @@ pub(super) fn block_on<F: Future<Output = ()>>(
 }
 
 /// Keeps the calling thread on one core. A refusal costs speed, not correctness.
-pub(super) fn pin(cpu: usize) {
+pub(crate) fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {

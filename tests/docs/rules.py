@@ -393,9 +393,9 @@ def command_table(table):
 
 
 def errors(table):
-    source = (ROOT / "src/shard/refusal.rs").read_text()
+    source = (ROOT / "src/shard/answer/refusal.rs").read_text()
     true = set(re.findall(r'row\((\d+), [^,]+, Some\("(\w+)"\)', source))
-    facts = (ROOT / "src/openai/facts.rs").read_text()
+    facts = (ROOT / "src/dialect/openai/facts.rs").read_text()
     codes = re.search(r"pub fn code\(&self\).*?\n    }", facts, re.DOTALL).group(0)
     true |= {("400", code) for code in re.findall(r'"(\w+)"', codes)}
     # Only management asks for a token, and has this one from api/error.rs.

@@ -53,7 +53,7 @@ def test_a_url_without_a_host_is_seen():
 
 def test_a_file_that_is_only_named_must_exist():
     assert "no such file" in said(rules.paths, "see `src/shard/flw.rs`")
-    assert not said(rules.paths, "see `src/shard/flow.rs`, `web/dist` and `text/plain`")
+    assert not said(rules.paths, "see `src/shard/judge/flow.rs`, `web/dist` and `text/plain`")
 
 
 @pytest.mark.parametrize(

@@ -11,35 +11,35 @@ use crate::http::head::{self, Framing, HeadError, HeadScan, Known, Method, Respo
 use crate::http::wire::{Cut, Tether};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
+use crate::shard::answer::respond::{self, Frame};
 use crate::shard::conn::Conn;
-use crate::shard::limit::Charged;
-use crate::shard::record::Tried;
-use crate::shard::respond::{self, Frame};
+use crate::shard::judge::charge::Charged;
+use crate::shard::judge::record::Tried;
 
 /// An answer whose head has been read; the caller's head stands in `Conn::out`, but for what says how long the body is.
-pub(super) struct Opened {
-    pub(super) line: Line,
-    pub(super) answer: Answer,
+pub(crate) struct Opened {
+    pub(crate) line: Line,
+    pub(crate) answer: Answer,
     /// As asked, but for what this answer makes impossible.
-    pub(super) frame: Frame,
+    pub(crate) frame: Frame,
     /// Shuts the line down when the caller leaves.
-    pub(super) tether: Tether,
+    pub(crate) tether: Tether,
 }
 
 /// What the head of an answer says.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) framing: Framing,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) framing: Framing,
     /// The provider keeps the connection open.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// Server-sent events.
-    pub(super) is_stream: bool,
+    pub(crate) is_stream: bool,
     /// The body is JSON that can be read as it is.
-    pub(super) is_readable: bool,
+    pub(crate) is_readable: bool,
     /// Of a readable body that may be cached.
-    pub(super) content_type: Option<Box<str>>,
+    pub(crate) content_type: Option<Box<str>>,
     /// Where in `Line::buf` the body begins.
-    pub(super) head_len: usize,
+    pub(crate) head_len: usize,
 }
 
 /// Interim answers (1xx) before the real one. Arbitrary.
@@ -49,7 +49,7 @@ const INTERIM_MAX: u32 = 16;
 const RETRY_AFTER_S_MAX: u32 = 3600;
 
 /// Sends the request once, to the provider that it was charged to.
-pub(super) async fn attempt(
+pub(crate) async fn attempt(
     conn: &mut Conn,
     (forward, charged): (&mut Forward<'_>, &Charged<'_>),
     frame: &Frame,

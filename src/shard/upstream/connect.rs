@@ -14,14 +14,14 @@ use super::pool::Line;
 use crate::http::wire::{Paced, Wire};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
-use crate::shard::record::Tried;
+use crate::shard::judge::record::Tried;
 
 /// How often to look whether a name was resolved, while its first resolution runs.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Connects within the provider's `connect_timeout`, which all addresses share: each gets an equal part of what is left, so
 /// that a dead first address does not take the whole of it.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     shard: &Shard,
     provider: &Provider,
     plan: &Plan,
@@ -87,7 +87,7 @@ async fn open(
 }
 
 /// A short reason without addresses, which are nobody's business outside.
-pub(super) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
         std::io::ErrorKind::ConnectionReset => "connection reset".into(),

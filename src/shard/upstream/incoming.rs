@@ -6,27 +6,27 @@ use crate::http::body::BodyDecoder;
 use crate::http::wire::Cut;
 
 /// A body that is being read from a line.
-pub(super) struct Incoming {
-    pub(super) decoder: BodyDecoder,
+pub(crate) struct Incoming {
+    pub(crate) decoder: BodyDecoder,
     /// Where in the line's buffer the next undecoded byte stands.
     at: usize,
 }
 
 impl Incoming {
     /// The body of `answer`, whose first bytes may stand behind the head in the line's buffer.
-    pub(super) fn new(answer: &Answer) -> Incoming {
+    pub(crate) fn new(answer: &Answer) -> Incoming {
         Incoming { decoder: BodyDecoder::new(answer.framing), at: answer.head_len }
     }
 
     /// Appends the payload of what was read. True when the body is over.
-    pub(super) fn decode(&mut self, line: &Line, into: &mut Vec<u8>) -> Result<bool, Failure> {
+    pub(crate) fn decode(&mut self, line: &Line, into: &mut Vec<u8>) -> Result<bool, Failure> {
         let fresh = line.buf.get(self.at..).unwrap_or_default();
         self.at += self.decoder.feed(fresh, into).map_err(|error| Failure::Broken(error.to_string()))?;
         Ok(self.decoder.is_done())
     }
 
     /// Reads more, all of what was read before being decoded. False is a legal end of the body.
-    pub(super) async fn more(&mut self, line: &mut Line, forward: &Forward<'_>) -> Result<bool, Failure> {
+    pub(crate) async fn more(&mut self, line: &mut Line, forward: &Forward<'_>) -> Result<bool, Failure> {
         line.buf.clear();
         self.at = 0;
         let until = line.wire.deadline(forward.provider.stream_idle_timeout);
@@ -42,7 +42,7 @@ impl Incoming {
     }
 
     /// Whether the body ended where it should, with nothing behind it: only then may the line carry another request.
-    pub(super) fn at_clean_end(&self, line: &Line) -> bool {
+    pub(crate) fn at_clean_end(&self, line: &Line) -> bool {
         self.decoder.is_done() && self.at == line.buf.len() && line.wire.cut() == Cut::No
     }
 }

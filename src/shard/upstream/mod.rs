@@ -3,30 +3,21 @@
 
 mod attempt; // one try: send, and read the answer's head
 mod connect; // new ones: addresses, TCP, TLS
+mod flight; // what others fetch, and what others may have
 mod incoming; // an answer's body on its way in
 mod open; // attempt after attempt
 mod pool; // connections that wait for the next request
 mod relay; // an answer that is no stream
 mod retry; // whether another try is allowed
-mod share; // what others fetch, and what others may have
 mod stream; // server-sent events, one by one
 
 use std::time::Duration;
 
-pub(super) use pool::Pools;
+pub(crate) use pool::Pools;
 
 use attempt::{Answer, Opened};
 use open::Unopened;
 
-use super::account::{self, CALLER_LEFT};
-use super::cache::{Asking, Lead};
-use super::conn::{Conn, Turn};
-use super::policies::Admitted;
-use super::record::Record;
-use super::refusal::Refusal;
-use super::respond::{Frame, Labels};
-use super::route::Targets;
-use super::traceparent;
 use crate::breaker::Verdict;
 use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::splice::{self, Splices};
@@ -34,9 +25,18 @@ use crate::dialect::openai::usage::Usage;
 use crate::http::head::{Known, RequestHead};
 use crate::link::AttemptOutcome;
 use crate::plan::{Plan, Provider};
+use crate::shard::account::{self, CALLER_LEFT};
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::{Frame, Labels};
+use crate::shard::answer::traceparent;
+use crate::shard::conn::{Conn, Turn};
+use crate::shard::judge::admit::Admitted;
+use crate::shard::judge::cache::{Asking, Lead};
+use crate::shard::judge::record::Record;
+use crate::shard::judge::route::Targets;
 
 /// A request ready to be sent: its bytes, and what the answer's handling needs to know of it.
-pub(super) struct Forward<'p> {
+pub(crate) struct Forward<'p> {
     provider: &'p Provider,
     targets: Targets,
     endpoint: Endpoint,
@@ -62,7 +62,7 @@ pub(super) struct Forward<'p> {
 
 impl<'p> Forward<'p> {
     /// Puts the request together in `request`, which is empty. The one copy of the body between the two sockets.
-    pub(super) fn new(
+    pub(crate) fn new(
         admitted: Admitted<'_, 'p>,
         asking: Option<Asking>,
         head: &RequestHead<'_>,
@@ -88,13 +88,13 @@ impl<'p> Forward<'p> {
         let hops = head.first(Known::Connection).is_some();
         for header in head.headers().filter(|header| travels(header.known, header.name)) {
             if !(hops && head.headers.connection_lists(header.name)) {
-                super::respond::header(header.name, header.value, &mut request);
+                crate::shard::answer::respond::header(header.name, header.value, &mut request);
             }
         }
         let own_bytes = provider.head(known.endpoint).len();
         let span_at = request.len() - own_bytes + traceparent::SPAN_AT;
         traceparent::write(&record.ids, record.ids.span, &mut request);
-        super::respond::length(body_len, &mut request);
+        crate::shard::answer::respond::length(body_len, &mut request);
         splices.write(known.body, &mut request);
         Forward {
             endpoint: known.endpoint,
@@ -128,7 +128,7 @@ impl<'p> Forward<'p> {
     fn name_span(&mut self, span: u64) {
         let at = self.own_bytes + self.span_at;
         // The lower half of the sixteen bytes.
-        let hex = super::respond::hex(u128::from(span));
+        let hex = crate::shard::answer::respond::hex(u128::from(span));
         if let (Some(place), Some(digits)) = (self.request.get_mut(at..at + 16), hex.get(16..)) {
             place.copy_from_slice(digits);
         }
@@ -157,7 +157,7 @@ impl<'p> Forward<'p> {
 #[cfg(test)]
 impl Forward<'_> {
     /// What would be sent.
-    pub(super) fn sent_text(&self) -> String {
+    pub(crate) fn sent_text(&self) -> String {
         String::from_utf8_lossy(&self.request).into_owned()
     }
 }
@@ -237,7 +237,7 @@ impl Failure {
 }
 
 /// Sends a request to its provider, as often as the rules allow, and passes the answer on.
-pub(super) async fn forward<'p>(
+pub(crate) async fn forward<'p>(
     conn: &mut Conn,
     mut forward: Forward<'p>,
     frame: Frame,
@@ -246,7 +246,7 @@ pub(super) async fn forward<'p>(
 ) -> Turn {
     let shard = conn.shard.clone();
     let _in_flight = account::InFlight::new(&shard);
-    let mut record = match share::answer_of_another(conn, &mut forward, &frame, record, plan).await {
+    let mut record = match flight::answer_of_another(conn, &mut forward, &frame, record, plan).await {
         Ok(record) => record,
         Err(turn) => return turn,
     };

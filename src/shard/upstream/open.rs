@@ -6,21 +6,21 @@ use super::retry::{Again, Tries};
 use super::{Failure, Forward};
 use crate::link::trace::attempt_span_id;
 use crate::plan::Plan;
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::Frame;
 use crate::shard::conn::Conn;
-use crate::shard::limit::charge;
-use crate::shard::record::{Record, Tried};
-use crate::shard::refusal::Refusal;
-use crate::shard::respond::Frame;
+use crate::shard::judge::charge::charge;
+use crate::shard::judge::record::{Record, Tried};
 
 /// Why there is no answer.
-pub(super) enum Unopened {
+pub(crate) enum Unopened {
     Refused(Refusal),
     /// The caller left. The provider had the request.
     Left,
 }
 
 /// Sends a request as often as it takes and is allowed.
-pub(super) async fn open<'p>(
+pub(crate) async fn open<'p>(
     conn: &mut Conn,
     forward: &mut Forward<'p>,
     frame: &Frame,

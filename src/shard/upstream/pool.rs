@@ -12,30 +12,30 @@ const IDLE_MAX: usize = 512;
 /// Providers close idle connections after a minute or more; ours go first, so that fewer are found closed.
 const IDLE_MS_MAX: u64 = 50_000;
 /// A connection to a provider and the buffer that it reads into.
-pub(in crate::shard) struct Line {
-    pub(super) wire: Wire,
-    pub(super) buf: Vec<u8>,
+pub(crate) struct Line {
+    pub(crate) wire: Wire,
+    pub(crate) buf: Vec<u8>,
     /// Whether it has carried a request before.
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
     idle_since_ms: u64,
 }
 
 impl Line {
     /// A new connection.
-    pub(super) fn new(wire: Wire) -> Line {
+    pub(crate) fn new(wire: Wire) -> Line {
         Line { wire, buf: Vec::new(), reused: false, idle_since_ms: 0 }
     }
 }
 
 /// The idle connections of a shard.
 #[derive(Default)]
-pub(in crate::shard) struct Pools {
+pub(crate) struct Pools {
     by_origin: RefCell<Vec<Vec<Line>>>,
 }
 
 impl Pools {
     /// The connection that rested shortest and still is open.
-    pub(super) fn take(&self, origin: OriginId, now: Now) -> Option<Line> {
+    pub(crate) fn take(&self, origin: OriginId, now: Now) -> Option<Line> {
         let mut pools = self.by_origin.borrow_mut();
         let pool = pools.get_mut(usize::from(origin.0))?;
         while let Some(mut line) = pool.pop() {
@@ -50,7 +50,7 @@ impl Pools {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn put(&self, origin: OriginId, mut line: Line, now: Now) {
+    pub(crate) fn put(&self, origin: OriginId, mut line: Line, now: Now) {
         let mut pools = self.by_origin.borrow_mut();
         let index = usize::from(origin.0);
         if pools.len() <= index {
@@ -65,7 +65,7 @@ impl Pools {
     }
 
     /// Closes what rested too long and what the provider closed.
-    pub(in crate::shard) fn prune(&self, now: Now) {
+    pub(crate) fn prune(&self, now: Now) {
         for pool in self.by_origin.borrow_mut().iter_mut() {
             pool.retain(|line| now.mono_ms() < line.idle_since_ms + IDLE_MS_MAX && line.wire.is_quiet());
         }

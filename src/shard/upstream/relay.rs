@@ -1,24 +1,24 @@
 //! An answer that is no stream: collected whole where it is of ordinary size, so that a provider that dies in the middle
 //! becomes a refusal and never a torn answer; passed on piece by piece beyond that.
 
+use super::flight::share;
 use super::incoming::Incoming;
 use super::pool::Line;
-use super::share::share;
 use super::{Failure, Forward, Opened, left, stall};
 use crate::dialect::openai::usage::{Usage, UsageScan, of_answer};
 use crate::http::head::{Framing, Version};
 use crate::link::AttemptOutcome;
 use crate::plan::Plan;
+use crate::shard::answer::respond::{self, CostRoom, Frame};
 use crate::shard::conn::{Conn, Turn};
-use crate::shard::record::Record;
-use crate::shard::respond::{self, CostRoom, Frame};
+use crate::shard::judge::record::Record;
 use crate::units::MicroUsd;
 
 /// Answers up to this size are collected whole. Arbitrary: a long completion is 100 KB, a batch of embeddings is more.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Passes the answer on.
-pub(super) async fn relay(
+pub(crate) async fn relay(
     conn: &mut Conn,
     opened: Opened,
     forward: &mut Forward<'_>,

@@ -25,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// The attempts of one request.
-pub(super) struct Tries {
+pub(crate) struct Tries {
     /// How many providers there are.
     providers: usize,
     /// Attempts that each may still be asked for, in the order in which they are tried; empty until one has failed.
@@ -40,32 +40,32 @@ pub(super) struct Tries {
 
 /// The next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Again {
+pub(crate) struct Again {
     /// At the provider of this number.
-    pub(super) step: usize,
+    pub(crate) step: usize,
     /// After so long.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
 }
 
 impl Tries {
     /// For so many providers. The first is being tried.
-    pub(super) fn new(providers: usize) -> Tries {
+    pub(crate) fn new(providers: usize) -> Tries {
         Tries { providers, left: Vec::new(), step: 0, tried: 1, repeated: 0, stale_seen: false }
     }
 
     /// Whether the next attempt must be on a new connection.
-    pub(super) fn needs_fresh(&self) -> bool {
+    pub(crate) fn needs_fresh(&self) -> bool {
         self.stale_seen
     }
 
     /// Whether there are providers that were not tried yet.
-    pub(super) fn has_others(&self) -> bool {
+    pub(crate) fn has_others(&self) -> bool {
         self.tried < self.providers
     }
 
     /// The next attempt, if there may be one. `jitter` is random: the pause is between half and all of what the doubling
     /// says, so that callers who failed together do not come back together. `retries` tells each provider's.
-    pub(super) fn again(&mut self, failure: &Failure, jitter: u32, retries: impl Fn(usize) -> u32) -> Option<Again> {
+    pub(crate) fn again(&mut self, failure: &Failure, jitter: u32, retries: impl Fn(usize) -> u32) -> Option<Again> {
         let (repeatable, asked) = match failure {
             Failure::Stale if !self.stale_seen => {
                 self.stale_seen = true;
@@ -102,7 +102,7 @@ impl Tries {
     }
 
     /// The provider at hand cannot be asked now: the next one that was not tried yet.
-    pub(super) fn pass_over(&mut self) -> Option<usize> {
+    pub(crate) fn pass_over(&mut self) -> Option<usize> {
         if !self.has_others() {
             return None;
         }

@@ -12,9 +12,9 @@ use crate::http::head::Version;
 use crate::http::sse::{Event, EventSplitter};
 use crate::link::AttemptOutcome;
 use crate::plan::Plan;
+use crate::shard::answer::respond;
 use crate::shard::conn::{Conn, Turn};
-use crate::shard::record::Record;
-use crate::shard::respond;
+use crate::shard::judge::record::Record;
 
 /// Longest event, in bytes. Arbitrary: an image in base64 fits.
 const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -49,7 +49,7 @@ impl Reading {
 }
 
 /// Passes the stream on. The head stands in `Conn::out`, but for the framing.
-pub(super) async fn relay(
+pub(crate) async fn relay(
     conn: &mut Conn,
     opened: Opened,
     forward: &Forward<'_>,

@@ -4,26 +4,26 @@
 
 use std::rc::Rc;
 
-use super::Shard;
 use crate::plan::Plan;
+use crate::shard::Shard;
 
 /// Requests that have come no further than this are short. The buffers of an idle connection may be as large.
-pub(super) const SHORT_BYTES: usize = 64 * 1024;
+pub(crate) const SHORT_BYTES: usize = 64 * 1024;
 
 /// What one connection holds of it. Given back when dropped.
-pub(super) struct Room {
+pub(crate) struct Room {
     shard: Rc<Shard>,
     bytes: usize,
 }
 
 impl Room {
-    pub(super) fn new(shard: Rc<Shard>) -> Room {
+    pub(crate) fn new(shard: Rc<Shard>) -> Room {
         Room { shard, bytes: 0 }
     }
 
     /// Makes it `bytes` in all; false if the shard has no room for that. A request is held once as it came and once as it goes
     /// to the provider, so that memory is up to twice what is counted here.
-    pub(super) fn grow(&mut self, bytes: usize, plan: &Plan) -> bool {
+    pub(crate) fn grow(&mut self, bytes: usize, plan: &Plan) -> bool {
         if bytes <= SHORT_BYTES.max(self.bytes) {
             return true;
         }
@@ -37,7 +37,7 @@ impl Room {
     }
 
     /// The request is over.
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.shard.held_bytes.set(self.shard.held_bytes.get() - self.bytes);
         self.bytes = 0;
     }

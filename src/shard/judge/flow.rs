@@ -7,24 +7,24 @@
 
 use std::borrow::Cow;
 
-use super::cache::{Cache, Found};
-use super::console::{self, Page};
-use super::identify::identify;
-use super::policies::{Governor, admit};
-use super::record::Record;
-use super::refusal::Refusal;
-use super::respond::{self, Date, Frame};
-use super::route::route;
-use super::upstream::Forward;
 use crate::clock::Now;
 use crate::dialect::openai::facts::Endpoint;
 use crate::http::head::{Known, Method, RequestHead};
 use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
 use crate::plan::Plan;
+use crate::shard::answer::console::{self, Page};
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::{self, Date, Frame};
+use crate::shard::judge::admit::{Governor, admit};
+use crate::shard::judge::cache::{Cache, Found};
+use crate::shard::judge::identify::identify;
+use crate::shard::judge::record::Record;
+use crate::shard::judge::route::route;
+use crate::shard::upstream::Forward;
 use crate::units::Secret;
 
 /// What is to be done with a request.
-pub(super) enum Decision<'p> {
+pub(crate) enum Decision<'p> {
     /// Send it to a provider.
     Forward(Box<Forward<'p>>),
     /// Hand it to the coordinator.
@@ -38,18 +38,18 @@ pub(super) enum Decision<'p> {
 }
 
 /// What judging reads and changes besides the request: the plan, the shard's own state, the time.
-pub(super) struct Judging<'s, 'p> {
-    pub(super) plan: &'p Plan,
-    pub(super) governor: &'s mut Governor,
-    pub(super) cache: &'s mut Cache,
-    pub(super) now: Now,
+pub(crate) struct Judging<'s, 'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) governor: &'s mut Governor,
+    pub(crate) cache: &'s mut Cache,
+    pub(crate) now: Now,
     /// Random: it shares the load among several providers of one model.
-    pub(super) draw: u32,
+    pub(crate) draw: u32,
 }
 
 /// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
 /// the request to the provider.
-pub(super) fn decide<'p>(
+pub(crate) fn decide<'p>(
     judging: Judging<'_, 'p>,
     head: &RequestHead<'_>,
     body: &[u8],

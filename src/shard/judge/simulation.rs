@@ -3,14 +3,6 @@
 
 use std::sync::Arc;
 
-use super::books::Books;
-use super::cache::Cache;
-use super::flow::{self, Decision, Judging};
-use super::policies::Governor;
-use super::record::Record;
-use super::refusal::Refusal;
-use super::respond::{Date, Frame};
-use super::trace::End;
 use crate::cache::HashKey;
 use crate::clock::Now;
 use crate::dialect::openai::usage::Usage;
@@ -21,6 +13,14 @@ use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};
 use crate::pricing::Prices;
 use crate::seeded::Seeded;
+use crate::shard::account::batch_builder::Books;
+use crate::shard::account::trace::End;
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::{Date, Frame};
+use crate::shard::judge::admit::Governor;
+use crate::shard::judge::cache::Cache;
+use crate::shard::judge::flow::{self, Decision, Judging};
+use crate::shard::judge::record::Record;
 use crate::units::MicroUsd;
 use crate::usage::{LocalWindows, Registry};
 

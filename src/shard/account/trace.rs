@@ -3,22 +3,22 @@
 
 use std::borrow::Cow;
 
-use super::record::{Cached, Record, Tried};
-use super::refusal::{Fault, Refusal};
-use super::traceparent::SAMPLED;
 use crate::clock::Now;
 use crate::link::accounts::UsageCount;
 use crate::link::trace::{Attempt, CacheOutcome, Importance, PolicyFailure, PolicyMatch, Refused, Trace};
 use crate::policy::{Action, Mode, Runnable, Verdict};
+use crate::shard::answer::refusal::{Fault, Refusal};
+use crate::shard::answer::traceparent::SAMPLED;
+use crate::shard::judge::record::{Cached, Record, Tried};
 use crate::units::MicroUsd;
 
 /// How a request ended.
 #[derive(Clone, Copy)]
-pub(super) struct End<'r> {
-    pub(super) now: Now,
+pub(crate) struct End<'r> {
+    pub(crate) now: Now,
     /// What the caller saw, or 499.
-    pub(super) status: u16,
-    pub(super) refusal: Option<&'r Refusal>,
+    pub(crate) status: u16,
+    pub(crate) refusal: Option<&'r Refusal>,
 }
 
 impl End<'_> {
@@ -29,7 +29,7 @@ impl End<'_> {
 
 impl Record<'_> {
     /// What it counts for; the same as [`UsageCount::of`] its trace.
-    pub(super) fn count(&self, end: End<'_>) -> UsageCount {
+    pub(crate) fn count(&self, end: End<'_>) -> UsageCount {
         let blocked = end.is_blocked();
         let (hit, miss, saved) = match self.cached {
             Cached::Hit { saved } => (1, 0, saved),
@@ -56,7 +56,7 @@ impl Record<'_> {
     }
 
     /// How long its trace is held on to; the same as the trace's own [`Trace::importance`].
-    pub(super) fn importance(&self, end: End<'_>) -> Importance {
+    pub(crate) fn importance(&self, end: End<'_>) -> Importance {
         let Verdict { matches, errors, .. } = &self.verdict;
         let notable = matches.iter().any(|it| {
             it.mode == Mode::Shadow || it.effective && matches!(it.action, Action::Alert | Action::Downgrade)
@@ -71,7 +71,7 @@ impl Record<'_> {
     }
 
     /// The whole of it.
-    pub(super) fn trace(&self, end: End<'_>) -> Trace {
+    pub(crate) fn trace(&self, end: End<'_>) -> Trace {
         let policy = |index: usize| self.plan.and_then(|plan| plan.policies.policies().get(index));
         let Verdict { matches, errors, .. } = &self.verdict;
         let named = |policy: &Runnable| (Box::from(&*policy.id), Box::from(&*policy.name));

@@ -2,19 +2,19 @@
 
 use std::io::Write as _;
 
-use super::record::Ids;
+use crate::shard::judge::record::Ids;
 
 /// What a `traceparent` header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parent {
-    pub(super) trace_id: u128,
-    pub(super) span_id: u64,
-    pub(super) flags: u8,
+pub(crate) struct Parent {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    pub(crate) flags: u8,
 }
 
 impl Parent {
     /// Reads a `traceparent` (version 00: `00-<32 hex>-<16 hex>-<2 hex>`).
-    pub(super) fn read(traceparent: &[u8]) -> Option<Parent> {
+    pub(crate) fn read(traceparent: &[u8]) -> Option<Parent> {
         let text = std::str::from_utf8(traceparent).ok()?;
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -32,16 +32,16 @@ impl Parent {
 }
 
 /// The flag that says that the caller samples the trace.
-pub(super) const SAMPLED: u8 = 1;
+pub(crate) const SAMPLED: u8 = 1;
 /// Flags that are passed on as they came: this one, and that the trace id is random (level 2, section 3.2.2.5.2). Others are
 /// reserved, and set to zero.
 const PASSED_ON: u8 = SAMPLED | 2;
 
 /// Where in the header the span's sixteen digits stand.
-pub(super) const SPAN_AT: usize = "traceparent: 00-".len() + 32 + "-".len();
+pub(crate) const SPAN_AT: usize = "traceparent: 00-".len() + 32 + "-".len();
 
 /// Appends the header with which a provider's spans join the trace, below the span of the attempt that they belong to.
-pub(super) fn write(ids: &Ids, span: u64, out: &mut Vec<u8>) {
+pub(crate) fn write(ids: &Ids, span: u64, out: &mut Vec<u8>) {
     let Ids { trace, flags, .. } = ids;
     write!(out, "traceparent: 00-{trace:032x}-{span:016x}-{flags:02x}\r\n")
         .expect("a Vec takes all that is written to it");

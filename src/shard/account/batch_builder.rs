@@ -5,10 +5,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use super::record::Record;
-use super::trace::End;
 use crate::link::accounts::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::link::trace::{Captured, Importance, Trace};
+use crate::shard::account::trace::End;
+use crate::shard::judge::record::Record;
 
 /// Traces of one batch, by importance: those of less leave room for those of more. Arbitrary: at four batches a second some
 /// thousand traces a second and shard, which SQLite takes on a tenth of a core.
@@ -24,7 +24,7 @@ const KEYS_MAX: usize = 65_536;
 const OTHER: &str = "other";
 
 /// One shard's books.
-pub(super) struct Books {
+pub(crate) struct Books {
     boot: u128,
     shard: u16,
     /// Of the last batch that was sent.
@@ -79,7 +79,7 @@ impl<'r> Looked<'r> {
 
 impl Books {
     /// `boot` names the process's run, the same on all its shards.
-    pub(super) fn new(boot: u128, shard: usize) -> Books {
+    pub(crate) fn new(boot: u128, shard: usize) -> Books {
         Books {
             boot,
             shard: u16::try_from(shard).unwrap_or(u16::MAX),
@@ -95,7 +95,7 @@ impl Books {
     }
 
     /// Takes a request in that is over, with its trace if traces are kept.
-    pub(super) fn take(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
+    pub(crate) fn take(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
         let minute = record.started.wall_ms / MINUTE_MS;
         let who = &record.who;
         let looked = Looked {
@@ -166,19 +166,19 @@ impl Books {
     }
 
     /// Gives the traces up, not the accounts: the coordinator has enough to do.
-    pub(super) fn give_up_traces(&mut self) {
+    pub(crate) fn give_up_traces(&mut self) {
         self.dropped += self.traces.len() as u64;
         self.traces.clear();
         self.bodies_bytes = 0;
     }
 
     /// Traces that were given up since this was last asked.
-    pub(super) fn dropped(&mut self) -> u64 {
+    pub(crate) fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 
     /// What there is to send.
-    pub(super) fn close(&mut self) -> Option<Batch> {
+    pub(crate) fn close(&mut self) -> Option<Batch> {
         if self.usage.is_empty() {
             return None;
         }
@@ -194,7 +194,7 @@ impl Books {
     }
 
     /// A batch that was not sent: its accounts go with the next one, of which it has the number.
-    pub(super) fn reopen(&mut self, batch: Batch) {
+    pub(crate) fn reopen(&mut self, batch: Batch) {
         self.sequence -= 1;
         for (key, count) in &batch.accounts.usage {
             self.add(Looked::of(key), count);

@@ -10,14 +10,14 @@ use crate::dialect::openai::answer::calls_tools;
 use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::shard::account::CALLER_LEFT;
-use crate::shard::cache::{Outcome, ask};
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::{self, Frame};
 use crate::shard::conn::{Conn, Turn};
-use crate::shard::record::Record;
-use crate::shard::refusal::Refusal;
-use crate::shard::respond::{self, Frame};
+use crate::shard::judge::cache::{Outcome, ask};
+use crate::shard::judge::record::Record;
 
 /// Asks whoever holds or fetches the answer. Gives the record back where this request is to fetch it.
-pub(super) async fn answer_of_another<'p>(
+pub(crate) async fn answer_of_another<'p>(
     conn: &mut Conn,
     forward: &mut Forward<'p>,
     frame: &Frame,
@@ -53,7 +53,7 @@ pub(super) async fn answer_of_another<'p>(
 }
 
 /// Hands a whole answer to the cache and to those who wait for it, if it is one for others.
-pub(super) fn share(
+pub(crate) fn share(
     shard: &Shard,
     forward: &mut Forward<'_>,
     answer: &Answer,

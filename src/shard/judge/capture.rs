@@ -9,14 +9,14 @@ const BYTES_MAX: usize = 64 * 1024;
 
 /// What was kept of one request.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     capture: Capture,
     captured: Captured,
 }
 
 impl Kept {
     /// A request under a plan that keeps so much.
-    pub(super) fn new(capture: Capture, body: &[u8]) -> Kept {
+    pub(crate) fn new(capture: Capture, body: &[u8]) -> Kept {
         let mut kept = Kept { capture, captured: Captured::default() };
         if capture != Capture::None {
             append(body, &mut kept.captured.request, &mut kept.captured.cut);
@@ -25,14 +25,14 @@ impl Kept {
     }
 
     /// Takes the next bytes of the answer.
-    pub(super) fn answer(&mut self, bytes: &[u8]) {
+    pub(crate) fn answer(&mut self, bytes: &[u8]) {
         if self.capture != Capture::None {
             append(bytes, &mut self.captured.answer, &mut self.captured.cut);
         }
     }
 
     /// What the trace holds of it.
-    pub(super) fn captured(&self, went_wrong: bool) -> Option<Captured> {
+    pub(crate) fn captured(&self, went_wrong: bool) -> Option<Captured> {
         let is_wanted = match self.capture {
             Capture::None => false,
             Capture::Errors => went_wrong,

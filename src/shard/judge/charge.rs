@@ -1,19 +1,19 @@
 //! Whether a provider may be asked now: its circuit breaker and its rate limit. Synchronous; what it reads and writes is one
 //! word of each, shared by all shards. It stands behind the cache, so that a hit is never refused for a provider's sake.
 
-use super::refusal::Refusal;
 use crate::breaker::{Permit, Verdict};
 use crate::clock::Now;
 use crate::plan::Provider;
+use crate::shard::answer::refusal::Refusal;
 
 /// Evidence that a provider may be asked once: only [`charge`] makes one, and an attempt takes nothing else.
-pub(super) struct Charged<'p> {
+pub(crate) struct Charged<'p> {
     provider: &'p Provider,
     permit: Permit,
 }
 
 /// Charges a request to its provider's limit.
-pub(super) fn charge(provider: &Provider, now: Now) -> Result<Charged<'_>, Refusal> {
+pub(crate) fn charge(provider: &Provider, now: Now) -> Result<Charged<'_>, Refusal> {
     let state = &provider.state;
     // Before the limit: a token taken for a provider that is not asked would be lost.
     let permit = state.breaker.ask(now).map_err(|refused| Refusal::CircuitOpen {
@@ -30,12 +30,12 @@ pub(super) fn charge(provider: &Provider, now: Now) -> Result<Charged<'_>, Refus
 
 impl<'p> Charged<'p> {
     /// Whom to ask.
-    pub(super) fn provider(&self) -> &'p Provider {
+    pub(crate) fn provider(&self) -> &'p Provider {
         self.provider
     }
 
     /// How that went, as far as it says something about the provider. `jitter` is random.
-    pub(super) fn end(self, verdict: Verdict, now: Now, jitter: u32) {
+    pub(crate) fn end(self, verdict: Verdict, now: Now, jitter: u32) {
         self.permit.end(&self.provider.state.breaker, verdict, now, jitter);
     }
 }

@@ -1,22 +1,28 @@
 //! What a request took, into the shard's tally, its books and one log line. Called exactly once for each request that was
 //! read, when it is over, however it ended.
 
-use super::Shard;
-use super::record::{Cached, Ids, Record};
-use super::refusal::Refusal;
-use super::trace::End;
+// A request that is over, as a trace.
+pub(crate) mod trace;
+
+// Exact usage and some traces, for the coordinator.
+pub(crate) mod batch_builder;
+
 use crate::clock::Now;
 use crate::fault;
 use crate::link::{AttemptOutcome, Tally};
 use crate::plan::{LabelId, Plan};
 use crate::pricing::Learned;
+use crate::shard::Shard;
+use crate::shard::account::trace::End;
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::judge::record::{Cached, Ids, Record};
 
 /// The status recorded for a caller who left before the answer began. nginx's convention.
-pub(super) const CALLER_LEFT: u16 = 499;
+pub(crate) const CALLER_LEFT: u16 = 499;
 
 impl Record<'_> {
     /// Accounts for it. `status` is what the caller saw, or [`CALLER_LEFT`].
-    pub(super) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
+    pub(crate) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
         fault::fail(fault::Place::Shard);
         let now = shard.now();
         self.fold(now, status, refusal, &mut shard.tally.borrow_mut(), &mut shard.governor.borrow_mut().learned);
@@ -35,7 +41,7 @@ impl Record<'_> {
     }
 
     /// Counts it, gives its place in its user's window up for what it used, and learns from its answer.
-    pub(super) fn fold(
+    pub(crate) fn fold(
         &mut self,
         now: Now,
         status: u16,
@@ -84,7 +90,7 @@ impl Record<'_> {
     }
 
     /// Takes over how the last attempt at a provider ended, and counts it.
-    pub(super) fn attempt_ended(&mut self, shard: &Shard, outcome: AttemptOutcome) {
+    pub(crate) fn attempt_ended(&mut self, shard: &Shard, outcome: AttemptOutcome) {
         if let Some(tried) = self.tried.last_mut() {
             tried.outcome = outcome;
         }
@@ -148,7 +154,7 @@ const LOG_LINES_MAX: u32 = 100;
 
 /// Which requests are worth a line.
 #[derive(Default)]
-pub(super) struct LogLines {
+pub(crate) struct LogLines {
     second: u64,
     lines: u32,
     left_out: u64,
@@ -157,7 +163,7 @@ pub(super) struct LogLines {
 impl LogLines {
     /// Begins another second, and tells how many lines the last one left out. For the shard's own tick, too: the last of many
     /// refusals may be followed by none.
-    pub(super) fn turn(&mut self, now: Now) {
+    pub(crate) fn turn(&mut self, now: Now) {
         let second = now.mono_ms() / 1_000;
         if second != self.second {
             (self.second, self.lines) = (second, 0);
@@ -179,10 +185,10 @@ impl LogLines {
 }
 
 /// Counts a request as under way while it lives.
-pub(super) struct InFlight<'s>(&'s Shard);
+pub(crate) struct InFlight<'s>(&'s Shard);
 
 impl<'s> InFlight<'s> {
-    pub(super) fn new(shard: &'s Shard) -> InFlight<'s> {
+    pub(crate) fn new(shard: &'s Shard) -> InFlight<'s> {
         shard.in_flight.set(shard.in_flight.get() + 1);
         InFlight(shard)
     }

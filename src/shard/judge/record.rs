@@ -1,11 +1,6 @@
 //! A request from its first byte until it is accounted for: who asked for what, what was decided, who was asked and what
 //! came of it. Owned by the task of its connection; stages add what they find out. It never holds a key or a header.
 
-use super::capture::Kept;
-use super::identify::Known;
-use super::respond::Token;
-use super::route::Routed;
-use super::traceparent::Parent;
 use crate::cache;
 use crate::clock::Now;
 use crate::dialect::openai::facts::Endpoint;
@@ -15,65 +10,70 @@ use crate::link::trace::PolicyInputs;
 use crate::plan::{LabelId, Plan, Provider};
 use crate::policy::Verdict;
 use crate::pricing::PriceId;
+use crate::shard::answer::respond::Token;
+use crate::shard::answer::traceparent::Parent;
+use crate::shard::judge::capture::Kept;
+use crate::shard::judge::identify::Known;
+use crate::shard::judge::route::Routed;
 use crate::units::MicroUsd;
 use crate::usage::Entry;
 
 /// A request, from when it was read until it is accounted for.
-pub(super) struct Record<'p> {
-    pub(super) started: Now,
+pub(crate) struct Record<'p> {
+    pub(crate) started: Now,
     /// When all of it had come and it was decided.
-    pub(super) decided: Option<Now>,
-    pub(super) request_id: Option<Token>,
-    pub(super) ids: Ids,
+    pub(crate) decided: Option<Now>,
+    pub(crate) request_id: Option<Token>,
+    pub(crate) ids: Ids,
     /// The one that it is judged by, once it was judged.
-    pub(super) plan: Option<&'p Plan>,
-    pub(super) who: Who,
-    pub(super) endpoint: Option<Endpoint>,
-    pub(super) stream: bool,
+    pub(crate) plan: Option<&'p Plan>,
+    pub(crate) who: Who,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) stream: bool,
     /// The model that is used instead of the one that was asked for.
     instead: Option<Box<str>>,
-    pub(super) provider: &'p str,
-    pub(super) provider_label: LabelId,
-    pub(super) model_label: LabelId,
+    pub(crate) provider: &'p str,
+    pub(crate) provider_label: LabelId,
+    pub(crate) model_label: LabelId,
     /// Bytes of the caller's body, for what answers teach about their prompts.
-    pub(super) body_bytes: usize,
+    pub(crate) body_bytes: usize,
     /// Of the effective model; absent if it is not known.
-    pub(super) price: Option<PriceId>,
+    pub(crate) price: Option<PriceId>,
     /// The request's place in its user's window, once it was let through.
-    pub(super) entry: Option<Entry>,
+    pub(crate) entry: Option<Entry>,
     /// What the policies judged by, and what they said.
-    pub(super) inputs: PolicyInputs,
-    pub(super) verdict: Verdict,
+    pub(crate) inputs: PolicyInputs,
+    pub(crate) verdict: Verdict,
     /// Tries at providers, in order.
-    pub(super) tried: Vec<Tried<'p>>,
+    pub(crate) tried: Vec<Tried<'p>>,
     /// As the provider counted, or as estimated.
-    pub(super) usage: Usage,
+    pub(crate) usage: Usage,
     /// What that cost.
-    pub(super) cost: MicroUsd,
+    pub(crate) cost: MicroUsd,
     /// What the cache had to do with it.
-    pub(super) cached: Cached,
+    pub(crate) cached: Cached,
     /// Prompt and answer, where they are wanted.
-    pub(super) kept: Kept,
+    pub(crate) kept: Kept,
     /// Set when the answer ended other than it should: a cut stream, a caller who left.
-    pub(super) cut: Option<&'static str>,
+    pub(crate) cut: Option<&'static str>,
 }
 
 /// The request's place in its trace.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     /// 0 until the head was read.
-    pub(super) trace: u128,
+    pub(crate) trace: u128,
     /// Of the request's own span.
-    pub(super) span: u64,
-    pub(super) parent: Option<u64>,
+    pub(crate) span: u64,
+    pub(crate) parent: Option<u64>,
     /// As in `traceparent`: whether the caller samples the trace.
-    pub(super) flags: u8,
+    pub(crate) flags: u8,
 }
 
 impl Ids {
     /// A request that joins its caller's trace, or makes one. `random` is 128 bits of it. An id of luner's own begins with the
     /// time, so that rows of one time lie together in an index.
-    pub(super) fn new(parent: Option<Parent>, now: Now, random: u128) -> Ids {
+    pub(crate) fn new(parent: Option<Parent>, now: Now, random: u128) -> Ids {
         let made = u128::from(now.wall_ms) << 80 | random >> 48;
         // Never 0, which names no span.
         let span = (random as u64) | 1;
@@ -85,20 +85,20 @@ impl Ids {
 }
 
 /// One try at a provider. Times are absent for what did not happen.
-pub(super) struct Tried<'p> {
-    pub(super) provider: &'p str,
-    pub(super) started: Now,
-    pub(super) connect_ns: Option<u64>,
-    pub(super) tls_ns: Option<u64>,
+pub(crate) struct Tried<'p> {
+    pub(crate) provider: &'p str,
+    pub(crate) started: Now,
+    pub(crate) connect_ns: Option<u64>,
+    pub(crate) tls_ns: Option<u64>,
     /// When its answer began.
-    pub(super) first_byte: Option<Now>,
-    pub(super) outcome: AttemptOutcome,
-    pub(super) status: Option<u16>,
+    pub(crate) first_byte: Option<Now>,
+    pub(crate) outcome: AttemptOutcome,
+    pub(crate) status: Option<u16>,
 }
 
 impl<'p> Tried<'p> {
     /// One that begins, of which nothing better is known yet.
-    pub(super) fn new(provider: &'p Provider, started: Now) -> Tried<'p> {
+    pub(crate) fn new(provider: &'p Provider, started: Now) -> Tried<'p> {
         Tried {
             provider: &provider.name,
             started,
@@ -113,7 +113,7 @@ impl<'p> Tried<'p> {
 
 /// What the cache had to do with a request.
 #[derive(Clone, Copy)]
-pub(super) enum Cached {
+pub(crate) enum Cached {
     Bypass,
     Miss,
     Hit { saved: MicroUsd },
@@ -121,7 +121,7 @@ pub(super) enum Cached {
 
 impl<'p> Record<'p> {
     /// A request of which nothing but its time is known yet.
-    pub(super) fn new(started: Now, request_id: Option<Token>) -> Record<'p> {
+    pub(crate) fn new(started: Now, request_id: Option<Token>) -> Record<'p> {
         Record {
             started,
             decided: None,
@@ -150,7 +150,7 @@ impl<'p> Record<'p> {
     }
 
     /// Takes over who asks, and for what.
-    pub(super) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
+    pub(crate) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
         self.kept = Kept::new(plan.capture, known.body);
         self.who = Who::new([known.user, known.tenant, known.agent, &known.facts.model]);
         self.endpoint = Some(known.endpoint);
@@ -159,7 +159,7 @@ impl<'p> Record<'p> {
     }
 
     /// Takes over who answers.
-    pub(super) fn routed(&mut self, routed: &Routed<'_, 'p>) {
+    pub(crate) fn routed(&mut self, routed: &Routed<'_, 'p>) {
         self.sent_to(routed.provider);
         self.model_label = routed.model;
         self.price = routed.price;
@@ -169,20 +169,20 @@ impl<'p> Record<'p> {
     }
 
     /// Takes over that another provider is asked.
-    pub(super) fn sent_to(&mut self, provider: &'p Provider) {
+    pub(crate) fn sent_to(&mut self, provider: &'p Provider) {
         self.provider = &provider.name;
         self.provider_label = provider.label;
     }
 
     /// Takes over what the policies judged by, and what they said.
-    pub(super) fn judged(&mut self, inputs: PolicyInputs, verdict: Verdict, plan: &'p Plan) {
+    pub(crate) fn judged(&mut self, inputs: PolicyInputs, verdict: Verdict, plan: &'p Plan) {
         self.inputs = inputs;
         self.verdict = verdict;
         self.plan = Some(plan);
     }
 
     /// Takes over where it goes after all, and its place in its user's window, which it keeps until it is settled.
-    pub(super) fn admitted(&mut self, routed: &Routed<'_, 'p>, entry: Entry) {
+    pub(crate) fn admitted(&mut self, routed: &Routed<'_, 'p>, entry: Entry) {
         if routed.instead().is_some() {
             self.routed(routed);
         }
@@ -190,42 +190,42 @@ impl<'p> Record<'p> {
     }
 
     /// Takes over that its answer could have come from the cache.
-    pub(super) fn missed(&mut self) {
+    pub(crate) fn missed(&mut self) {
         self.cached = Cached::Miss;
     }
 
     /// Takes over that its answer came from the cache: it used nothing, and saved what the first one cost.
-    pub(super) fn hit(&mut self, entry: &cache::Entry) {
+    pub(crate) fn hit(&mut self, entry: &cache::Entry) {
         self.cached = Cached::Hit { saved: entry.cost };
         self.kept.answer(&entry.body);
     }
 
     /// Takes the request out of its user's window: it was refused after all.
-    pub(super) fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         self.entry = None;
     }
 
     /// Takes over what the answer used, and what that cost. `plan` is the one that the request began with.
-    pub(super) fn used(&mut self, usage: Usage, plan: &Plan) {
+    pub(crate) fn used(&mut self, usage: Usage, plan: &Plan) {
         let price = self.price.and_then(|id| plan.price(id));
         self.cost = price.map_or(MicroUsd(0), |price| price.cost(&usage));
         self.usage = usage;
     }
 
     /// The effective model's name.
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         self.instead.as_deref().unwrap_or(self.who.model_asked())
     }
 
     /// From its first byte until now.
-    pub(super) fn took_ns(&self, now: Now) -> u64 {
+    pub(crate) fn took_ns(&self, now: Now) -> u64 {
         now.mono_ns.saturating_sub(self.started.mono_ns)
     }
 }
 
 /// User, tenant, agent and the model that was asked for, in one piece of memory.
 #[derive(Default)]
-pub(super) struct Who {
+pub(crate) struct Who {
     text: Box<str>,
     /// Where each but the last ends.
     ends: [u16; 3],
@@ -248,19 +248,19 @@ impl Who {
         self.text.get(from.map_or(0, end)..to.map_or(self.text.len(), end)).unwrap_or_default()
     }
 
-    pub(super) fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         self.part(None, Some(0))
     }
 
-    pub(super) fn tenant(&self) -> &str {
+    pub(crate) fn tenant(&self) -> &str {
         self.part(Some(0), Some(1))
     }
 
-    pub(super) fn agent(&self) -> &str {
+    pub(crate) fn agent(&self) -> &str {
         self.part(Some(1), Some(2))
     }
 
-    pub(super) fn model_asked(&self) -> &str {
+    pub(crate) fn model_asked(&self) -> &str {
         self.part(Some(2), None)
     }
 }

@@ -6,9 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shard;
-use super::conn::Conn;
-use super::policies::Admitted;
 use crate::cache::control::Directives;
 use crate::cache::{
     After, Answer, Asked, Entry, Evictions, FRONT_LIMITS, Front, HashKey, Key, Keys, Owner, Role, Scope, Store, Ticket,
@@ -19,6 +16,9 @@ use crate::config::CacheScope;
 use crate::http::head::{Known, RequestHead};
 use crate::link::{CacheMessage, CachePeers, Told};
 use crate::plan::{CachePlan, Plan};
+use crate::shard::Shard;
+use crate::shard::conn::Conn;
+use crate::shard::judge::admit::Admitted;
 
 /// How often one who waits looks whether its caller is still there. Arbitrary.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 type Asker = flume::Sender<Told>;
 
 /// One shard's part of the cache.
-pub(super) struct Cache {
+pub(crate) struct Cache {
     shard: usize,
     shards: NonZeroUsize,
     keys: Keys,
@@ -41,14 +41,14 @@ pub(super) struct Cache {
 
 /// A request whose answer may be cached.
 #[derive(Clone, Copy)]
-pub(super) struct Asking {
+pub(crate) struct Asking {
     key: Key,
     /// The caller takes an answer that was given before.
     may_answer: bool,
 }
 
 /// What the cache has for a request.
-pub(super) enum Found<'c> {
+pub(crate) enum Found<'c> {
     Hit(&'c Entry),
     /// Nothing on this shard.
     Miss(Asking),
@@ -58,7 +58,7 @@ pub(super) enum Found<'c> {
 
 impl Cache {
     /// One of the process's `shards`; all of them need the same secret.
-    pub(super) fn new(shard: usize, shards: usize, key: HashKey, peers: &CachePeers, plan: CachePlan) -> Cache {
+    pub(crate) fn new(shard: usize, shards: usize, key: HashKey, peers: &CachePeers, plan: CachePlan) -> Cache {
         let shards = NonZeroUsize::new(shards).unwrap_or(NonZeroUsize::MIN);
         Cache {
             shard,
@@ -73,7 +73,7 @@ impl Cache {
     }
 
     /// Looks for the answer on this shard.
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         admitted: &Admitted<'_, '_>,
         head: &RequestHead<'_>,
@@ -153,7 +153,7 @@ impl Cache {
     }
 
     /// For the shard's tick: forgets what is over, in small steps, and keeps to the plan's limits.
-    pub(super) fn sweep(&mut self, plan: &Plan, now: Now) {
+    pub(crate) fn sweep(&mut self, plan: &Plan, now: Now) {
         if plan.cache != self.plan {
             self.plan = plan.cache;
             self.owner.store.set_limits(plan.cache.limits.share(self.shard, self.shards), now);
@@ -163,14 +163,14 @@ impl Cache {
     }
 
     /// Entries that left since this was last asked.
-    pub(super) fn evicted(&mut self) -> Evictions {
+    pub(crate) fn evicted(&mut self) -> Evictions {
         let (now, told) = (self.owner.store.evictions(), self.evictions_told);
         self.evictions_told = now;
         Evictions { ttl: now.ttl - told.ttl, capacity: now.capacity - told.capacity }
     }
 
     /// Entries that this shard owns.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.owner.store.len()
     }
 }
@@ -180,7 +180,7 @@ fn release(waiting: &[Asker]) {
 }
 
 /// Follows what other shards ask, for as long as the process runs.
-pub(super) async fn serve(shard: Rc<Shard>, inbox: flume::Receiver<CacheMessage>) {
+pub(crate) async fn serve(shard: Rc<Shard>, inbox: flume::Receiver<CacheMessage>) {
     while let Ok(message) = inbox.recv_async().await {
         let now = shard.now();
         shard.cache.borrow_mut().follow(message, now);
@@ -188,7 +188,7 @@ pub(super) async fn serve(shard: Rc<Shard>, inbox: flume::Receiver<CacheMessage>
 }
 
 /// What came of asking.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Hit(Arc<Entry>),
     /// Fetch it, and say how that ended.
     Lead(Lead),
@@ -201,7 +201,7 @@ pub(super) enum Outcome {
 }
 
 /// Asks the owner of a key that this shard missed, and waits while somebody else fetches the answer.
-pub(super) async fn ask(conn: &Conn, asking: Asking, patience: Duration) -> Outcome {
+pub(crate) async fn ask(conn: &Conn, asking: Asking, patience: Duration) -> Outcome {
     if !asking.may_answer {
         return Outcome::Alone;
     }
@@ -277,7 +277,7 @@ impl Shard {
     }
 
     /// Hands over an answer that was fetched outside of any flight.
-    pub(super) fn store(&self, asking: Asking, entry: Arc<Entry>) {
+    pub(crate) fn store(&self, asking: Asking, entry: Arc<Entry>) {
         let owner = asking.key.owner(self.cache.borrow().shards);
         self.tell(owner, CacheMessage::Store { entry });
     }
@@ -285,14 +285,14 @@ impl Shard {
 
 impl Asking {
     /// What the answer is stored under.
-    pub(super) fn key(self) -> Key {
+    pub(crate) fn key(self) -> Key {
         self.key
     }
 }
 
 /// The right and the duty to fetch an answer that others wait for. Dropped, it says that its caller left, and the next one
 /// fetches.
-pub(super) struct Lead {
+pub(crate) struct Lead {
     shard: Rc<Shard>,
     owner: usize,
     ticket: Option<Ticket>,
@@ -300,17 +300,17 @@ pub(super) struct Lead {
 
 impl Lead {
     /// Here is the answer, for all who wait.
-    pub(super) fn landed(self, entry: Arc<Entry>) {
+    pub(crate) fn landed(self, entry: Arc<Entry>) {
         self.end(|ticket| CacheMessage::Landed { ticket, entry });
     }
 
     /// There is one, but not for others.
-    pub(super) fn unshared(self) {
+    pub(crate) fn unshared(self) {
         self.end(|ticket| CacheMessage::Unshared { ticket });
     }
 
     /// There is none.
-    pub(super) fn failed(self) {
+    pub(crate) fn failed(self) {
         self.end(|ticket| CacheMessage::Failed { ticket });
     }
 

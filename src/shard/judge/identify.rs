@@ -1,33 +1,33 @@
 //! Who asks, and for what: headers and body of a proxied request, read once. Pure; what it yields borrows the connection's
 //! buffer. It judges nothing.
 
-use super::refusal::Refusal;
 use crate::dialect::openai::facts::{self, Endpoint, FactLimits, Facts};
 use crate::http::head::{Known as KnownHeader, RequestHead};
 use crate::names;
+use crate::shard::answer::refusal::Refusal;
 
 /// Longest identity, in bytes. Arbitrary: more than any name or address.
 const IDENTITY_BYTES_MAX: usize = 256;
 
 /// Evidence that a request was read: only [`identify`] makes one.
-pub(super) struct Known<'b> {
+pub(crate) struct Known<'b> {
     /// `X-Luner-User` or `X-User-ID`; empty if absent.
-    pub(super) user: &'b str,
+    pub(crate) user: &'b str,
     /// `X-Luner-Tenant` or `X-Tenant-ID`; empty if absent.
-    pub(super) tenant: &'b str,
+    pub(crate) tenant: &'b str,
     /// `X-Luner-Agent`; empty if absent.
-    pub(super) agent: &'b str,
+    pub(crate) agent: &'b str,
     /// What is asked for.
-    pub(super) endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// What the body says.
-    pub(super) facts: Facts<'b>,
+    pub(crate) facts: Facts<'b>,
     /// The body as it came.
-    pub(super) body: &'b [u8],
+    pub(crate) body: &'b [u8],
     _evidence: (),
 }
 
 /// Reads a request for a model.
-pub(super) fn identify<'b>(
+pub(crate) fn identify<'b>(
     head: &RequestHead<'b>,
     endpoint: Endpoint,
     body: &'b [u8],

@@ -3,10 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::record::Record;
-use super::refusal::Refusal;
-use super::respond::Labels;
-use super::route::{self, Routed};
 use crate::clock::Now;
 use crate::config::UnknownPrice;
 use crate::dialect::openai::facts::{Endpoint, Facts};
@@ -14,46 +10,50 @@ use crate::link::trace::{PolicyInputs, Window};
 use crate::plan::{Plan, Provider};
 use crate::policy::{Action, Downgrades, Evaluator, Inputs, Repriced};
 use crate::pricing::{Learned, PriceId};
+use crate::shard::answer::refusal::Refusal;
+use crate::shard::answer::respond::Labels;
+use crate::shard::judge::record::Record;
+use crate::shard::judge::route::{self, Routed};
 use crate::units::MicroUsd;
 use crate::usage::{Entry, LocalWindows, Totals};
 
 /// A shard's own part of judging.
-pub(super) struct Governor {
+pub(crate) struct Governor {
     /// Usage of users in the last minute.
-    pub(super) windows: LocalWindows,
+    pub(crate) windows: LocalWindows,
     /// What answers have taught about the next ones.
-    pub(super) learned: Learned,
+    pub(crate) learned: Learned,
     evaluator: Evaluator,
 }
 
 impl Governor {
     /// Takes about 30 µs.
-    pub(super) fn new(windows: LocalWindows) -> Governor {
+    pub(crate) fn new(windows: LocalWindows) -> Governor {
         Governor { windows, learned: Learned::default(), evaluator: Evaluator::new() }
     }
 }
 
 /// Evidence that a request was judged and let through: only [`admit`] makes one, and the upstream takes nothing else.
-pub(super) struct Admitted<'b, 'p> {
+pub(crate) struct Admitted<'b, 'p> {
     /// Where it goes, after a downgrade if there was one.
-    pub(super) routed: Routed<'b, 'p>,
+    pub(crate) routed: Routed<'b, 'p>,
     /// It counts in its user's window until it is settled.
-    pub(super) entry: Entry,
+    pub(crate) entry: Entry,
     /// The policy that changed the model.
-    pub(super) downgraded_by: Option<Box<str>>,
+    pub(crate) downgraded_by: Option<Box<str>>,
     _evidence: (),
 }
 
 impl Admitted<'_, '_> {
     /// What an answer from the cache says of where it comes from.
-    pub(super) fn labels(&self) -> Labels<'_> {
+    pub(crate) fn labels(&self) -> Labels<'_> {
         let (provider, model) = (&*self.routed.provider.name, self.routed.model_name());
         Labels { provider, model, policy: self.downgraded_by.as_deref() }
     }
 }
 
 /// Judges a request. `draw` shares the load among several providers of one model. A request that is refused counts in no window.
-pub(super) fn admit<'b, 'p>(
+pub(crate) fn admit<'b, 'p>(
     routed: Routed<'b, 'p>,
     plan: &'p Plan,
     governor: &mut Governor,

@@ -4,26 +4,26 @@
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::Shard;
-use super::refusal::Refusal;
 use crate::cache::Entry;
 use crate::clock::Now;
 use crate::http::body;
 use crate::http::head::Version;
 use crate::link::ApiAnswer;
 use crate::names;
+use crate::shard::Shard;
+use crate::shard::answer::refusal::Refusal;
 use crate::units::MicroUsd;
 
 /// The `Date` of answers, formatted once a second (RFC 9110 section 6.6.1).
 #[derive(Default)]
-pub(super) struct Date {
+pub(crate) struct Date {
     second: u64,
     text: String,
 }
 
 impl Date {
     /// Brings the text up to date.
-    pub(super) fn refresh(&mut self, now: Now) {
+    pub(crate) fn refresh(&mut self, now: Now) {
         let second = now.wall_ms / 1000;
         if second != self.second || self.text.is_empty() {
             self.second = second;
@@ -34,17 +34,17 @@ impl Date {
 
 /// Short text of visible ASCII that needs no allocation: a request id.
 #[derive(Clone, Copy)]
-pub(super) struct Token {
+pub(crate) struct Token {
     len: u8,
     bytes: [u8; Token::BYTES_MAX],
 }
 
 impl Token {
     /// Longest id of a caller's that is kept. Arbitrary; OpenAI's are 40 long.
-    pub(super) const BYTES_MAX: usize = 128;
+    pub(crate) const BYTES_MAX: usize = 128;
 
     /// The caller's id, when it is visible ASCII of a sane length.
-    pub(super) fn sane(text: &[u8]) -> Option<Token> {
+    pub(crate) fn sane(text: &[u8]) -> Option<Token> {
         let sane = !text.is_empty() && text.len() <= Token::BYTES_MAX && text.iter().all(u8::is_ascii_graphic);
         let len = u8::try_from(text.len()).ok().filter(|_| sane)?;
         let mut bytes = [0; Token::BYTES_MAX];
@@ -53,23 +53,23 @@ impl Token {
     }
 
     /// An id of our own.
-    pub(super) fn made(random: u128) -> Token {
+    pub(crate) fn made(random: u128) -> Token {
         let mut text = *b"req_00000000000000000000000000000000";
         text.iter_mut().skip(4).zip(hex(random)).for_each(|(to, from)| *to = from);
         Token::sane(&text).unwrap_or(Token { len: 0, bytes: [0; Token::BYTES_MAX] })
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
 /// 32 lower-case hex digits.
-pub(super) fn hex(value: u128) -> [u8; 32] {
+pub(crate) fn hex(value: u128) -> [u8; 32] {
     let mut out = [0; 32];
     for (index, digit) in out.iter_mut().enumerate() {
         let nibble = (value >> (124 - 4 * index)) & 0xf;
@@ -80,33 +80,33 @@ pub(super) fn hex(value: u128) -> [u8; 32] {
 
 /// What the request decides about the form of its answer.
 #[derive(Clone, Copy)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// Whether the connection may serve another request.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// An HTTP/1.0 client knows no chunks.
-    pub(super) version: Version,
+    pub(crate) version: Version,
     /// The request was a HEAD: the answer has no body.
-    pub(super) head_only: bool,
+    pub(crate) head_only: bool,
     /// `X-Request-Id`.
-    pub(super) request_id: Option<Token>,
+    pub(crate) request_id: Option<Token>,
     /// `X-Luner-Trace-Id`.
-    pub(super) trace_id: Option<[u8; 32]>,
+    pub(crate) trace_id: Option<[u8; 32]>,
 }
 
 impl Frame {
     /// As it is by now: the shard may have begun to drain since the request came.
-    pub(super) fn as_of(&self, shard: &Shard) -> Frame {
+    pub(crate) fn as_of(&self, shard: &Shard) -> Frame {
         Frame { keep_alive: self.keep_alive && !shard.is_draining(), ..*self }
     }
 
     /// For answers to what was no request, after which the connection closes.
-    pub(super) fn closing() -> Frame {
+    pub(crate) fn closing() -> Frame {
         Frame { keep_alive: false, version: Version::Http11, head_only: false, request_id: None, trace_id: None }
     }
 }
 
 /// Starts a head: status line, date, ids.
-pub(super) fn open(status: u16, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn open(status: u16, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
@@ -127,7 +127,7 @@ pub(super) fn open(status: u16, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
 }
 
 /// Appends one header line. `value` must hold no CR or LF.
-pub(super) fn header(name: &str, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn header(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -136,7 +136,7 @@ pub(super) fn header(name: &str, value: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a header whose value came from outside: what is not visible ASCII is percent-encoded, so that it can neither
 /// split the head nor be mistaken.
-pub(super) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
+pub(crate) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     for byte in value.bytes() {
@@ -151,17 +151,17 @@ pub(super) fn encoded_header(name: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 /// Who answered, as the answer's head says it.
-pub(super) struct Labels<'a> {
-    pub(super) provider: &'a str,
+pub(crate) struct Labels<'a> {
+    pub(crate) provider: &'a str,
     /// The effective one.
-    pub(super) model: &'a str,
+    pub(crate) model: &'a str,
     /// The policy that changed it.
-    pub(super) policy: Option<&'a str>,
+    pub(crate) policy: Option<&'a str>,
 }
 
 impl Labels<'_> {
     /// Appends them, and what the cache had to do with it: HIT, MISS or BYPASS.
-    pub(super) fn write(&self, cache: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, cache: &str, out: &mut Vec<u8>) {
         header(names::PROVIDER, self.provider.as_bytes(), out);
         encoded_header(names::MODEL, self.model, out);
         header(names::CACHE, cache.as_bytes(), out);
@@ -172,7 +172,7 @@ impl Labels<'_> {
 }
 
 /// A whole answer from the cache.
-pub(super) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     open(200, frame, date, out);
     header("Content-Type", entry.content_type.as_bytes(), out);
     labels.write("HIT", out);
@@ -182,13 +182,13 @@ pub(super) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date
 }
 
 /// Appends what the request cost, in dollars.
-pub(super) fn cost(amount: MicroUsd, out: &mut Vec<u8>) {
+pub(crate) fn cost(amount: MicroUsd, out: &mut Vec<u8>) {
     write!(out, "{}: {amount}\r\n", names::COST_USD).expect("a Vec takes all that is written to it");
 }
 
 /// Room before a head for the line that says what the request cost, which is known only when the body has come, and that
 /// stands right behind the head.
-pub(super) struct CostRoom {
+pub(crate) struct CostRoom {
     /// Where the line is to be put: the end of the head as it was when the room was made.
     end: usize,
 }
@@ -198,13 +198,13 @@ impl CostRoom {
     const BYTES: usize = 64;
 
     /// Makes room before what stands in `out`, a head up to the end of a line.
-    pub(super) fn open(out: &mut Vec<u8>) -> CostRoom {
+    pub(crate) fn open(out: &mut Vec<u8>) -> CostRoom {
         out.splice(..0, [0; CostRoom::BYTES]);
         CostRoom { end: out.len() }
     }
 
     /// Moves the head into the room and puts the line behind it. From which byte on `out` is to be sent.
-    pub(super) fn fill(self, amount: MicroUsd, out: &mut [u8]) -> usize {
+    pub(crate) fn fill(self, amount: MicroUsd, out: &mut [u8]) -> usize {
         let mut line = Vec::with_capacity(CostRoom::BYTES);
         cost(amount, &mut line);
         let from = CostRoom::BYTES.saturating_sub(line.len());
@@ -217,13 +217,13 @@ impl CostRoom {
 }
 
 /// Ends a head with the body's length.
-pub(super) fn length(bytes: usize, out: &mut Vec<u8>) {
+pub(crate) fn length(bytes: usize, out: &mut Vec<u8>) {
     header("Content-Length", itoa::Buffer::new().format(bytes).as_bytes(), out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// A whole answer with a body.
-pub(super) fn answer(status: u16, content_type: &str, body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn answer(status: u16, content_type: &str, body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     open(status, frame, date, out);
     header("Content-Type", content_type.as_bytes(), out);
     length(body.len(), out);
@@ -233,7 +233,7 @@ pub(super) fn answer(status: u16, content_type: &str, body: &[u8], frame: &Frame
 }
 
 /// A whole answer of the coordinator's. Nothing in it is for a cache to keep.
-pub(super) fn api(answer: &ApiAnswer, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn api(answer: &ApiAnswer, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     open(answer.status, frame, date, out);
     for (name, value) in &answer.headers {
         header(name, value.as_bytes(), out);
@@ -264,14 +264,14 @@ pub(super) fn api(answer: &ApiAnswer, frame: &Frame, date: &Date, out: &mut Vec<
 }
 
 /// Appends one chunk of a body.
-pub(super) fn chunk(payload: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn chunk(payload: &[u8], out: &mut Vec<u8>) {
     body::chunk_header(payload.len(), out);
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
 }
 
 /// A whole refusal.
-pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     let row = refusal.row();
     let mut body = Vec::new();
     refusal.write_body(&mut body);
@@ -295,10 +295,10 @@ pub(super) fn refusal(refusal: &Refusal, frame: &Frame, date: &Date, out: &mut V
 }
 
 /// The media type of everything that is not a stream.
-pub(super) const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// The usual reason phrase; empty where there is none (RFC 9112 section 4 allows that).
-pub(super) fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         200 => "OK",

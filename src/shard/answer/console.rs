@@ -1,13 +1,13 @@
 //! The console's files, served by each shard by itself: no call leaves the core for them. Pure. It compares names with those
 //! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (tests/FAULTS.md row 35).
 
-use super::respond::{self, Date, Frame};
 use crate::console::{self, File, Mount};
 use crate::http::head::{Known, RequestHead};
+use crate::shard::answer::respond::{self, Date, Frame};
 
 /// A file that is asked for, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     file: File,
     media: &'static str,
     encoding: Option<&'static str>,
@@ -21,7 +21,7 @@ pub(super) struct Page {
 type Files<'f> = &'f dyn Fn(&str) -> Option<File>;
 
 /// The page at this path of the console, for whoever reads it.
-pub(super) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<Page> {
+pub(crate) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<Page> {
     let files = |name: &str| match name {
         "index.html" => Some(mount.page().clone()),
         // An encoded one would say another base.
@@ -115,7 +115,7 @@ const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; i
     object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
 
 /// Appends the whole answer.
-pub(super) fn answer(page: &Page, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn answer(page: &Page, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     let status = if page.known { 304 } else { 200 };
     respond::open(status, frame, date, out);
     let caching = if page.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
