@@ -109,6 +109,9 @@ pub mod json;
 // HTTP/1.1: bytes ↔ messages.
 pub mod http;
 
+// Who a request is for.
+pub mod who;
+
 // The shapes of vendors' APIs.
 pub mod dialect;
 

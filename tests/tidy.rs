@@ -17,7 +17,7 @@ mod source;
 /// Import direction, lowest first: a module uses its own layer and those below it.
 const LAYERS: &[&[&str]] = &[
     &["units", "clock", "fault", "names", "console", "seeded"],
-    &["json"],
+    &["json", "who"],
     &["http", "dialect"],
     &["config", "policy", "pricing", "usage", "cache", "limit", "breaker"],
     &["plan"],

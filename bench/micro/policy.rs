@@ -17,6 +17,7 @@ use luner::policy::{Action, Compiled, Downgrades, Evaluator, Inputs, Mode, Polic
 use luner::pricing::Prices;
 use luner::units::MicroUsd;
 use luner::usage::{LocalWindows, Registry};
+use luner::who::Who;
 
 const CONFIG: &str = "
 version: v1
@@ -83,18 +84,18 @@ fn main() {
     let mut windows = LocalWindows::new(registry.clone(), 0);
     time("count in the window, settle", ROUNDS, {
         let windows = &mut windows;
-        Box::new(move |now| windows.enter("t", "u", now, MicroUsd(5)).settle(now, 100, MicroUsd(5)))
+        Box::new(move |now| windows.enter(Who::of_user("t", "u"), now, MicroUsd(5)).settle(now, 100, MicroUsd(5)))
     });
     let (three, none) = (three(), Compiled::empty());
     let evaluator = Evaluator::new();
     for (what, compiled) in [("no policy", &none), ("three policies that read usage", &three)] {
         let (windows, evaluator) = (&mut windows, &evaluator);
         let judge = move |now: Now| {
-            let entry = windows.enter("t", "u", now, MicroUsd(5));
+            let entry = windows.enter(Who::of_user("t", "u"), now, MicroUsd(5));
             let used = entry.totals(now);
             let inputs = Inputs {
                 model: "gpt-4o",
-                user_id: "u",
+                who: Who::of_user("", "u"),
                 request_count: used.requests as i64,
                 cost_usd: used.cost.0 as f64 / 1e6,
                 tokens_used: used.tokens as i64,

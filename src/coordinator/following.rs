@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn show(trace: &Trace) -> String {
-        trace.user.to_string()
+        trace.who.user.to_string()
     }
 
     fn text(piece: Vec<u8>) -> String {
@@ -202,7 +202,7 @@ mod tests {
         followers.tell(&mut traces, at(1), show);
         assert_eq!(text(all.try_recv().unwrap()).matches("\ndata: user-").count(), 50);
         let heard = text(one.try_recv().unwrap());
-        let wanted = traces.iter().filter(|trace| &*trace.user == "user-1").count();
+        let wanted = traces.iter().filter(|trace| &*trace.who.user == "user-1").count();
         assert_eq!((heard.matches("data: ").count(), heard.matches("data: user-1\n\n").count()), (wanted, wanted));
         assert!(none.is_empty(), "nothing is not worth a word");
     }
@@ -271,7 +271,7 @@ mod tests {
         let numbers: Vec<&str> = missed.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
         assert_eq!(numbers, (18..=30).map(|n| n.to_string()).collect::<Vec<_>>());
         assert!(!missed.contains("gap") && missed.starts_with("event: trace\nid: 18\ndata: user-"), "{missed}");
-        let wanted = traces[17..].iter().filter(|trace| &*trace.user == "user-1").count();
+        let wanted = traces[17..].iter().filter(|trace| &*trace.who.user == "user-1").count();
         let heard = again(&mut followers, one, "17");
         assert_eq!((heard.matches("data: ").count(), heard.matches("data: user-1\n").count()), (wanted, wanted));
         assert_eq!(again(&mut followers, Filter::default(), "30"), "", "it missed nothing");

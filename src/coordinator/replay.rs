@@ -13,6 +13,7 @@ use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Marks;
 use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// Requests of one replay.
 pub const LAST_MAX: u32 = 1_000;
@@ -137,9 +138,7 @@ fn inputs<'r>(row: &'r RequestRow, compiled: &Compiled) -> Result<Inputs<'r>, &'
     };
     Ok(Inputs {
         model: &row.model_asked,
-        user_id: &row.user,
-        tenant_id: &row.tenant,
-        agent: &row.agent,
+        who: Who { tenant: &row.tenant, user: &row.user, agent: &row.agent },
         provider: &row.provider,
         endpoint: &row.endpoint,
         stream: row.marks.has(Marks::STREAM),

@@ -5,6 +5,7 @@ use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::Batch;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// A plain success: 12 tokens for 34 micro-dollars at one attempt. `number` is its trace and its span.
 pub(super) fn trace(number: u64) -> Trace {
@@ -17,9 +18,7 @@ pub(super) fn trace(number: u64) -> Trace {
         started_ms: STARTED_MS,
         duration_ns: 250_000_000,
         first_byte_ns: Some(200_000_000),
-        user: "ann".into(),
-        tenant: "acme".into(),
-        agent: "planner".into(),
+        who: Who { tenant: "acme", user: "ann", agent: "planner" }.to_owned(),
         endpoint: Some(Endpoint::ChatCompletions),
         provider: "openai-prod".into(),
         model_asked: "gpt-4o".into(),

@@ -12,6 +12,7 @@ use crate::policy::{
     Action, CelType, Compiled, Downgrades, Evaluator, ExpressionError, FaultKind, Inputs, Mode, Note, Policy, Variable,
     Variables,
 };
+use crate::who::Who;
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -63,9 +64,7 @@ pub struct VariableError {
 pub struct Given {
     inputs: Inputs<'static>,
     model: String,
-    user_id: String,
-    tenant_id: String,
-    agent: String,
+    who: Who<String>,
     provider: String,
     endpoint: String,
 }
@@ -93,9 +92,9 @@ impl Given {
         let inputs = &mut self.inputs;
         match variable {
             Variable::Model => self.model = string(value)?,
-            Variable::UserId => self.user_id = string(value)?,
-            Variable::TenantId => self.tenant_id = string(value)?,
-            Variable::Agent => self.agent = string(value)?,
+            Variable::UserId => self.who.user = string(value)?,
+            Variable::TenantId => self.who.tenant = string(value)?,
+            Variable::Agent => self.who.agent = string(value)?,
             Variable::Provider => self.provider = string(value)?,
             Variable::Endpoint => self.endpoint = string(value)?,
             Variable::RequestCount => inputs.request_count = int(value)?,
@@ -112,8 +111,8 @@ impl Given {
     }
 
     fn inputs(&self) -> Inputs<'_> {
-        let Given { inputs, model, user_id, tenant_id, agent, provider, endpoint } = self;
-        Inputs { model, user_id, tenant_id, agent, provider, endpoint, ..*inputs }
+        let Given { inputs, model, who, provider, endpoint } = self;
+        Inputs { model, who: who.as_str(), provider, endpoint, ..*inputs }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refus
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// How far back it goes with as many traces as usual; with more it goes further, up to [`LONGER_MAX`] times.
 const PAST_MS: u64 = 6 * 3_600_000;
@@ -138,7 +139,7 @@ impl Past {
         for _ in 0..self.rng.u64(1..=calls) {
             let mut trace = self.request(at_ms, model, reads);
             (trace.trace_id, trace.parent_span_id) = (trace_id, parent);
-            (trace.agent, trace.tenant, trace.user) = (agent.into(), tenant.into(), user.into());
+            trace.who = Who { tenant, user, agent }.to_owned();
             self.judge(&mut trace);
             parent = parent.or(Some(trace.span_id));
             at_ms += trace.duration_ns / 1_000_000 + self.rng.u64(20..1_200);
@@ -166,9 +167,7 @@ impl Past {
             started_ms,
             duration_ns,
             first_byte_ns: Some(first_byte_ns),
-            user: "".into(),
-            tenant: "".into(),
-            agent: "".into(),
+            who: Who::default(),
             endpoint: Some(if embeds { Endpoint::Embeddings } else { Endpoint::ChatCompletions }),
             provider: provider.into(),
             model_asked: model.into(),
@@ -201,7 +200,7 @@ impl Past {
 
     /// What the policies, the cache and luck made of it.
     fn judge(&mut self, trace: &mut Trace) {
-        if &*trace.agent == "batch-summarizer" {
+        if &*trace.who.agent == "batch-summarizer" {
             let mini = Prices::built_in().price("gpt-4o-mini").cloned();
             trace.model = "gpt-4o-mini".into();
             trace.cost = mini.map_or(MicroUsd(0), |price| price.cost(&trace.usage));
@@ -210,17 +209,17 @@ impl Past {
         if trace.usage.prompt > 4_000 {
             trace.matches.push(matched(2, Action::Alert, Mode::Enforce));
         }
-        if &*trace.agent == "crawler" {
+        if &*trace.who.agent == "crawler" {
             trace.matches.push(matched(3, Action::Block, Mode::Shadow));
         }
         match self.rng.u8(0..100) {
-            0..20 if &*trace.tenant == "trial" => {
+            0..20 if &*trace.who.tenant == "trial" => {
                 trace.matches.push(matched(0, Action::Block, Mode::Enforce));
                 let message = "Blocked by the policy `trial budget`.".into();
                 refuse(trace, 403, "policy_violation", "policy", message, 60_000);
                 trace.attempts.clear();
             }
-            20..36 if !trace.stream && &*trace.agent != "crawler" => hit(trace, self.rng.u64(90_000..400_000)),
+            20..36 if !trace.stream && &*trace.who.agent != "crawler" => hit(trace, self.rng.u64(90_000..400_000)),
             36..38 => {
                 let message = "The provider `openai` did not answer in time.".into();
                 refuse(trace, 504, "upstream_timeout", "provider", message, 30_000_000_000);
@@ -235,7 +234,7 @@ impl Past {
                 trace.attempts.clear();
             }
             42 if trace.stream => trace.cut = Some("the caller left in the middle of the stream".into()),
-            43..60 if !trace.stream && &*trace.agent != "crawler" => {
+            43..60 if !trace.stream && &*trace.who.agent != "crawler" => {
                 (trace.inputs.temperature, trace.cache) = (0.0, CacheOutcome::Miss);
             }
             _ => {}

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use super::trace::{Marks, Trace};
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// One flush of a shard. The store applies each (boot, shard, sequence) once, however often and in whatever order it arrives.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,9 +35,7 @@ pub struct Accounts {
 pub struct UsageKey {
     /// In which the request started: minutes since the Unix epoch.
     pub minute: u64,
-    pub tenant: Box<str>,
-    pub user: Box<str>,
-    pub agent: Box<str>,
+    pub who: Who,
     pub provider: Box<str>,
     /// The one that was used.
     pub model: Box<str>,
@@ -87,9 +86,7 @@ impl Accounts {
         let minute = trace.started_ms / MINUTE_MS;
         let key = UsageKey {
             minute,
-            tenant: trace.tenant.clone(),
-            user: trace.user.clone(),
-            agent: trace.agent.clone(),
+            who: trace.who.clone(),
             provider: trace.provider.clone(),
             model: trace.model.clone(),
             status: trace.status,

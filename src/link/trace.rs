@@ -10,6 +10,7 @@ use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// A request that is over.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +31,7 @@ pub struct Trace {
     pub duration_ns: u64,
     /// From the request's first byte to the first of the provider's answer.
     pub first_byte_ns: Option<u64>,
-    /// Empty if the caller did not say; so are the next two.
-    pub user: Box<str>,
-    pub tenant: Box<str>,
-    pub agent: Box<str>,
+    pub who: Who,
     /// `None` where nothing is served at the path.
     pub endpoint: Option<Endpoint>,
     /// Empty if none was chosen.

@@ -7,13 +7,14 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use chrono::DateTime;
 
+use crate::who::Who;
+
 /// What a policy may know of a request; see [`super::Variable`] for each. `Default` is a request that says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Inputs<'a> {
     pub model: &'a str,
-    pub user_id: &'a str,
-    pub tenant_id: &'a str,
-    pub agent: &'a str,
+    /// Behind the variables `user_id`, `tenant_id` and `agent`.
+    pub who: Who<&'a str>,
     pub provider: &'a str,
     pub endpoint: &'a str,
     pub stream: bool,
@@ -32,9 +33,7 @@ impl Default for Inputs<'_> {
     fn default() -> Self {
         Inputs {
             model: "",
-            user_id: "",
-            tenant_id: "",
-            agent: "",
+            who: Who::default(),
             provider: "",
             endpoint: "",
             stream: false,
@@ -56,9 +55,7 @@ const NOW_MS_MAX: u64 = 253_402_300_799_999;
 /// The values behind the names, and the constants of the plan's policies behind `@0`, `@1`, ….
 pub(super) struct Scope<'a> {
     model: CelString<'a>,
-    user_id: CelString<'a>,
-    tenant_id: CelString<'a>,
-    agent: CelString<'a>,
+    who: Who<CelString<'a>>,
     provider: CelString<'a>,
     endpoint: CelString<'a>,
     stream: CelBool,
@@ -78,9 +75,7 @@ impl<'a> Scope<'a> {
         let now_ms = inputs.now_ms.min(NOW_MS_MAX) as i64;
         Scope {
             model: inputs.model.into(),
-            user_id: inputs.user_id.into(),
-            tenant_id: inputs.tenant_id.into(),
-            agent: inputs.agent.into(),
+            who: inputs.who.map(Into::into),
             provider: inputs.provider.into(),
             endpoint: inputs.endpoint.into(),
             stream: inputs.stream.into(),
@@ -101,9 +96,9 @@ impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         let value: &'b (dyn Val + 'b) = match name {
             "model" => &self.model,
-            "user_id" => &self.user_id,
-            "tenant_id" => &self.tenant_id,
-            "agent" => &self.agent,
+            "user_id" => &self.who.user,
+            "tenant_id" => &self.who.tenant,
+            "agent" => &self.who.agent,
             "provider" => &self.provider,
             "endpoint" => &self.endpoint,
             "stream" => &self.stream,

@@ -11,6 +11,7 @@ use super::ring::{BUCKETS, ESTIMATE_MAX, Slot, period};
 use super::table::{Held, Table};
 use crate::clock::Now;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// One shard's windows. A bounded map to the registry's cells; forgetting one costs no more than asking again.
 #[derive(Debug)]
@@ -40,15 +41,15 @@ impl LocalWindows {
 
     /// Counts a request of this user, with what it is estimated to cost, before it is judged.
     #[inline]
-    pub fn enter(&mut self, tenant: &str, user: &str, now: Now, estimate: MicroUsd) -> Entry {
+    pub fn enter(&mut self, who: Who<&str>, now: Now, estimate: MicroUsd) -> Entry {
         let now = period(now);
-        let hash = self.registry.hash(tenant, user);
-        let seat = match self.seats.find(hash, |seat| seat.cell.is_of(tenant, user)) {
+        let hash = self.registry.hash(who);
+        let seat = match self.seats.find(hash, |seat| seat.cell.is_of(who)) {
             Some(held) if !held.it.cell.is_evicted() => {
                 held.seen = held.seen.max(now);
                 Rc::clone(&held.it)
             }
-            _ => self.seat(hash, tenant, user, now),
+            _ => self.seat(hash, who, now),
         };
         Entry::new(seat, now, estimate)
     }
@@ -70,16 +71,16 @@ impl LocalWindows {
     }
 
     #[cold]
-    fn seat(&mut self, hash: u64, tenant: &str, user: &str, now: u64) -> Rc<Seat> {
+    fn seat(&mut self, hash: u64, who: Who<&str>, now: u64) -> Rc<Seat> {
         // One in a cell that was evicted may stand there still.
-        self.seats.remove_same(hash, |seat| seat.cell.is_of(tenant, user));
+        self.seats.remove_same(hash, |seat| seat.cell.is_of(who));
         if self.seats.len() >= SEATS_MAX {
             let last_used = |held: &Held<Rc<Seat>>| if held.it.cell.is_evicted() { 0 } else { held.seen };
             if let Some(at) = self.seats.idlest(hash, last_used) {
                 self.seats.remove(at);
             }
         }
-        let cell = self.registry.cell(hash, tenant, user, now);
+        let cell = self.registry.cell(hash, who, now);
         let slot = cell.slots.of(self.shard as u32);
         let seat = Rc::new(Seat { cell, slot });
         self.seats.insert(hash, now, Rc::clone(&seat));

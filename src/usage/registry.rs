@@ -11,6 +11,7 @@ use hashbrown::DefaultHashBuilder;
 use super::ring::{BUCKETS, Slots, period};
 use super::table::{Held, Table};
 use crate::clock::Now;
+use crate::who::Who;
 
 #[allow(clippy::disallowed_types, reason = "touched once per user and shard, and held for less than 10 µs")]
 type Stripe = std::sync::Mutex<Table<Arc<Cell>>>;
@@ -18,16 +19,16 @@ type Stripe = std::sync::Mutex<Table<Arc<Cell>>>;
 /// All that is counted of one user of one tenant.
 #[derive(Debug)]
 pub(super) struct Cell {
-    tenant: Box<str>,
-    user: Box<str>,
+    /// Without an agent: all agents of a user count together.
+    who: Who,
     /// It had to make room; who still counts in it should ask the registry again.
     evicted: AtomicBool,
     pub(super) slots: Slots,
 }
 
 impl Cell {
-    pub(super) fn is_of(&self, tenant: &str, user: &str) -> bool {
-        *self.user == *user && *self.tenant == *tenant
+    pub(super) fn is_of(&self, who: Who<&str>) -> bool {
+        *self.who.user == *who.user && *self.who.tenant == *who.tenant
     }
 
     pub(super) fn is_evicted(&self) -> bool {
@@ -102,15 +103,15 @@ impl Registry {
 
     /// Keyed, so that nobody outside can make up users who collide.
     #[inline]
-    pub(super) fn hash(&self, tenant: &str, user: &str) -> u64 {
-        self.hasher.hash_one((tenant, user))
+    pub(super) fn hash(&self, who: Who<&str>) -> u64 {
+        self.hasher.hash_one((who.tenant, who.user))
     }
 
     /// The cell of this user, made if there is none.
-    pub(super) fn cell(&self, hash: u64, tenant: &str, user: &str, now: u64) -> Arc<Cell> {
+    pub(super) fn cell(&self, hash: u64, who: Who<&str>, now: u64) -> Arc<Cell> {
         let stripe = &self.stripes[(hash >> 40) as usize % STRIPES];
         with(stripe, |table| {
-            if let Some(held) = table.find(hash, |cell| cell.is_of(tenant, user)) {
+            if let Some(held) = table.find(hash, |cell| cell.is_of(who)) {
                 held.seen = held.seen.max(now);
                 return Arc::clone(&held.it);
             }
@@ -123,8 +124,8 @@ impl Registry {
                     table.remove(at).it.evicted.store(true, Ordering::Relaxed);
                 }
             }
-            let (tenant, user) = (tenant.into(), user.into());
-            let cell = Arc::new(Cell { tenant, user, evicted: AtomicBool::new(false), slots: Slots::default() });
+            let who = who.without_agent().to_owned();
+            let cell = Arc::new(Cell { who, evicted: AtomicBool::new(false), slots: Slots::default() });
             table.insert(hash, now, Arc::clone(&cell));
             cell
         })

@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Now;
 use crate::seeded::Seeded;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 mod bounds;
 mod simulation;
@@ -29,37 +30,37 @@ fn totals(requests: u64, tokens: u64, cost: i64) -> Totals {
 #[test]
 fn a_request_counts_itself_but_not_its_own_estimate() {
     let mut windows = one_shard();
-    let first = windows.enter("acme", "ann", at(0), MicroUsd(30));
+    let first = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(30));
     assert_eq!(first.totals(at(0)), totals(1, 0, 0));
-    let second = windows.enter("acme", "ann", at(0), MicroUsd(7));
+    let second = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(7));
     assert_eq!(second.totals(at(0)), totals(2, 0, 30));
     assert_eq!(first.totals(at(0)), totals(2, 0, 7));
-    let other = windows.enter("", "acmeann", at(0), MicroUsd(0));
+    let other = windows.enter(Who::of_user("", "acmeann"), at(0), MicroUsd(0));
     assert_eq!(other.totals(at(0)), totals(1, 0, 0));
     first.settle(at(0), 100, MicroUsd(40));
     assert_eq!(second.totals(at(0)), totals(2, 100, 40));
     second.refuse();
-    assert_eq!(windows.enter("acme", "ann", at(0), MicroUsd(5)).totals(at(0)), totals(2, 100, 40));
+    assert_eq!(windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(5)).totals(at(0)), totals(2, 100, 40));
 }
 
 #[test]
 fn a_dropped_entry_is_as_good_as_refused() {
     let mut windows = one_shard();
-    drop(windows.enter("t", "u", at(0), MicroUsd(9)));
-    windows.enter("t", "u", at(0), MicroUsd(9)).refuse();
+    drop(windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9)));
+    windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9)).refuse();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _entry = windows.enter("t", "u", at(0), MicroUsd(9));
+        let _entry = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9));
         std::panic::resume_unwind(Box::new("the request failed"));
     }));
     assert!(panicked.is_err());
-    assert_eq!(windows.enter("t", "u", at(0), MicroUsd(9)).totals(at(0)), totals(1, 0, 0));
+    assert_eq!(windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9)).totals(at(0)), totals(1, 0, 0));
 }
 
 #[test]
 fn a_new_estimate_replaces_the_old_one() {
     let mut windows = one_shard();
-    let mut entry = windows.enter("t", "u", at(0), MicroUsd(100));
-    let witness = windows.enter("t", "u", at(0), MicroUsd(0));
+    let mut entry = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(100));
+    let witness = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(0));
     entry.reestimate(MicroUsd(8));
     assert_eq!((entry.estimate(), witness.totals(at(0)).cost), (MicroUsd(8), MicroUsd(8)));
     entry.settle(at(0), 1, MicroUsd(3));
@@ -72,8 +73,8 @@ fn what_was_used_counts_for_60_to_65_seconds() {
         [(0, 65 * SECOND - 1), (5 * SECOND - 1, 65 * SECOND - 1), (7 * SECOND, 70 * SECOND - 1)]
     {
         let mut windows = one_shard();
-        windows.enter("t", "u", at(counted_at), MicroUsd(1)).settle(at(counted_at), 10, MicroUsd(20));
-        let entry = windows.enter("t", "u", at(last_ns), MicroUsd(1));
+        windows.enter(Who::of_user("t", "u"), at(counted_at), MicroUsd(1)).settle(at(counted_at), 10, MicroUsd(20));
+        let entry = windows.enter(Who::of_user("t", "u"), at(last_ns), MicroUsd(1));
         assert_eq!(entry.totals(at(last_ns)), totals(2, 10, 20), "{counted_at}");
         assert_eq!(entry.totals(at(last_ns + 1)), totals(1, 0, 0), "{counted_at}");
     }
@@ -82,20 +83,20 @@ fn what_was_used_counts_for_60_to_65_seconds() {
 #[test]
 fn an_estimate_counts_until_it_is_settled_however_long_that_takes() {
     let mut windows = one_shard();
-    let slow = windows.enter("t", "u", at(0), MicroUsd(50));
+    let slow = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(50));
     let later = at(3_600 * SECOND);
-    assert_eq!(windows.enter("t", "u", later, MicroUsd(0)).totals(later), totals(1, 0, 50));
+    assert_eq!(windows.enter(Who::of_user("t", "u"), later, MicroUsd(0)).totals(later), totals(1, 0, 50));
     slow.settle(later, 5, MicroUsd(60));
-    assert_eq!(windows.enter("t", "u", later, MicroUsd(0)).totals(later), totals(1, 5, 60));
+    assert_eq!(windows.enter(Who::of_user("t", "u"), later, MicroUsd(0)).totals(later), totals(1, 5, 60));
 }
 
 #[test]
 fn a_refused_request_takes_nothing_out_that_is_not_its_own() {
     let mut windows = one_shard();
-    let old = windows.enter("t", "u", at(0), MicroUsd(1));
+    let old = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(1));
     // The same bucket, one round later.
     let now = at(BUCKETS as u64 * PERIOD_NS);
-    let new = windows.enter("t", "u", now, MicroUsd(1));
+    let new = windows.enter(Who::of_user("t", "u"), now, MicroUsd(1));
     old.refuse();
     assert_eq!(new.totals(now), totals(1, 0, 0));
 }
@@ -128,13 +129,13 @@ fn a_bucket_saturates_instead_of_running_over() {
     requests.add(7, 1);
     assert_eq!(requests.sum(7), u64::from(u32::MAX));
     let mut windows = one_shard();
-    let all = windows.enter("t", "u", at(0), MicroUsd(i64::MAX));
-    let none = windows.enter("t", "u", at(0), MicroUsd(i64::MIN));
+    let all = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(i64::MAX));
+    let none = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(i64::MIN));
     assert_eq!((all.estimate(), none.estimate()), (MicroUsd(i64::from(u32::MAX)), MicroUsd(0)));
     all.settle(at(0), u64::MAX, MicroUsd(i64::MAX));
     none.settle(at(0), u64::MAX, MicroUsd(-5));
     let most = (1 << 40) - 1;
-    assert_eq!(windows.enter("t", "u", at(0), MicroUsd(0)).totals(at(0)), totals(3, most, most as i64));
+    assert_eq!(windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(0)).totals(at(0)), totals(3, most, most as i64));
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn hammer(threads: usize, asks: usize, limit: u64) -> (u64, Arc<Registry>) {
             scope.spawn(move || {
                 let mut windows = LocalWindows::new(registry, shard);
                 for _ in 0..asks {
-                    let entry = windows.enter("acme", "ann", at(0), MicroUsd(3));
+                    let entry = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(3));
                     if entry.totals(at(0)).requests > limit {
                         entry.refuse();
                     } else {
@@ -179,14 +180,14 @@ fn racing_threads_never_get_more_through_than_the_limit() {
         let mut windows = LocalWindows::new(registry, 4);
         let mut one_by_one = 0;
         for _ in 0..limit + 10 {
-            let entry = windows.enter("acme", "ann", at(0), MicroUsd(3));
+            let entry = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(3));
             if entry.totals(at(0)).requests <= limit {
                 one_by_one += 1;
                 entry.settle(at(0), 10, MicroUsd(2));
             }
         }
         assert_eq!(admitted + one_by_one, limit);
-        let last = windows.enter("acme", "ann", at(0), MicroUsd(0)).totals(at(0));
+        let last = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(0)).totals(at(0));
         assert_eq!(last, totals(limit + 1, 10 * limit, 2 * limit as i64));
     }
 }
@@ -203,7 +204,7 @@ fn racing_threads_never_spend_more_than_the_budget() {
                 scope.spawn(move || {
                     let mut windows = LocalWindows::new(registry, shard);
                     for _ in 0..400 {
-                        let entry = windows.enter("", "ann", at(0), MicroUsd(7));
+                        let entry = windows.enter(Who::of_user("", "ann"), at(0), MicroUsd(7));
                         if entry.totals(at(0)).cost.0 + entry.estimate().0 <= budget {
                             spent.fetch_add(7, Ordering::Relaxed);
                             entry.settle(at(0), 1, MicroUsd(7));

@@ -141,9 +141,9 @@ impl From<&Trace> for TraceItem {
             started_at: rfc3339(trace.started_ms),
             // As precise as it is stored.
             duration_ms: (trace.duration_ns / 1000) as f64 / 1e3,
-            agent_name: trace.agent.to_string(),
-            user_id: trace.user.to_string(),
-            tenant_id: trace.tenant.to_string(),
+            agent_name: trace.who.agent.to_string(),
+            user_id: trace.who.user.to_string(),
+            tenant_id: trace.who.tenant.to_string(),
             endpoint: trace.endpoint.map(|endpoint| endpoint.path().to_owned()).unwrap_or_default(),
             model: trace.model.to_string(),
             model_asked: trace.model_asked.to_string(),

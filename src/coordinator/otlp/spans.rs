@@ -154,10 +154,10 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
     attributes.extend(error_type(trace).map(|error| KeyValue::new("error.type", error)));
     for (key, value) in [
         ("luner.request_id", &trace.request_id),
-        ("luner.user", &trace.user),
-        ("luner.tenant", &trace.tenant),
-        ("luner.agent", &trace.agent),
-        ("gen_ai.agent.name", &trace.agent),
+        ("luner.user", &trace.who.user),
+        ("luner.tenant", &trace.who.tenant),
+        ("luner.agent", &trace.who.agent),
+        ("gen_ai.agent.name", &trace.who.agent),
         ("luner.provider", &trace.provider),
         ("luner.model", &trace.model),
     ] {

@@ -4,6 +4,7 @@
 use super::Accounts;
 use crate::link::accounts::{PolicyKey, UsageKey};
 use crate::names;
+use crate::who::Who;
 
 /// How much coarser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,12 @@ fn coarser(accounts: Accounts, step: Step) -> Accounts {
     let minute = |minute: u64| if step == Step::Hours { minute - minute % 60 } else { minute };
     for (key, count) in accounts.usage {
         let key = match step {
-            Step::Callers => UsageKey { user: names::OTHER.into(), agent: names::OTHER.into(), ..key },
-            Step::Models => UsageKey { tenant: names::OTHER.into(), model: names::OTHER.into(), ..key },
+            Step::Callers => {
+                UsageKey { who: Who { user: names::OTHER.into(), agent: names::OTHER.into(), ..key.who }, ..key }
+            }
+            Step::Models => {
+                UsageKey { who: Who { tenant: names::OTHER.into(), ..key.who }, model: names::OTHER.into(), ..key }
+            }
             Step::Hours => UsageKey { minute: minute(key.minute), ..key },
         };
         sums.usage.entry(key).or_default().add(&count);

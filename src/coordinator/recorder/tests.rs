@@ -156,7 +156,7 @@ fn whatever_happens_in_whatever_order_the_sums_are_exact() {
     let (mut sent, mut lock) = (0, None);
     for sequence in 1..=600 {
         let mut more = traces(sent..sent + below(4));
-        more.iter_mut().for_each(|trace| trace.user = format!("user-{}", below(60)).into());
+        more.iter_mut().for_each(|trace| trace.who.user = format!("user-{}", below(60)).into());
         sent += more.len() as u64;
         rig.take(batch(sequence, more));
         match below(12) {
@@ -225,7 +225,7 @@ fn merged_accounts_become_coarser_and_stay_exact() {
     for number in 0..requests {
         let mut trace = trace(number);
         trace.started_ms += number * 1_000;
-        trace.user = format!("user-{number}").into();
+        trace.who.user = format!("user-{number}").into();
         trace.model = format!("model-{}", number % 50).into();
         cost += trace.cost.0;
         accounts.count(&trace);

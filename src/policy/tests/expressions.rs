@@ -1,6 +1,7 @@
 //! What an expression may say and what is refused, with the place of the mistake.
 
 use super::*;
+use crate::who::Who;
 
 #[test]
 fn the_documented_examples_work_word_for_word() {
@@ -23,9 +24,7 @@ fn the_documented_examples_work_word_for_word() {
 fn every_variable_has_its_value_and_type() {
     let inputs = Inputs {
         model: "m",
-        user_id: "u",
-        tenant_id: "t",
-        agent: "a",
+        who: Who { tenant: "t", user: "u", agent: "a" },
         provider: "p",
         endpoint: "/e",
         stream: true,

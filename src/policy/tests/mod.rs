@@ -9,6 +9,7 @@ mod semantics;
 use std::borrow::Cow;
 
 use super::*;
+use crate::who::Who;
 
 pub(super) struct Routes;
 
@@ -49,9 +50,7 @@ pub(super) fn policy(id: &str, priority: i64, action: Action, expression: &str) 
 pub(super) fn request() -> Inputs<'static> {
     Inputs {
         model: "gpt-4o",
-        user_id: "u",
-        tenant_id: "t",
-        agent: "a",
+        who: Who { tenant: "t", user: "u", agent: "a" },
         provider: "openai",
         endpoint: "/v1/chat/completions",
         request_count: 1,

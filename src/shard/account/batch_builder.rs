@@ -9,6 +9,7 @@ use crate::link::accounts::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, Po
 use crate::link::trace::{Captured, Importance, Trace};
 use crate::shard::account::trace::End;
 use crate::shard::judge::record::Record;
+use crate::who::Who;
 
 /// Traces of one batch, by importance: those of less leave room for those of more. Arbitrary: at four batches a second some
 /// thousand traces a second and shard, which SQLite takes on a tenth of a core.
@@ -40,12 +41,10 @@ pub(crate) struct Books {
 }
 
 /// A key that is looked up, without its memory.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy, PartialEq, Hash)]
 struct Looked<'r> {
     minute: u64,
-    tenant: &'r str,
-    user: &'r str,
-    agent: &'r str,
+    who: Who<&'r str>,
     provider: &'r str,
     model: &'r str,
     status: u16,
@@ -53,23 +52,18 @@ struct Looked<'r> {
 
 impl<'r> Looked<'r> {
     fn of(key: &'r UsageKey) -> Looked<'r> {
-        let UsageKey { minute, tenant, user, agent, provider, model, status } = key;
-        Looked { minute: *minute, tenant, user, agent, provider, model, status: *status }
+        let UsageKey { minute, who, provider, model, status } = key;
+        Looked { minute: *minute, who: who.as_str(), provider, model, status: *status }
     }
 
     fn is(&self, key: &UsageKey) -> bool {
-        let UsageKey { minute, tenant, user, agent, provider, model, status } = key;
-        (self.minute, self.status) == (*minute, *status)
-            && (self.user, self.tenant, self.agent) == (user, tenant, agent)
-            && (self.model, self.provider) == (model, provider)
+        *self == Looked::of(key)
     }
 
     fn owned(&self) -> UsageKey {
         UsageKey {
             minute: self.minute,
-            tenant: self.tenant.into(),
-            user: self.user.into(),
-            agent: self.agent.into(),
+            who: self.who.to_owned(),
             provider: self.provider.into(),
             model: self.model.into(),
             status: self.status,
@@ -97,12 +91,9 @@ impl Books {
     /// Takes a request in that is over, with its trace if traces are kept.
     pub(crate) fn take(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
         let minute = record.started.wall_ms / MINUTE_MS;
-        let who = &record.who;
         let looked = Looked {
             minute,
-            tenant: who.tenant(),
-            user: who.user(),
-            agent: who.agent(),
+            who: record.names.who(),
             provider: record.provider,
             model: record.model(),
             status: end.status,
@@ -139,8 +130,8 @@ impl Books {
         if let Some((_, sum)) = self.usage.find_mut(hash, |(key, _)| looked.is(key)) {
             return sum.add(count);
         }
-        if self.usage.len() >= KEYS_MAX && looked.user != OTHER {
-            return self.add(Looked { user: OTHER, agent: OTHER, ..looked }, count);
+        if self.usage.len() >= KEYS_MAX && looked.who.user != OTHER {
+            return self.add(Looked { who: Who { user: OTHER, agent: OTHER, ..looked.who }, ..looked }, count);
         }
         let rehash = |(key, _): &(UsageKey, UsageCount)| hasher.hash_one(Looked::of(key));
         self.usage.insert_unique(hash, (looked.owned(), *count), rehash);

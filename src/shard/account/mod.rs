@@ -108,15 +108,15 @@ impl Record<'_> {
         let id = self.request_id.as_ref().map_or("", |id| id.as_str());
         let code = refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request"));
         let policy = refusal.and_then(Refusal::policy);
-        let (user, tenant, agent, model) = (self.who.user(), self.who.tenant(), self.who.agent(), self.model());
+        let (who, model) = (self.names.who(), self.model());
         let Record { provider, usage, cost, cut, .. } = self;
         let (prompt, completion, ms) = (usage.prompt, usage.completion, took_ns as f64 / 1e6);
         if well {
             tracing::debug!(
                 id,
-                user,
-                tenant,
-                agent,
+                user = who.user,
+                tenant = who.tenant,
+                agent = who.agent,
                 model,
                 provider,
                 status,
@@ -129,9 +129,9 @@ impl Record<'_> {
         } else {
             tracing::warn!(
                 id,
-                user,
-                tenant,
-                agent,
+                user = who.user,
+                tenant = who.tenant,
+                agent = who.agent,
                 model,
                 provider,
                 status,

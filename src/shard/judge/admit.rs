@@ -65,7 +65,7 @@ pub(crate) fn admit<'b, 'p>(
     let ways = Ways { plan, learned, facts: &known.facts, provider: routed.provider, draw };
     let estimate = ways.estimate(routed.model_name(), routed.price);
     // Before it is judged, so that of two requests on two cores at least one sees the other.
-    let mut entry = windows.enter(known.tenant, known.user, now, estimate.cost);
+    let mut entry = windows.enter(known.who, now, estimate.cost);
     let used = plan.policies.variables().reads_usage().then(|| entry.totals(now));
     let judged = inputs(&routed, &estimate, used.unwrap_or_default(), now);
     let verdict = evaluator.judge(&plan.policies, &judged, &ways);
@@ -113,9 +113,7 @@ fn inputs<'a>(routed: &'a Routed<'_, '_>, estimate: &Estimated, used: Totals, no
     let known = &routed.known;
     Inputs {
         model: &known.facts.model,
-        user_id: known.user,
-        tenant_id: known.tenant,
-        agent: known.agent,
+        who: known.who,
         provider: &routed.provider.name,
         endpoint: known.endpoint.path(),
         stream: known.facts.stream,

@@ -91,7 +91,7 @@ impl Cache {
         }
         let asked = Asked {
             scope: match plan.cache.scope {
-                CacheScope::Tenant => Scope::Tenant(known.tenant),
+                CacheScope::Tenant => Scope::Tenant(known.who.tenant),
                 CacheScope::Global => Scope::Global,
             },
             endpoint: known.endpoint,

@@ -5,18 +5,15 @@ use crate::dialect::openai::facts::{self, Endpoint, FactLimits, Facts};
 use crate::http::head::{Known as KnownHeader, RequestHead};
 use crate::names;
 use crate::shard::answer::refusal::Refusal;
+use crate::who::{Who, WhoPart};
 
 /// Longest identity, in bytes. Arbitrary: more than any name or address.
 const IDENTITY_BYTES_MAX: usize = 256;
 
 /// Evidence that a request was read: only [`identify`] makes one.
 pub(crate) struct Known<'b> {
-    /// `X-Luner-User` or `X-User-ID`; empty if absent.
-    pub(crate) user: &'b str,
-    /// `X-Luner-Tenant` or `X-Tenant-ID`; empty if absent.
-    pub(crate) tenant: &'b str,
-    /// `X-Luner-Agent`; empty if absent.
-    pub(crate) agent: &'b str,
+    /// From `X-Luner-User` or `X-User-ID`, `X-Luner-Tenant` or `X-Tenant-ID`, and `X-Luner-Agent`.
+    pub(crate) who: Who<&'b str>,
     /// What is asked for.
     pub(crate) endpoint: Endpoint,
     /// What the body says.
@@ -40,12 +37,17 @@ pub(crate) fn identify<'b>(
     if codings.any(|coding| !coding.value.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::MediaType { header: "content-encoding" });
     }
-    let user = identity(head, [(KnownHeader::LunerUser, names::LUNER_USER), (KnownHeader::UserId, names::USER_ID)])?;
-    let tenant =
-        identity(head, [(KnownHeader::LunerTenant, names::LUNER_TENANT), (KnownHeader::TenantId, names::TENANT_ID)])?;
-    let agent = identity(head, [(KnownHeader::LunerAgent, names::LUNER_AGENT)])?;
+    let who = Who::try_from_fn(|part| match part {
+        WhoPart::Tenant => {
+            identity(head, [(KnownHeader::LunerTenant, names::LUNER_TENANT), (KnownHeader::TenantId, names::TENANT_ID)])
+        }
+        WhoPart::User => {
+            identity(head, [(KnownHeader::LunerUser, names::LUNER_USER), (KnownHeader::UserId, names::USER_ID)])
+        }
+        WhoPart::Agent => identity(head, [(KnownHeader::LunerAgent, names::LUNER_AGENT)]),
+    })?;
     let facts = facts::read(body, endpoint, limits).map_err(Refusal::Facts)?;
-    Ok(Known { user, tenant, agent, endpoint, facts, body, _evidence: () })
+    Ok(Known { who, endpoint, facts, body, _evidence: () })
 }
 
 /// The first header named wins; one that is there must be sane even if it is empty.

@@ -17,6 +17,7 @@ use crate::shard::judge::identify::Known;
 use crate::shard::judge::route::Routed;
 use crate::units::MicroUsd;
 use crate::usage::Entry;
+use crate::who::Who;
 
 /// A request, from when it was read until it is accounted for.
 pub(crate) struct Record<'p> {
@@ -27,7 +28,7 @@ pub(crate) struct Record<'p> {
     pub(crate) ids: Ids,
     /// The one that it is judged by, once it was judged.
     pub(crate) plan: Option<&'p Plan>,
-    pub(crate) who: Who,
+    pub(crate) names: Names,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) stream: bool,
     /// The model that is used instead of the one that was asked for.
@@ -128,7 +129,7 @@ impl<'p> Record<'p> {
             request_id,
             ids: Ids::default(),
             plan: None,
-            who: Who::default(),
+            names: Names::default(),
             endpoint: None,
             stream: false,
             instead: None,
@@ -152,7 +153,7 @@ impl<'p> Record<'p> {
     /// Takes over who asks, and for what.
     pub(crate) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
         self.kept = Kept::new(plan.capture, known.body);
-        self.who = Who::new([known.user, known.tenant, known.agent, &known.facts.model]);
+        self.names = Names::new(known.who, &known.facts.model);
         self.endpoint = Some(known.endpoint);
         self.stream = known.facts.stream;
         self.body_bytes = known.body.len();
@@ -214,7 +215,7 @@ impl<'p> Record<'p> {
 
     /// The effective model's name.
     pub(crate) fn model(&self) -> &str {
-        self.instead.as_deref().unwrap_or(self.who.model_asked())
+        self.instead.as_deref().unwrap_or(self.names.model_asked())
     }
 
     /// From its first byte until now.
@@ -223,44 +224,38 @@ impl<'p> Record<'p> {
     }
 }
 
-/// User, tenant, agent and the model that was asked for, in one piece of memory.
+/// Who asked and for which model, in one allocation: most requests end without a trace that needs more.
 #[derive(Default)]
-pub(crate) struct Who {
+pub(crate) struct Names {
     text: Box<str>,
-    /// Where each but the last ends.
-    ends: [u16; 3],
+    /// Where each part of the identity ends; the model is the rest.
+    ends: Who<u16>,
 }
 
-impl Who {
-    /// Each is bounded to 256 bytes where it is read; of a longer one nothing is kept.
-    fn new(parts: [&str; 4]) -> Who {
-        let parts = parts.map(|part| if part.len() <= usize::from(u8::MAX) + 1 { part } else { "" });
-        let (mut ends, mut end) = ([0; 3], 0);
-        for (at, part) in ends.iter_mut().zip(parts) {
-            end += part.len() as u16;
-            *at = end;
+impl Names {
+    /// Identity headers and models are bounded to 256 bytes where they are read; nothing is kept of anything longer.
+    fn new(who: Who<&str>, model: &str) -> Names {
+        let bounded = |text| if str::len(text) <= usize::from(u8::MAX) + 1 { text } else { "" };
+        let (mut text, mut ends) = (String::new(), Who::default());
+        text.reserve_exact(who.parts().map(|(_, part)| part.len()).sum::<usize>() + model.len());
+        for (part, name) in who.parts() {
+            text.push_str(bounded(name));
+            *ends.get_mut(part) = text.len() as u16;
         }
-        Who { text: parts.concat().into(), ends }
+        text.push_str(bounded(model));
+        Names { text: text.into(), ends }
     }
 
-    fn part(&self, from: Option<usize>, to: Option<usize>) -> &str {
-        let end = |at: usize| self.ends.get(at).map_or(0, |end| usize::from(*end));
-        self.text.get(from.map_or(0, end)..to.map_or(self.text.len(), end)).unwrap_or_default()
-    }
-
-    pub(crate) fn user(&self) -> &str {
-        self.part(None, Some(0))
-    }
-
-    pub(crate) fn tenant(&self) -> &str {
-        self.part(Some(0), Some(1))
-    }
-
-    pub(crate) fn agent(&self) -> &str {
-        self.part(Some(1), Some(2))
+    pub(crate) fn who(&self) -> Who<&str> {
+        let mut from = 0;
+        Who::from_fn(|part| {
+            let range = from..usize::from(*self.ends.get(part));
+            from = range.end;
+            self.text.get(range).unwrap_or_default()
+        })
     }
 
     pub(crate) fn model_asked(&self) -> &str {
-        self.part(Some(2), None)
+        self.text.get(usize::from(self.ends.agent)..).unwrap_or_default()
     }
 }

@@ -23,6 +23,7 @@ use crate::shard::judge::flow::{self, Decision, Judging};
 use crate::shard::judge::record::Record;
 use crate::units::MicroUsd;
 use crate::usage::{LocalWindows, Registry};
+use crate::who::Who;
 
 const SECOND: u64 = 1_000_000_000;
 /// As `usage` does it: an event counts in the five seconds in which it comes and in the twelve such periods after.
@@ -35,7 +36,13 @@ const BUDGET: i64 = 20_000;
 /// `tokens_used > 3000` downgrades.
 const TOKENS_MAX: u64 = 3_000;
 
-const USERS: [(&str, &str); 5] = [("", ""), ("t", "limited"), ("t", "spender"), ("", "limited"), ("u", "reader")];
+const USERS: [Who<&str>; 5] = [
+    Who::of_user("", ""),
+    Who::of_user("t", "limited"),
+    Who::of_user("t", "spender"),
+    Who::of_user("", "limited"),
+    Who::of_user("u", "reader"),
+];
 const MODELS: [&str; 3] = ["gpt-4o", "gpt-4o-mini", "local/llama"];
 
 const CONFIG: &str = "
@@ -217,7 +224,7 @@ impl Simulation {
         let asked = MODELS[self.seeded.below(MODELS.len())];
         let max_tokens = 1 + self.seeded.next() % 500;
         let body = format!(r#"{{"model":"{asked}","max_tokens":{max_tokens},"messages":[]}}"#);
-        let (tenant, name) = USERS[user];
+        let Who { tenant, user: name, .. } = USERS[user];
         let head = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Luner-User: {name}\r\nX-Luner-Tenant: {tenant}\r\n\
              Content-Length: {}\r\n\r\n",
@@ -270,7 +277,7 @@ impl Simulation {
         }
         let (before, tokens, cost) = self.histories[user].used(self.now);
         let requests = before + 1;
-        let name = USERS[user].1;
+        let name = USERS[user].user;
         if name == "limited" && requests > REQUESTS_MAX {
             return Expected { verdict: Err("count"), matches: 1, ..free };
         }
@@ -291,11 +298,11 @@ impl Simulation {
         }
         let history = &self.histories[user];
         let recent = |then: &u64| self.now - then < 60 * SECOND;
-        if USERS[user].1 == "limited" {
+        if USERS[user].user == "limited" {
             let requests = history.requests.iter().filter(|then| recent(then)).count() as u64;
             assert!(requests <= REQUESTS_MAX, "{requests} requests in a minute");
         }
-        if USERS[user].1 == "spender" {
+        if USERS[user].user == "spender" {
             let cost: i64 = history.events.iter().filter(|event| recent(&event.0)).map(|event| event.2).sum();
             assert!(cost + history.pending <= BUDGET, "{cost} and {} in flight", history.pending);
         }
@@ -370,8 +377,8 @@ fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often(
         }
         // Whoever was let through and ended is in no window any more once it has slid on.
         simulation.now += 2 * PERIODS * PERIOD;
-        for (tenant, user) in USERS {
-            let entry = simulation.shards[0].governor.windows.enter(tenant, user, at(simulation.now), MicroUsd(0));
+        for who in USERS {
+            let entry = simulation.shards[0].governor.windows.enter(who, at(simulation.now), MicroUsd(0));
             let totals = entry.totals(at(simulation.now));
             assert_eq!((totals.requests, totals.tokens, totals.cost), (1, 0, MicroUsd(0)));
         }

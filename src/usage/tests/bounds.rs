@@ -13,7 +13,7 @@ fn a_million_users_leave_the_windows_within_their_bounds() {
         let now = at(user * 1_000);
         let windows = &mut shards[(user % 2) as usize];
         let name = format!("user-{user}");
-        let entry = windows.enter("acme", &name, now, MicroUsd(1));
+        let entry = windows.enter(Who::of_user("acme", &name), now, MicroUsd(1));
         assert_eq!(entry.totals(now), totals(1, 0, 0));
         entry.settle(now, 10, MicroUsd(1));
         if user % 10_000 == 0 {
@@ -36,10 +36,10 @@ fn one_who_is_busy_keeps_the_count_while_others_flood_the_registry() {
     let [mut one, mut two] = [0, 1].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
     for user in 0..200_000_u64 {
         let now = at(user * 100_000);
-        drop(two.enter("flood", &user.to_string(), now, MicroUsd(1)));
+        drop(two.enter(Who::of_user("flood", &user.to_string()), now, MicroUsd(1)));
         if user % 1_000 == 0 {
             let windows = if user % 2_000 == 0 { &mut one } else { &mut two };
-            let entry = windows.enter("acme", "ann", now, MicroUsd(5));
+            let entry = windows.enter(Who::of_user("acme", "ann"), now, MicroUsd(5));
             assert_eq!(entry.totals(now).requests, user / 1_000 + 1);
             entry.settle(now, 1, MicroUsd(1));
         }
@@ -50,15 +50,15 @@ fn one_who_is_busy_keeps_the_count_while_others_flood_the_registry() {
 fn who_was_pushed_out_starts_anew_in_one_cell_for_all_shards() {
     let registry = Registry::new(3);
     let [mut one, mut two, mut flood] = [0, 1, 2].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
-    one.enter("acme", "ann", at(0), MicroUsd(5)).settle(at(0), 1, MicroUsd(1));
-    two.enter("acme", "ann", at(0), MicroUsd(5)).settle(at(0), 1, MicroUsd(1));
+    one.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(5)).settle(at(0), 1, MicroUsd(1));
+    two.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(5)).settle(at(0), 1, MicroUsd(1));
     for user in 0..200_000_u64 {
         let now = at(10 * SECOND + user);
-        drop(flood.enter("flood", &user.to_string(), now, MicroUsd(1)));
+        drop(flood.enter(Who::of_user("flood", &user.to_string()), now, MicroUsd(1)));
     }
     let now = at(11 * SECOND);
-    let first = one.enter("acme", "ann", now, MicroUsd(5));
-    let second = two.enter("acme", "ann", now, MicroUsd(5));
+    let first = one.enter(Who::of_user("acme", "ann"), now, MicroUsd(5));
+    let second = two.enter(Who::of_user("acme", "ann"), now, MicroUsd(5));
     assert_eq!((first.totals(now), second.totals(now)), (totals(2, 0, 5), totals(2, 0, 5)));
 }
 
@@ -66,7 +66,7 @@ fn who_was_pushed_out_starts_anew_in_one_cell_for_all_shards() {
 fn a_silent_user_is_forgotten_after_the_window_and_not_before() {
     let registry = Registry::new(1);
     let mut windows = LocalWindows::new(Arc::clone(&registry), 0);
-    windows.enter("t", "u", at(SECOND), MicroUsd(1)).settle(at(SECOND), 1, MicroUsd(1));
+    windows.enter(Who::of_user("t", "u"), at(SECOND), MicroUsd(1)).settle(at(SECOND), 1, MicroUsd(1));
     for (now, left) in [(at(65 * SECOND - 1), 1), (at(65 * SECOND), 0)] {
         windows.sweep(now);
         registry.sweep(now, CELLS_MAX);
@@ -79,12 +79,12 @@ fn a_user_with_a_request_in_flight_is_never_forgotten() {
     let registry = Registry::new(2);
     let [mut one, mut two] = [0, 1].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
     for estimate in [0, 50] {
-        let slow = one.enter("t", "u", at(0), MicroUsd(estimate));
+        let slow = one.enter(Who::of_user("t", "u"), at(0), MicroUsd(estimate));
         let later = at(1_000 * SECOND);
         one.sweep(later);
         registry.sweep(later, CELLS_MAX);
         assert_eq!((one.len(), registry.len()), (0, 1));
-        let other = two.enter("t", "u", later, MicroUsd(0));
+        let other = two.enter(Who::of_user("t", "u"), later, MicroUsd(0));
         slow.settle(later, 7, MicroUsd(9));
         assert_eq!(other.totals(later), totals(1, 7, 9));
         drop((other, two));
@@ -100,7 +100,7 @@ fn the_sweep_comes_by_everyone_in_small_steps() {
     let registry = Registry::new(1);
     let mut windows = LocalWindows::new(Arc::clone(&registry), 0);
     for user in 0..5_000 {
-        drop(windows.enter("t", &user.to_string(), at(0), MicroUsd(0)));
+        drop(windows.enter(Who::of_user("t", &user.to_string()), at(0), MicroUsd(0)));
     }
     drop(windows);
     let later = at(70 * SECOND);

@@ -73,7 +73,8 @@ impl Simulation {
         let (user, shard) = (self.seeded.below(USERS.len()), self.seeded.below(self.shards.len()));
         let estimate = (self.seeded.next() % 1_000) as i64;
         let (tenant, name) = USERS[user];
-        let entry = self.shards[shard].enter(tenant, name, at(self.now), MicroUsd(estimate));
+        let who = Who::of_user(tenant, name);
+        let entry = self.shards[shard].enter(who, at(self.now), MicroUsd(estimate));
         let model = &mut self.models[user];
         model.events.push((self.now / PERIOD_NS, 1, 0, 0));
         model.pending += estimate;

@@ -18,9 +18,9 @@ impl Filter {
             && self.min_ms.is_none_or(|least| trace.duration_ns / 1000 >= least.saturating_mul(1000));
         in_time
             && in_size
-            && is(&self.user, &[&trace.user])
-            && is(&self.agent, &[&trace.agent])
-            && is(&self.tenant, &[&trace.tenant])
+            && is(&self.user, &[&trace.who.user])
+            && is(&self.agent, &[&trace.who.agent])
+            && is(&self.tenant, &[&trace.who.tenant])
             && is(&self.provider, &[&trace.provider])
             && is(&self.model, &[&trace.model_asked, &trace.model])
             && self.policy.as_deref().is_none_or(|id| trace.matches.iter().any(|matched| *matched.id == *id))
@@ -42,8 +42,8 @@ fn found(text: &str, trace: &Trace) -> bool {
     let text = shortened(text);
     // The same one that is stored.
     let error = trace.refusal.as_ref().map(|refused| &*refused.message).or(trace.cut.as_deref()).unwrap_or_default();
-    let Trace { user, tenant, agent, provider, model_asked, model, .. } = trace;
-    let named = [&**user, tenant, agent, provider, model_asked, model, error];
+    let Trace { who, provider, model_asked, model, .. } = trace;
+    let named = [&*who.user, &who.tenant, &who.agent, provider, model_asked, model, error];
     named.iter().any(|name| holds(shortened(name).as_bytes(), text.as_bytes()))
         || *trace.request_id == *text
         || format!("{:032x}", trace.trace_id).starts_with(&text.to_ascii_lowercase())

@@ -48,9 +48,9 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
     let starts = naive.requests.iter().map(|trace| u128::from(trace.started_ms) * 1_000).min().unwrap();
     let cost: i64 = naive.requests.iter().map(|trace| trace.cost.0).sum();
     status
-        && named(&filter.user, &|trace, wanted| &*trace.user == wanted)
-        && named(&filter.agent, &|trace, wanted| &*trace.agent == wanted)
-        && named(&filter.tenant, &|trace, wanted| &*trace.tenant == wanted)
+        && named(&filter.user, &|trace, wanted| &*trace.who.user == wanted)
+        && named(&filter.agent, &|trace, wanted| &*trace.who.agent == wanted)
+        && named(&filter.tenant, &|trace, wanted| &*trace.who.tenant == wanted)
         && named(&filter.provider, &|trace, wanted| &*trace.provider == wanted)
         && named(&filter.model, &|trace, wanted| &*trace.model == wanted || &*trace.model_asked == wanted)
         && named(&filter.policy, &|trace, wanted| trace.matches.iter().any(|it| &*it.id == wanted))
@@ -64,7 +64,8 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
 fn found(trace: &Trace, text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let error = trace.refusal.as_ref().map(|refused| &*refused.message).or(trace.cut.as_deref()).unwrap_or_default();
-    let texts = [&trace.user, &trace.tenant, &trace.agent, &trace.provider, &trace.model_asked, &trace.model];
+    let texts =
+        [&trace.who.user, &trace.who.tenant, &trace.who.agent, &trace.provider, &trace.model_asked, &trace.model];
     texts.iter().map(|text| &***text).chain([error]).any(|name| name.to_ascii_lowercase().contains(&text))
         || format!("{:032x}", trace.trace_id).starts_with(&text)
         || trace.request_id.to_ascii_lowercase() == text

@@ -84,9 +84,9 @@ fn now_in_one_minute(clock: Clock, n: u64) {
     let mut all = traces(&mut Seeded(2), spread, n);
     for trace in &mut all {
         // A user is of one tenant and one agent, a model of one provider.
-        let digit = trace.user.bytes().last().unwrap_or_default();
-        trace.tenant = if digit % 2 == 0 { "acme" } else { "globex" }.into();
-        trace.agent = if digit % 3 == 0 { "planner" } else { "coder" }.into();
+        let digit = trace.who.user.bytes().last().unwrap_or_default();
+        trace.who.tenant = if digit % 2 == 0 { "acme" } else { "globex" }.into();
+        trace.who.agent = if digit % 3 == 0 { "planner" } else { "coder" }.into();
         trace.provider = if trace.model.starts_with("gpt") { "openai-prod" } else { "local" }.into();
     }
     let batches = batches(all, 5_000);

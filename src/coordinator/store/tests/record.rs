@@ -79,9 +79,9 @@ fn what_was_recorded_is_read_back() {
         );
         let names = [&row.user, &row.tenant, &row.agent, &row.provider, &row.model_asked, &row.model, &row.request_id];
         let given = [
-            &trace.user,
-            &trace.tenant,
-            &trace.agent,
+            &trace.who.user,
+            &trace.who.tenant,
+            &trace.who.agent,
             &trace.provider,
             &trace.model_asked,
             &trace.model,
@@ -114,7 +114,7 @@ fn requests_of_one_trace_are_summed() {
     let mut store = open(&path);
     let mut first = Trace { started_ms: NOW_MS + 1_000, duration_ns: 500_000_000, ..plain(9) };
     let mut second = Trace { started_ms: NOW_MS + 400, duration_ns: 100_000_000, status: 502, ..plain(9) };
-    (first.agent, second.agent) = ("planner".into(), "coder".into());
+    (first.who.agent, second.who.agent) = ("planner".into(), "coder".into());
     second.refusal = Some(Refused { code: "provider_error".into(), fault: "provider".into(), message: "broke".into() });
     let cost = first.cost.0 + second.cost.0;
     store.record(&[batch(1, vec![first]), batch(2, vec![second])], NOW_MS).unwrap();
@@ -153,9 +153,9 @@ fn hostile_names_are_names() {
     ];
     for (at, name) in names.into_iter().enumerate() {
         let mut trace = plain(at as u128 + 1);
-        (trace.user, trace.agent, trace.model_asked, trace.model) =
+        (trace.who.user, trace.who.agent, trace.model_asked, trace.model) =
             (name.into(), name.into(), name.into(), name.into());
-        (trace.tenant, trace.provider, trace.request_id) = (name.into(), name.into(), name.into());
+        (trace.who.tenant, trace.provider, trace.request_id) = (name.into(), name.into(), name.into());
         store.record(&[batch(at as u64 + 1, vec![trace])], NOW_MS).unwrap();
     }
     let reader = reader(&path);

@@ -7,6 +7,7 @@ use crate::coordinator::store::reader::{Filter, Span};
 use crate::coordinator::store::retention::ROWS_MAX;
 use crate::link::accounts::Batch;
 use crate::link::trace::{Captured, Trace};
+use crate::who::Who;
 
 const DAY_MS: u64 = 86_400_000;
 const WEEK: Retention = Retention { trace_days: 7, bytes_max: u64::MAX, usage_days: USAGE_DAYS };
@@ -108,7 +109,8 @@ fn counts_leave_after_their_own_time_and_take_their_names_along() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     over_days(&mut store, 3);
-    let recent = Trace { started_ms: NOW_MS + 600 * DAY_MS, user: "someone new".into(), ..sample(9) };
+    let recent =
+        Trace { started_ms: NOW_MS + 600 * DAY_MS, who: Who::of_user("", "someone new").to_owned(), ..sample(9) };
     store.record(&[Batch { boot: 8, ..batches(vec![recent], 1).remove(0) }], NOW_MS).unwrap();
     let now_ms = NOW_MS + 601 * DAY_MS;
     prune(&mut store, &WEEK, now_ms);
@@ -123,7 +125,7 @@ fn counts_leave_after_their_own_time_and_take_their_names_along() {
     };
     assert_eq!(names, ["someone new"]);
     // A name that is gone gets a number again.
-    let back = Trace { started_ms: now_ms, user: "user-1".into(), ..sample(10) };
+    let back = Trace { started_ms: now_ms, who: Who::of_user("", "user-1").to_owned(), ..sample(10) };
     store.record(&[Batch { boot: 8, sequence: 2, ..batches(vec![back], 1).remove(0) }], NOW_MS).unwrap();
     let filter = Filter { user: Some("user-1".into()), ..Filter::default() };
     assert_eq!(reader(&path).traces(&filter, Paging { page: 1, page_size: 1 }).unwrap().total, 1);
@@ -170,7 +172,12 @@ fn a_trace_of_many_requests_leaves_in_steps() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let many: Vec<Trace> = (0..3 * ROWS_MAX as u64)
-        .map(|at| Trace { span_id: at, user: format!("user-{at}").into(), started_ms: NOW_MS + at, ..sample(1) })
+        .map(|at| Trace {
+            span_id: at,
+            who: Who::of_user("", &format!("user-{at}")).to_owned(),
+            started_ms: NOW_MS + at,
+            ..sample(1)
+        })
         .collect();
     store.record(&batches(many, 1_000), NOW_MS).unwrap();
     let step = store.prune(&WEEK, NOW_MS + 30 * DAY_MS).unwrap();

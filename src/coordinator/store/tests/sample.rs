@@ -10,6 +10,7 @@ use crate::link::trace::{
 };
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 pub(in crate::coordinator) struct Seeded(pub u64);
 
@@ -71,6 +72,7 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
     let cache = cache[seeded.below(4) as usize];
     let (prompt, completion) = (seeded.below(3_000), seeded.below(900));
     let (asked, provider) = (seeded.pick(&MODELS), seeded.pick(&PROVIDERS));
+    let user = format!("user-{}", seeded.below(spread.users));
     let mut trace = Trace {
         trace_id: seeded.id(),
         span_id: seeded.next() << 31 | seeded.next(),
@@ -80,9 +82,7 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         started_ms,
         duration_ns: 1_000_000 + seeded.below(4_000_000_000),
         first_byte_ns: Some(seeded.below(1_000_000_000)),
-        user: format!("user-{}", seeded.below(spread.users)).into(),
-        tenant: seeded.pick(&TENANTS).into(),
-        agent: seeded.pick(&AGENTS).into(),
+        who: Who { user: user.as_str(), tenant: seeded.pick(&TENANTS), agent: seeded.pick(&AGENTS) }.to_owned(),
         endpoint: Endpoint::ALL.get(seeded.below(5) as usize).copied(),
         provider: provider.into(),
         model_asked: asked.into(),

@@ -11,6 +11,7 @@ use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
 use crate::link::trace::Trace;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 const DAY_MS: u64 = 86_400_000;
 /// Begins at a whole hour and a few seconds.
@@ -90,9 +91,7 @@ fn usage_rows_agree(store: &Store, all: &[Trace]) {
         let text = |at| row.get::<_, String>(at).map(String::into_boxed_str);
         let key = UsageKey {
             minute: row.get(0)?,
-            tenant: text(1)?,
-            user: text(2)?,
-            agent: text(3)?,
+            who: Who { tenant: text(1)?, user: text(2)?, agent: text(3)? },
             provider: text(4)?,
             model: text(5)?,
             status: row.get(6)?,
@@ -140,9 +139,9 @@ fn ranges_agree(path: &Path, all: &[Trace], span: Span) {
 
     for by in Dimension::ALL {
         let key = |trace: &Trace| match by {
-            Dimension::User => trace.user.to_string(),
-            Dimension::Tenant => trace.tenant.to_string(),
-            Dimension::Agent => trace.agent.to_string(),
+            Dimension::User => trace.who.user.to_string(),
+            Dimension::Tenant => trace.who.tenant.to_string(),
+            Dimension::Agent => trace.who.agent.to_string(),
             Dimension::Provider => trace.provider.to_string(),
             Dimension::Model => trace.model.to_string(),
         };
@@ -227,7 +226,7 @@ fn the_most_frequent_names_come_first() {
     let span = Span { from_ms: 0, to_ms: FROM_MS + DAY_MS };
     let facets = reader(&path).facets(span, 3).unwrap();
     let mut users: HashMap<&str, u64> = HashMap::new();
-    all.iter().for_each(|trace| *users.entry(&trace.user).or_default() += 1);
+    all.iter().for_each(|trace| *users.entry(&trace.who.user).or_default() += 1);
     let mut counts: Vec<u64> = users.values().copied().collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(facets.user.iter().map(|(_, count)| *count).collect::<Vec<_>>(), counts[..3]);
@@ -266,8 +265,8 @@ fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
     for sequence in 1..=n.div_ceil(1_000) {
         let mut batch = Batch { boot: 1, sequence, ..Batch::default() };
         for at in (sequence - 1) * 1_000..(sequence * 1_000).min(n) {
-            let (user, tenant) = (format!("u{at}").into(), format!("t{at}").into());
-            batch.accounts.count(&Trace { user, tenant, started_ms: FROM_MS, ..sample.clone() });
+            let who = Who::of_user(&format!("t{at}"), &format!("u{at}")).to_owned();
+            batch.accounts.count(&Trace { who, started_ms: FROM_MS, ..sample.clone() });
         }
         flushes.push(batch);
     }

@@ -297,9 +297,9 @@ fn numbers(trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<Number
     let uses = Uses::of_trace(trace.started_ms);
     let error = trace.refusal.as_ref().map(|refusal| &*refusal.message).or(trace.cut.as_deref());
     Ok(Numbers {
-        user: names.number(&trace.user, uses.column("user"))?,
-        tenant: names.number(&trace.tenant, uses.column("tenant"))?,
-        agent: names.number(&trace.agent, uses.column("agent"))?,
+        user: names.number(&trace.who.user, uses.column("user"))?,
+        tenant: names.number(&trace.who.tenant, uses.column("tenant"))?,
+        agent: names.number(&trace.who.agent, uses.column("agent"))?,
         provider: names.number(&trace.provider, uses.column("provider"))?,
         asked: names.number(&trace.model_asked, uses.column("asked"))?,
         model: names.number(&trace.model, uses.column("model"))?,

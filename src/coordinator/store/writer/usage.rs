@@ -132,9 +132,9 @@ impl<'t> Usage<'t> {
         let minute = if minute < self.rolled_up { minute - minute % 60 } else { minute };
         let mut row = [minute, 0, 0, 0, 0, 0, i64::from(key.status)];
         for (at, text) in [
-            (TENANT, &key.tenant),
-            (USER, &key.user),
-            (AGENT, &key.agent),
+            (TENANT, &key.who.tenant),
+            (USER, &key.who.user),
+            (AGENT, &key.who.agent),
             (PROVIDER, &key.provider),
             (MODEL, &key.model),
         ] {
