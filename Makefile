@@ -114,6 +114,10 @@ test-docs: ## Check links, tables and configuration of the documents, and run th
 	@scripts/sdk-env.sh
 	@.venv/bin/python -m pytest -c tests/docs/pytest.ini tests/docs
 
+.PHONY: docs
+docs: ## Build the manual in docs/ as a book, into book/ (installs mdBook below target/)
+	@scripts/book.sh
+
 .PHONY: test-web
 test-web: ## Check the console: types, lint, unit tests, and browser tests in Chromium
 	@scripts/web.sh test
@@ -139,6 +143,6 @@ audit: ## Check advisories, licences and sources (needs cargo-deny)
 
 .PHONY: clean
 clean: ## Remove what was built and installed below this folder
-	$(say) 'clean: target, bin, .venv, node_modules, web/dist'
+	$(say) 'clean: target, bin, book, .venv, node_modules, web/dist'
 	@$(CARGO) clean --quiet
-	@rm -rf bin dist .venv tests/sdk/node/node_modules examples/*/node_modules web/node_modules web/dist
+	@rm -rf bin book dist .venv tests/sdk/node/node_modules examples/*/node_modules web/node_modules web/dist

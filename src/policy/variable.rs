@@ -1,4 +1,4 @@
-//! The variables of a policy, as the README lists them, and sets of them.
+//! The variables of a policy, as docs/policies.md lists them, and sets of them.
 //! Plain values, used on every thread.
 //! Never holds what a variable's value is: that is `scope`.
 

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->\s*$", re.DOTALL)
 # Measurements of the past: what they name need not exist any more.
 RECORDS = "bench/results/"
+# The manual: a book whose chapters are listed in its summary. Its commands are for the root of the tree.
+MANUAL = "docs/"
+SUMMARY = MANUAL + "SUMMARY.md"
 
 
 @dataclass

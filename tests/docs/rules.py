@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -56,6 +56,20 @@ def links(document, at=None):
             anchors = document.anchors if file == ROOT / document.path else at(file) if at else None
             if anchors is not None and unquote(parts.fragment) not in anchors:
                 yield f"{document.path}:{line}: {target}: there is no such heading"
+
+
+def summary(document, chapters):
+    """Lists each chapter exactly once, under the title that the chapter has."""
+    folder = PurePosixPath(document.path).parent
+    titles = {chapter.path: chapter.headings[0][1] if chapter.headings else "" for chapter in chapters}
+    listed = [(str(folder / link), title) for title, link in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", document.text)]
+    for path, count in Counter(path for path, _ in listed).items():
+        if count > 1:
+            yield f"{document.path} lists {path} {count} times"
+    for path, title in listed:
+        if path in titles and title != titles[path]:
+            yield f"{document.path} calls {path} {title!r}, its first heading is {titles[path]!r}"
+    yield from (f"{document.path} does not list {path}" for path in titles.keys() - {path for path, _ in listed})
 
 
 def paths(document):
@@ -411,10 +425,11 @@ def headers(table):
             yield f"{header} is not in src/names.rs"
 
 
-def all_headers(document):
+def all_headers(documents):
     """The tables of headers together name every one."""
-    said = {header for table in document.tables if table.name == "headers" for header in table_codes(table)}
-    yield from (f"{document.path}: the header {name} is in no table" for name in sorted(header_names() - said))
+    tables = (table for document in documents for table in document.tables if table.name == "headers")
+    said = {header for table in tables for header in table_codes(table)}
+    yield from (f"the header {name} is in no table" for name in sorted(header_names() - said))
 
 
 def table_codes(table):

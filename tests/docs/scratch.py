@@ -91,7 +91,8 @@ class Scratch:
 
         Raises Failed with the block's place and what it printed.
         """
-        state = {"environment": self.environment, "folder": (self.root / document.path).parent}
+        manual = document.path.startswith(documents.MANUAL)
+        state = {"environment": self.environment, "folder": self.root if manual else (self.root / document.path).parent}
         runs = {"sh": self.shell, "python": self.python, "js": self.javascript}
         self.state.unlink(missing_ok=True)
         for block in document.blocks:

@@ -11,6 +11,9 @@ TREE = documents.tree()
 BY_PATH = {document.path: document for document in TREE}
 # Chinese stands beside English; its commands are the same, so they run once.
 TWINS = [("README.md", "README.zh.md")]
+CHAPTERS = [document for document in TREE if document.path.startswith(documents.MANUAL) and document.path != documents.SUMMARY]
+# Arbitrary: what a newcomer reads before starting. Whatever is longer belongs in the manual.
+README_LINES_MAX = 250
 RUN = [document for document in TREE if document.path not in {other for _, other in TWINS}]
 
 
@@ -59,10 +62,17 @@ def test_both_languages_say_the_same(one, other):
 
 
 @pytest.mark.parametrize("path", ["README.md", "README.zh.md"])
-def test_the_readme_has_every_table_that_is_checked(path):
-    named = {table.name for table in BY_PATH[path].tables if table.name}
-    assert named == set(rules.JUDGES)
-    hold(list(rules.all_headers(BY_PATH[path])))
+def test_readme_is_short(path):
+    assert len(BY_PATH[path].text.splitlines()) <= README_LINES_MAX
+
+
+def test_summary_lists_every_chapter():
+    hold(list(rules.summary(BY_PATH[documents.SUMMARY], CHAPTERS)))
+
+
+def test_manual_has_every_table_that_is_checked():
+    assert {table.name for document in CHAPTERS for table in document.tables if table.name} == set(rules.JUDGES)
+    hold(list(rules.all_headers(CHAPTERS)))
 
 
 @pytest.mark.parametrize("document", RUN, ids=lambda document: document.path)

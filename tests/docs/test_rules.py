@@ -23,9 +23,11 @@ def block(language, text, mark=""):
 
 
 def table_of(name):
-    """That table of the real README, as text, to be bent."""
-    lines = (documents.ROOT / "README.md").read_text().splitlines()
-    begin = lines.index(f"<!-- table: {name} -->")
+    """That table of the real manual, as text, to be bent."""
+    mark = f"<!-- table: {name} -->"
+    chapters = [(documents.ROOT / path).read_text().splitlines() for path in documents.files(f"{documents.MANUAL}*.md")]
+    lines = next(lines for lines in chapters if mark in lines)
+    begin = lines.index(mark)
     length = next(number for number, line in enumerate(lines[begin:]) if not line)
     return "\n".join(lines[begin : begin + length]) + "\n"
 
@@ -153,7 +155,19 @@ def test_a_table_without_a_source_is_seen():
 
 
 def test_a_header_that_no_table_has_is_seen():
-    assert "x-luner-cache is in no table" in said(rules.all_headers, table_of("headers"))
+    assert "x-luner-cache is in no table" in "\n".join(rules.all_headers([document(table_of("headers"))]))
+
+
+def test_chapter_that_the_summary_does_not_list_is_seen():
+    chapters = [document("# One\n", "docs/one.md"), document("# Two\n", "docs/two.md")]
+
+    def complaints(text):
+        return "\n".join(rules.summary(document(text, "docs/SUMMARY.md"), chapters))
+
+    assert not complaints("- [One](one.md)\n  - [Two](two.md)\n")
+    assert "does not list docs/two.md" in complaints("- [One](one.md)\n")
+    assert "lists docs/one.md 2 times" in complaints("- [One](one.md)\n- [One](one.md)\n- [Two](two.md)\n")
+    assert "its first heading is 'Two'" in complaints("- [One](one.md)\n- [Three](two.md)\n")
 
 
 CATALOGUE = """

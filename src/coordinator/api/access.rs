@@ -80,7 +80,7 @@ pub(super) enum Denied {
     NotJson,
 }
 
-/// Applies the rules of the README, "REST API". The paths that are open to everyone do not come here.
+/// Applies the rules of docs/rest-api.md. The paths that are open to everyone do not come here.
 ///
 /// A peer that presented too many wrong tokens is refused with the right one as well, until its minute is over: a guess
 /// that were answered with success while throttled would make the throttle worthless. What was not presented is no guess.

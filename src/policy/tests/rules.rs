@@ -1,4 +1,4 @@
-//! The rules of judging, as the README tells them.
+//! The rules of judging, as docs/policies.md describes them.
 
 use super::*;
 
