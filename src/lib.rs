@@ -86,7 +86,7 @@
 //! | hand-over | another process takes this one's place: its *successor*; for that one this is the *predecessor* |
 //! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
 //!
-//! Modules in reading order: each may use those above it, which `tests/tidy.rs` checks.
+//! Modules in reading order: each may use those above it, which `tests/tidy` checks.
 
 // Byte sizes, durations, money, secrets.
 pub mod units;

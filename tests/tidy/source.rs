@@ -1,48 +1,144 @@
-//! A Rust file read as text: what is code, what is a literal, what is a test, which paths and functions it holds.
-//! Used by `tests/tidy.rs` alone. Never compiles anything and never fails: what it cannot read it takes for code.
+//! One Rust file: its code, its literals, which parts are tests, and what it declares and imports.
 
 use std::ops::Range;
 
-/// One Rust file, split into code and literals; all offsets are bytes of `text`, and `code` has the same length.
+use crate::text::{blank, is_word_char, item_end, next_path_segment, visibility_before, words};
+
+/// All offsets are bytes of `text`; `code` has the same length.
 pub struct Source {
+    /// Path below the root of the repository.
     pub path: String,
     pub text: String,
     /// `text` with comments and literals blanked, lines kept.
     pub code: String,
     /// String literals, quotes included.
     pub literals: Vec<Range<usize>>,
-    /// What stands under `#[cfg(test)]`.
-    pub tests: Vec<Range<usize>>,
+    /// True for a file that belongs to a test module, by its name or by the `mod` line that declares it.
+    pub is_test_file: bool,
+    test_items: Vec<Range<usize>>,
+    /// `mod name { … }`, outermost first.
+    inline_modules: Vec<(String, Range<usize>)>,
+}
+
+/// `mod name;`
+pub struct ModLine {
+    pub name: String,
+    /// Where the line begins, visibility included.
+    pub at: usize,
+    /// Just after the `;`.
+    pub end: usize,
+}
+
+/// A path of two segments or more, or any path in a `use`.
+pub struct Import {
+    pub at: usize,
+    pub path: Vec<String>,
+    pub form: Form,
+}
+
+#[derive(PartialEq)]
+pub enum Form {
+    /// `use path as name;`
+    Use { name: String },
+    /// `pub use path as name;`
+    Reexport { name: String },
+    /// `use path::*;`
+    Glob,
+    /// A path written out in the code.
+    Inline,
 }
 
 impl Source {
     pub fn parse(path: &str, text: &str) -> Source {
         let (code, literals) = blank(text);
-        let tests = test_items(&code);
-        Source { path: path.to_owned(), text: text.to_owned(), code, literals, tests }
+        let attributes = code.match_indices("#[cfg(test)]");
+        let test_items = attributes.map(|(at, attribute)| at..item_end(&code, at + attribute.len())).collect();
+        let is_test_file = path.ends_with("/tests.rs") || path.ends_with("_tests.rs") || path.contains("/tests/");
+        let inline_modules = inline_modules(&code);
+        Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            code,
+            literals,
+            is_test_file,
+            test_items,
+            inline_modules,
+        }
     }
 
-    /// `src/shard/flow.rs` is `[shard, flow]`, `src/shard/mod.rs` is `[shard]`, `src/lib.rs` is `[lib]`.
+    /// `src/shard/flow.rs` is `[shard, flow]`, `src/shard/mod.rs` is `[shard]`, `src/lib.rs` is empty: the root.
     pub fn module_path(&self) -> Vec<String> {
-        let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
-        path.trim_end_matches("/mod").split('/').map(str::to_owned).collect()
+        let path = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
     }
 
-    pub fn is_test_file(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.ends_with("_tests.rs") || self.path.contains("/tests/")
+    /// True inside an item marked `#[cfg(test)]` and anywhere in a test file.
+    pub fn is_test(&self, at: usize) -> bool {
+        self.is_test_file || self.test_items.iter().any(|range| range.contains(&at))
     }
 
-    pub fn is_test(&self, offset: usize) -> bool {
-        self.tests.iter().any(|range| range.contains(&offset))
+    /// `path:line`, as editors understand it.
+    pub fn place(&self, at: usize) -> String {
+        let line = self.text[..at].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        format!("{}:{line}", self.path)
     }
 
-    pub fn complaint(&self, offset: usize, what: &str) -> String {
-        let line = self.text[..offset].bytes().filter(|byte| *byte == b'\n').count() + 1;
-        format!("{}:{line}: {what}", self.path)
+    pub fn complaint(&self, at: usize, what: &str) -> String {
+        format!("{}: {what}", self.place(at))
     }
 
-    /// Every path with two segments or more, where it stands: those of `use` trees spread out, and those in the code.
-    pub fn paths(&self) -> Vec<(usize, Vec<String>)> {
+    /// Names of the `mod name { … }` that enclose `at`, outermost first.
+    pub fn inline_modules(&self, at: usize) -> impl Iterator<Item = &String> {
+        self.inline_modules.iter().filter(move |(_, range)| range.contains(&at)).map(|(name, _)| name)
+    }
+
+    pub fn mod_lines(&self) -> Vec<ModLine> {
+        let mut lines = Vec::new();
+        for (at, _) in words(&self.code).filter(|(_, word)| *word == "mod") {
+            let rest = &self.code[at + "mod".len()..];
+            let Some((skipped, name)) = words(rest).next() else { continue };
+            let after_name = skipped + name.len();
+            if rest[..skipped].trim().is_empty() && rest[after_name..].starts_with(';') {
+                let end = at + "mod".len() + after_name + 1;
+                let at = visibility_before(&self.code, at).unwrap_or(at);
+                lines.push(ModLine { name: name.to_owned(), at, end });
+            }
+        }
+        lines
+    }
+
+    /// Names of the items at the top level of the file.
+    pub fn top_level_items(&self) -> Vec<&str> {
+        const KEYWORDS: [&str; 9] =
+            ["struct", "enum", "trait", "type", "union", "fn", "const", "static", "macro_rules"];
+        let mut depth = 0_usize;
+        let mut at = 0;
+        let mut after_keyword = false;
+        let mut names = Vec::new();
+        for (start, word) in words(&self.code) {
+            for c in self.code[at..start].chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            at = start;
+            if depth == 0 {
+                // `const fn name` and `static mut NAME` put a second keyword before the name.
+                if after_keyword && !KEYWORDS.contains(&word) && word != "mut" {
+                    names.push(word);
+                    after_keyword = false;
+                } else {
+                    after_keyword |= KEYWORDS.contains(&word);
+                }
+            }
+        }
+        names
+    }
+
+    /// Everything that the file imports or names by path. `mod` lines and visibilities (`pub(in path)`) are not included.
+    pub fn imports(&self) -> Vec<Import> {
         let mut found = Vec::new();
         let mut resume = 0;
         for (at, word) in words(&self.code) {
@@ -50,236 +146,140 @@ impl Source {
                 continue;
             }
             let rest = &self.code[at + word.len()..];
-            // `use<'a>` in a bound names captures, it imports nothing.
+            // `use<'a>` in a bound names captured lifetimes and imports nothing.
             if word == "use" && !rest.trim_start().starts_with('<') {
                 let tree = &rest[..rest.find(';').unwrap_or(rest.len())];
-                spread(tree, &[], &mut |path| found.push((at, path)));
+                let is_public = visibility_before(&self.code, at).is_some();
+                expand_use_tree(tree, &[], &mut |path, name| {
+                    let form = match name {
+                        None => Form::Glob,
+                        Some(name) if is_public => Form::Reexport { name },
+                        Some(name) => Form::Use { name },
+                    };
+                    found.push(Import { at, path, form });
+                });
                 resume = at + word.len() + tree.len();
                 continue;
             }
             let mut path = vec![word.to_owned()];
-            let mut end = at + word.len();
-            while let Some(segment) = next_path_segment(&self.code[end..]) {
-                end += self.code[end..].find(segment).expect("the segment was read from here") + segment.len();
+            resume = at + word.len();
+            while let Some(segment) = next_path_segment(&self.code[resume..]) {
+                resume += self.code[resume..].find(segment).expect("segment was read from here") + segment.len();
                 path.push(segment.to_owned());
             }
-            resume = end;
-            if path.len() > 1 {
-                found.push((at, path));
+            let is_visibility = self.code[..at].trim_end().ends_with("pub(in");
+            let goes_on = self.code[..at].trim_end().ends_with("::");
+            if path.len() > 1 && !is_visibility && !goes_on {
+                found.push(Import { at, path, form: Form::Inline });
             }
         }
         found
     }
 
-    /// The top module of this crate that `path`, standing at `offset`, leads to; none where it leads to another crate or stays here.
-    pub fn crate_module(&self, own: &[String], offset: usize, path: &[String]) -> Option<String> {
-        let rest = path.iter().skip_while(|segment| *segment == "self").collect::<Vec<_>>();
-        let supers = rest.iter().take_while(|segment| **segment == "super").count();
-        match rest.first()?.as_str() {
-            "crate" => rest.get(1).map(|segment| (*segment).clone()),
-            "super" => {
-                let up = supers.saturating_sub(self.inline_depth(offset));
-                let kept = own.len().saturating_sub(up);
-                if kept > 0 { Some(own[0].clone()) } else { rest.get(supers).map(|segment| (*segment).clone()) }
-            }
-            _ => None,
-        }
-    }
-
-    /// How many `mod name { … }` of this file enclose `offset`.
-    fn inline_depth(&self, offset: usize) -> usize {
-        let modules = words(&self.code).filter(|(at, word)| *word == "mod" && *at < offset);
-        modules.filter(|(at, _)| item_end(&self.code, *at) > offset).count()
-    }
-
-    /// Name and length in lines, from `fn` to the closing brace, of every function with a body.
-    pub fn functions(&self) -> Vec<(String, usize)> {
-        let mut found = Vec::new();
-        for (at, _) in words(&self.code).filter(|(_, word)| *word == "fn") {
-            // Without a name it is a type: `fn(u8) -> u8`.
-            let Some((name_at, name)) = words(&self.code[at + 2..]).next() else {
-                continue;
-            };
-            if self.code[at + 2..at + 2 + name_at].trim().is_empty() {
-                let body = &self.code[at..item_end(&self.code, at)];
-                if body.ends_with('}') {
-                    found.push((name.to_owned(), body.lines().count()));
-                }
-            }
-        }
-        found
+    /// True when `name` occurs in code that is neither a test nor a `use`.
+    pub fn mentions(&self, name: &str) -> bool {
+        let uses: Vec<Range<usize>> = words(&self.code)
+            .filter(|(_, word)| *word == "use")
+            .map(|(at, _)| at..at + self.code[at..].find(';').unwrap_or(self.code.len() - at))
+            .collect();
+        words(&self.code)
+            .any(|(at, word)| word == name && !self.is_test(at) && !uses.iter().any(|range| range.contains(&at)))
     }
 }
 
-/// Spreads `a::{b, c::{d, self}}` into `a::b`, `a::c::d`, `a::c`.
-fn spread(tree: &str, prefix: &[String], found: &mut impl FnMut(Vec<String>)) {
-    let mut depth = 0;
-    let mut start = 0;
-    let mut parts = Vec::new();
-    for (at, c) in tree.char_indices() {
+fn inline_modules(code: &str) -> Vec<(String, Range<usize>)> {
+    let mut modules = Vec::new();
+    for (at, _) in words(code).filter(|(_, word)| *word == "mod") {
+        let rest = &code[at + "mod".len()..];
+        let Some((skipped, name)) = words(rest).next() else { continue };
+        if rest[..skipped].trim().is_empty() && rest[skipped + name.len()..].trim_start().starts_with('{') {
+            modules.push((name.to_owned(), at..item_end(code, at)));
+        }
+    }
+    modules
+}
+
+/// Expands `a::{b, c::{d as e, self}, f::*}` and calls `found` with each path and the name that it is bound to:
+/// `a::b` and `b`, `a::c::d` and `e`, `a::c` and `c`, `a::f` and `None`.
+fn expand_use_tree(tree: &str, prefix: &[String], found: &mut impl FnMut(Vec<String>, Option<String>)) {
+    for part in split_at_commas(tree) {
+        let (head, group) = part.split_once('{').map_or((part, None), |(head, group)| (head, Some(group)));
+        let (head, alias) = head.split_once(" as ").map_or((head, None), |(head, alias)| (head, Some(alias.trim())));
+        let mut path = prefix.to_vec();
+        path.extend(head.split("::").map(str::trim).filter(|s| s.starts_with(is_word_char)).map(str::to_owned));
+        if let Some(group) = group {
+            expand_use_tree(group.trim_end().strip_suffix('}').unwrap_or(group), &path, found);
+        } else if head.trim_end().ends_with('*') {
+            found(path, None);
+        } else {
+            if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+                path.pop();
+            }
+            let name = alias.or(path.last().map(String::as_str)).unwrap_or_default().to_owned();
+            found(path, Some(name));
+        }
+    }
+}
+
+/// Splits at the commas outside braces; leaves out empty parts.
+fn split_at_commas(tree: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let parts = tree.split(move |c| {
         match c {
             '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&tree[start..at]);
-                start = at + 1;
-            }
+            '}' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        Source::parse("src/plan.rs", text).imports().iter().map(|import| import.path.join("::")).collect()
     }
-    parts.push(&tree[start..]);
-    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
-        let (head, group) = part.split_once('{').map_or((part, None), |(head, group)| (head, Some(group)));
-        let head = head.split(" as ").next().unwrap_or(head);
-        let mut path = prefix.to_vec();
-        path.extend(head.split("::").map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned));
-        if let Some(group) = group {
-            spread(group.strip_suffix('}').unwrap_or(group), &path, found);
-            continue;
-        }
-        if !prefix.is_empty() && path.last().is_some_and(|last| last == "self") {
-            path.pop();
-        }
-        found(path);
+
+    #[test]
+    fn use_tree_is_expanded() {
+        let text = "use a::{b, c::{d as e, self}, f::*};\npub use g::h;";
+        assert_eq!(paths(text), ["a::b", "a::c::d", "a::c", "a::f", "g::h"]);
+        let imports = Source::parse("src/plan.rs", text).imports();
+        assert!(imports[1].form == Form::Use { name: "e".to_owned() });
+        assert!(imports[2].form == Form::Use { name: "c".to_owned() });
+        assert!(imports[3].form == Form::Glob);
+        assert!(imports[4].form == Form::Reexport { name: "h".to_owned() });
     }
-}
 
-/// Blanks comments and literals, keeping every byte's place and every line end; returns the string literals too.
-fn blank(text: &str) -> (String, Vec<Range<usize>>) {
-    let bytes = text.as_bytes();
-    let mut code = bytes.to_vec();
-    let mut literals = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &text[at..];
-        let (end, is_literal) = if rest.starts_with("//") {
-            (at + rest.find('\n').unwrap_or(rest.len()), false)
-        } else if rest.starts_with("/*") {
-            (at + comment_length(rest), false)
-        } else if let Some(length) = string_length(text, at) {
-            (at + length, true)
-        } else if let Some(length) = char_length(rest) {
-            (at + length, false)
-        } else {
-            at += rest.chars().next().map_or(1, char::len_utf8);
-            continue;
-        };
-        if is_literal {
-            literals.push(at..end);
-        }
-        code[at..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
-        at = end;
+    #[test]
+    fn path_in_the_code_is_an_import_and_a_visibility_is_not() {
+        assert_eq!(
+            paths("pub(in crate::a) fn f() -> crate::b::C { D::new(); Vec::<u8>::new() }"),
+            ["crate::b::C", "D::new"]
+        );
+        assert_eq!(paths("// a::b\nfn f() { \"a::b\"; g() }"), [""; 0]);
     }
-    (String::from_utf8(code).expect("whole characters were replaced by spaces"), literals)
-}
 
-/// The length of the block comment that `rest` begins with; they nest.
-fn comment_length(rest: &str) -> usize {
-    let mut depth = 0;
-    let mut at = 0;
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if rest[at..].starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += rest[at..].chars().next().map_or(1, char::len_utf8);
-        }
+    #[test]
+    fn items_are_those_of_the_top_level() {
+        let text = "pub struct A;\nimpl A { const B: u8 = 1; fn c() {} }\nconst fn d() {}\nstatic mut E: u8 = 1;";
+        assert_eq!(Source::parse("src/plan.rs", text).top_level_items(), ["A", "d", "E"]);
     }
-    rest.len()
-}
 
-/// The length of the string literal at `at`, with its prefix (`b`, `c`, `r#`…), if one begins there.
-fn string_length(text: &str, at: usize) -> Option<usize> {
-    let rest = &text[at..];
-    let after_word = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-    let unprefixed = if after_word { rest } else { rest.trim_start_matches(['b', 'c']) };
-    let is_raw = !after_word && unprefixed.starts_with('r');
-    let body = if is_raw { &unprefixed[1..] } else { unprefixed };
-    let hashes = if is_raw { body.len() - body.trim_start_matches('#').len() } else { 0 };
-    let inner = body[hashes..].strip_prefix('"')?;
-    let begin = rest.len() - inner.len();
-    if is_raw {
-        let close = format!("\"{}", "#".repeat(hashes));
-        return Some(inner.find(&close).map_or(rest.len(), |found| begin + found + close.len()));
+    #[test]
+    fn module_path_follows_the_file() {
+        let path = |path| Source::parse(path, "").module_path().join("::");
+        assert_eq!(path("src/shard/flow.rs"), "shard::flow");
+        assert_eq!(path("src/shard/mod.rs"), "shard");
+        assert_eq!(path("src/lib.rs"), "");
     }
-    let mut escaped = false;
-    for (offset, c) in inner.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return Some(begin + offset + 1),
-            _ => {}
-        }
+
+    #[test]
+    fn item_marked_as_a_test_is_one() {
+        let source = Source::parse("src/plan.rs", "fn f() {}\n#[cfg(test)]\nmod tests { fn g() {} }\nfn h() {}");
+        let is_test = |name| source.is_test(source.code.find(name).unwrap());
+        assert_eq!((is_test("f()"), is_test("g()"), is_test("h()")), (false, true, false));
     }
-    Some(rest.len())
-}
-
-/// The length of the character literal that `rest` begins with; none for a lifetime or a label.
-fn char_length(rest: &str) -> Option<usize> {
-    let inner = rest.strip_prefix('\'')?;
-    if let Some(escape) = inner.strip_prefix('\\') {
-        // The escaped character itself may be a quote.
-        let skipped = escape.chars().next().map_or(0, char::len_utf8);
-        return Some(2 + skipped + escape[skipped..].find('\'')? + 1);
-    }
-    let width = inner.chars().next()?.len_utf8();
-    inner[width..].starts_with('\'').then_some(width + 2)
-}
-
-/// Every identifier and keyword with its offset.
-pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        at += code[at..].find(is_word)?;
-        let start = at;
-        at += code[at..].find(|c| !is_word(c)).unwrap_or(code.len() - at);
-        Some((start, &code[start..at]))
-    })
-}
-
-/// What follows each place where `prefix` begins a word of `text`.
-pub fn word_starts<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-    let found = text.match_indices(prefix);
-    let starts = found.filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-'));
-    starts.map(|(at, _)| &text[at + prefix.len()..])
-}
-
-/// The identifier behind a `::` that `rest` begins with.
-pub fn next_path_segment(rest: &str) -> Option<&str> {
-    let rest = rest.trim_start().strip_prefix("::")?.trim_start();
-    words(rest).next().filter(|(at, _)| *at == 0).map(|(_, word)| word)
-}
-
-/// The end of the item at `start`: behind its closing brace, or behind the `;` of one without a body.
-fn item_end(code: &str, start: usize) -> usize {
-    let (mut round, mut curly) = (0_usize, 0_usize);
-    for (at, c) in code[start..].char_indices() {
-        match c {
-            '(' | '[' => round += 1,
-            ')' | ']' => round = round.saturating_sub(1),
-            '{' if round == 0 || curly > 0 => curly += 1,
-            '}' if curly > 0 => {
-                curly -= 1;
-                if curly == 0 {
-                    return start + at + 1;
-                }
-            }
-            ';' if round == 0 && curly == 0 => return start + at + 1,
-            _ => {}
-        }
-    }
-    code.len()
-}
-
-/// The items behind `#[cfg(test)]`, attribute included.
-fn test_items(code: &str) -> Vec<Range<usize>> {
-    let attributes = code.match_indices("#[cfg(test)]");
-    attributes.map(|(at, attribute)| at..item_end(code, at + attribute.len())).collect()
 }

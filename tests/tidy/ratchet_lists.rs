@@ -1,0 +1,61 @@
+//! Lists the places that break a rule today and may stay until somebody mends them. Numbers only go down and lines only go
+//! away: a rule complains about a line that is not needed any more, and then the line is deleted. Nothing may be added, but
+//! a line follows a file or a name that changes.
+
+use crate::ratchet::List;
+
+/// Path and lines of files beyond their length.
+pub const LONG_FILES: List = List {
+    name: "LONG_FILES",
+    #[rustfmt::skip]
+    entries: &[
+        ("src/coordinator/otlp/tests.rs", 464),
+        ("tests/it/api_policies.rs", 437),
+        ("tests/it/api_traces.rs", 452),
+        ("tests/it/client_http.rs", 679),
+        ("tests/it/proxy_basics.rs", 691),
+        ("tests/it/stream_faults.rs", 567),
+        ("tests/it/support/gateway.rs", 567),
+        ("tests/it/upstream_faults.rs", 832),
+        ("tests/it/upstream_tls.rs", 525),
+    ],
+};
+
+/// Name and lines of functions beyond their length.
+pub const LONG_FUNCTIONS: List = List { name: "LONG_FUNCTIONS", entries: &[] };
+
+/// Name and count of functions with more parameters than allowed.
+pub const MANY_PARAMETERS: List = List {
+    name: "MANY_PARAMETERS",
+    #[rustfmt::skip]
+    entries: &[
+        ("answer", 6),
+        ("attempt", 6),
+        ("decide", 7),
+        ("end_stream", 6),
+        ("govern", 7),
+        ("operation", 6),
+        ("pass", 7),
+        ("played_again", 6),
+        ("refuse", 6),
+        ("share", 6),
+    ],
+};
+
+/// Name of functions that take tuples apart in their parameters, and how many tuples.
+pub const TUPLE_PARAMETERS: List = List {
+    name: "TUPLE_PARAMETERS",
+    #[rustfmt::skip]
+    entries: &[
+        ("admit", 1),
+        ("assert_each_breaks_at", 1),
+        ("assert_refusal", 1),
+        ("attempt", 1),
+        ("call", 1),
+        ("decide", 1),
+        ("duplicate", 1),
+        ("end_stream", 1),
+        ("govern", 2),
+        ("of_attempt", 1),
+    ],
+};
