@@ -22,8 +22,17 @@ mod ratchet;
 // The exceptions of today.
 mod ratchet_lists;
 
+// Which file imports which.
+mod graph;
+
 // Rule: top modules import downward.
 mod layers;
+
+// Rule: files of a folder import one way.
+mod rings;
+
+// Rule: modules are listed in reading order.
+mod module_lists;
 
 // Rules: lengths and parameters.
 mod lengths;
