@@ -37,5 +37,11 @@ mod module_lists;
 // Rules: lengths and parameters.
 mod lengths;
 
+// Rule: public type names occur once.
+mod type_names;
+
+// Rules: words that a part of the tree must not know.
+mod vocabulary;
+
 // Rules: code that belongs in one place, or in none.
 mod places;

@@ -115,3 +115,80 @@ pub const MODULE_LISTS: List = List {
         ("tests/it/support/mod.rs", ANY),
     ],
 };
+
+/// Names of public types that occur more than once, and how often.
+pub const TYPE_NAMES: List = List {
+    name: "TYPE_NAMES",
+    #[rustfmt::skip]
+    entries: &[
+        ("Admitted", 2),
+        ("Answer", 2),
+        ("Asked", 3),
+        ("Cache", 3),
+        ("Cell", 2),
+        ("Charged", 2),
+        ("Detail", 2),
+        ("Entry", 4),
+        ("Event", 2),
+        ("Facets", 2),
+        ("Fault", 3),
+        ("FaultKind", 2),
+        ("Found", 2),
+        ("Given", 2),
+        ("Health", 2),
+        ("Held", 2),
+        ("Keys", 2),
+        ("Kind", 2),
+        ("Known", 3),
+        ("Labels", 2),
+        ("Limit", 2),
+        ("Limits", 2),
+        ("Listed", 2),
+        ("Outcome", 4),
+        ("Page", 2),
+        ("Parts", 5),
+        ("Price", 2),
+        ("Prices", 2),
+        ("Provider", 3),
+        ("Question", 2),
+        ("Refusal", 2),
+        ("Refused", 2),
+        ("Rejected", 2),
+        ("Retention", 2),
+        ("Scope", 2),
+        ("Server", 2),
+        ("Shown", 4),
+        ("Span", 2),
+        ("Store", 2),
+        ("Tokens", 2),
+        ("Usage", 2),
+        ("Verdict", 2),
+        ("Version", 2),
+    ],
+};
+
+/// Files outside `src/dialect` that name a vendor's fields, and how often.
+pub const VENDOR_FIELDS: List = List {
+    name: "VENDOR_FIELDS",
+    #[rustfmt::skip]
+    entries: &[
+        ("src/coordinator/api/export.rs", 1),
+        ("src/coordinator/api/trace_item.rs", 1),
+        ("src/coordinator/store/reader/list.rs", 2),
+        ("src/coordinator/store/reader/series.rs", 3),
+        ("src/coordinator/store/tests/sums.rs", 1),
+        ("src/pricing/mod.rs", 2),
+        ("src/shard/account/mod.rs", 2),
+    ],
+};
+
+/// Files of the shard's lower storeys that name `Shard` or `Conn`, and how often.
+pub const UPPER_STOREYS: List = List {
+    name: "UPPER_STOREYS",
+    #[rustfmt::skip]
+    entries: &[
+        ("src/shard/account/mod.rs", 7),
+        ("src/shard/answer/respond.rs", 2),
+        ("src/shard/judge/cache.rs", 7),
+    ],
+};
