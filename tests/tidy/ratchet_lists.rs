@@ -144,6 +144,7 @@ pub const TYPE_NAMES: List = List {
         ("Limit", 2),
         ("Limits", 2),
         ("Listed", 2),
+        ("Names", 2),
         ("Outcome", 4),
         ("Page", 2),
         ("Parts", 5),
