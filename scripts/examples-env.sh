@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the examples need beside scripts/sdk-env.sh's .venv: node_modules of each, from its package-lock.json.
-# Does nothing when they are as the lists say. Safe to run twice at once: the second waits for the first.
+# Installs what the examples need: .venv through scripts/sdk-env.sh, and each Node example's node_modules from its
+# package-lock.json. Does nothing when both are up to date. Safe to run twice at once: the second run waits for the first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Holds deployments/monitoring and /metrics to Prometheus' own checks: configuration, rules with their tests, the dashboard's
-# queries, the text of a running luner. Without promtool, and where Debian's cannot be had, it says so and checks nothing.
-# LUNER_BIN chooses the binary; cargo builds a debug one otherwise.
+# Runs promtool over deployments/monitoring and over /metrics: configuration, rules with their tests, the dashboard's
+# queries, the metrics of a running luner. If promtool is missing and Debian's cannot be fetched, says so and checks nothing.
+# LUNER_BIN names the binary to run; without it, cargo builds a debug one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,20 +17,20 @@ trap cleanup EXIT
 
 say() { printf '==> promtool: %s\n' "$*"; }
 
-# Sets `promtool`: the system's, or that of Debian's package, of which nothing else is installed.
+# Sets `promtool` to the system's, or to the one in Debian's package, which is unpacked and not installed.
 find_promtool() {
   promtool=$(command -v promtool) && return
   promtool=$target/tools/promtool
   [[ -x $promtool ]] && return
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
-  say 'unpacking it from the Debian package prometheus'
+  say 'unpacking the Debian package prometheus'
   (cd "$scratch" && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }) \
     >"$scratch/apt.log" 2>&1 || return 1
   dpkg-deb -x "$scratch"/prometheus_*.deb "$scratch/package" || return 1
   install -D "$scratch/package/usr/bin/promtool" "$promtool"
 }
 
-# The dashboard's queries as recording rules, which promtool can parse; Grafana's variables become what it would fill in.
+# Prints the dashboard's queries as recording rules, which promtool can parse, with values for Grafana's variables.
 dashboard_rules() {
   python3 - "$MONITORING"/grafana/dashboards/*.json <<'PYTHON'
 import json, sys
@@ -51,16 +51,16 @@ for path in sys.argv[1:]:
         for name, value in filled.items():
             query = query.replace(name, value)
         rules.append({"record": f"query:{number}", "expr": query})
-assert rules, "a dashboard without a query"
+assert rules, "the dashboards contain no query"
 json.dump({"groups": [{"name": "dashboards", "rules": rules}]}, sys.stdout)
 PYTHON
 }
 
-# Starts the demo, has it do a little, and writes its /metrics to a file.
+# Starts the demo, sends it a few requests, and writes its /metrics to the file $1.
 scrape() {
   local luner=${LUNER_BIN:-$target/debug/luner} address="" deadline=$((SECONDS + 30))
   [[ -n ${LUNER_BIN:-} ]] || cargo build --quiet --locked --bin luner
-  # A collector where nobody listens: its metrics are there only with one.
+  # Names a collector that does not exist, because the span exporter's metrics appear only when one is configured.
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$luner" demo --listen 127.0.0.1:0 >"$scratch/out" 2>"$scratch/err" &
   luner_pid=$!
   until address=$(sed -n 's|^luner runs at http://\([^,]*\),.*|\1|p' "$scratch/out") && [[ -n $address ]]; do
@@ -81,16 +81,16 @@ scrape() {
 }
 
 if ! find_promtool; then
-  say 'skipped: there is no promtool, and Debian'\''s package prometheus cannot be had'
+  say 'skipped: promtool is missing, and the Debian package prometheus cannot be fetched'
   exit 0
 fi
-say 'configuration, rules and their tests'
+say 'checking the configuration, the rules and their tests'
 "$promtool" check config "$MONITORING"/prometheus*.yml
 "$promtool" test rules "$MONITORING/alerts_test.yml"
-say "the dashboard's queries"
+say "checking the dashboard's queries"
 dashboard_rules >"$scratch/rules.yml"
 "$promtool" check rules "$scratch/rules.yml"
-say '/metrics of a running luner'
+say 'checking /metrics of a running luner'
 scrape "$scratch/metrics"
 "$promtool" check metrics <"$scratch/metrics"
-say "no complaint about $(grep -c '^# TYPE' "$scratch/metrics") metrics"
+say "checked $(grep -c '^# TYPE' "$scratch/metrics") metrics"

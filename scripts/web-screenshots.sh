@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Pictures of the console over `luner demo`, built as they are needed.
-#   scripts/web-screenshots.sh                 the README's: web/screenshots/*.png
-#   scripts/web-screenshots.sh OUT [NAME…]     every page, or those named, 1440 and 390 wide, dark and light, into OUT
-# Over a luner that runs already: LUNER_URL=http://127.0.0.1:8080/
+# Takes screenshots of the console in front of `luner demo`; builds both first if needed.
+#   scripts/web-screenshots.sh                 the README's pictures: web/screenshots/*.png
+#   scripts/web-screenshots.sh OUT [NAME…]     every page, or the named ones, 1440 and 390 pixels wide, dark and light, into OUT
+# To use a running luner instead of the demo, set LUNER_URL=http://127.0.0.1:8080/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
