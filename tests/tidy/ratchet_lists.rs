@@ -1,6 +1,6 @@
 //! Lists the places that break a rule today and may stay until somebody mends them. Numbers only go down and lines only go
-//! away: a rule complains about a line that is not needed any more, and then the line is deleted. Nothing may be added, but
-//! a line follows a file or a name that changes.
+//! away: when a rule complains that a line is not needed any more, delete it. Nothing may be added. When a listed file or
+//! name is renamed, rename it here.
 
 use crate::ratchet::List;
 

@@ -48,7 +48,7 @@ fn upper_storeys(sources: &[Source], list: &List) -> Vec<String> {
         let complaint = |(at, word)| {
             source.complaint(
                 at,
-                &format!("`{word}` is of an upper storey; take `&Ground`, `&mut Caller` or a plain value"),
+                &format!("`{word}` belongs to an upper storey; take `&Ground`, `&mut Caller` or a plain value"),
             )
         };
         measure(source, found.map(complaint).collect())
