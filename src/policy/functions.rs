@@ -6,6 +6,7 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use cel::{ExecutionError, Value};
 
 use super::check::Checker;
+use super::method::is_accessor;
 use super::syntax::ExpressionError;
 use super::types::{BOOL, CelType, INT, STRING, Type};
 use super::values::{MATCHES, Pattern};
@@ -26,19 +27,8 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("duration", "duration('1h30m')"),
 ];
 
-/// Of a timestamp, each with an optional time zone; the first four of a duration, too, without.
-const ACCESSORS: [&str; 10] = [
-    "getHours",
-    "getMinutes",
-    "getSeconds",
-    "getMilliseconds",
-    "getFullYear",
-    "getMonth",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-];
+/// The accessors that a duration has as well, without a time zone.
+const DURATION_ACCESSORS: [&str; 4] = ["getHours", "getMinutes", "getSeconds", "getMilliseconds"];
 
 /// Macros of CEL: the parser has expanded those that were written as they must be, so a call by such a name was not.
 const MACROS: [&str; 6] = ["all", "exists", "exists_one", "existsOne", "map", "filter"];
@@ -78,7 +68,7 @@ impl Checker<'_> {
                 self.constant(expr, value);
                 Ok(Type::One(if name == "timestamp" { CelType::Timestamp } else { CelType::Duration }))
             }
-            (accessor, true, 0 | 1) if ACCESSORS.contains(&accessor) => self.accessor(id, call, depth),
+            (accessor, true, 0 | 1) if is_accessor(accessor) => self.accessor(id, call, depth),
             _ => Err(self.error(id, unavailable(&name))),
         }
     }
@@ -106,7 +96,7 @@ impl Checker<'_> {
     fn accessor(&mut self, id: u64, call: &mut CallExpr, depth: usize) -> Result<Type, ExpressionError> {
         let name = call.func_name.clone();
         let it = self.receiver(call, depth)?;
-        let of_duration = ACCESSORS[..4].contains(&name.as_str()) && call.args.is_empty();
+        let of_duration = DURATION_ACCESSORS.contains(&name.as_str()) && call.args.is_empty();
         let fits = it == Type::One(CelType::Timestamp) || of_duration && it == Type::One(CelType::Duration);
         self.expect(fits, id, || format!("{name} is not of {it}"))?;
         if let Some(zone) = call.args.first() {
@@ -164,7 +154,7 @@ fn conversion(name: &str, it: Type) -> Option<Type> {
 fn unavailable(name: &str) -> String {
     if let Some((_, usage)) = FUNCTIONS.iter().find(|(known, _)| *known == name) {
         format!("{name} is called {usage}")
-    } else if ACCESSORS.contains(&name) {
+    } else if is_accessor(name) {
         format!("{name} is called now.{name}() or now.{name}('Europe/Berlin')")
     } else if MACROS.contains(&name) {
         format!("{name} is called ['a', 'b'].{name}(x, …)")

@@ -20,6 +20,7 @@
 //! Comparison across number types is CEL's own.
 
 mod draft; // what the REST API carries
+mod method; // what an expression may call on a value
 mod variable; // what an expression may read
 
 mod check; // from a syntax tree to a checked one
@@ -40,6 +41,7 @@ pub use check::Checked;
 pub use compiled::{Compiled, Failed, Runnable, check_expression};
 pub use draft::{Action, Draft, FieldError, Mode, Policy};
 pub use judge::{Downgrades, Evaluator, FaultKind, Match, Note, PolicyFault, Repriced, Verdict};
+pub use method::{METHODS, PolicyMethod};
 pub use scope::Inputs;
 pub use syntax::{ExpressionError, Position};
 pub use types::CelType;

@@ -94,3 +94,19 @@ fn the_demo_lets_policies_be_tried_and_leaves_nothing() {
         }
     }
 }
+
+#[test]
+fn variables_and_methods_are_served_without_storage() {
+    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let language = luner.api().get("/api/policies/language");
+    assert_eq!(language.status, 200, "{}", language.text());
+    let (variables, methods) = (&language.json()["variables"], &language.json()["methods"]);
+    let model = json!({
+        "name": "model", "type": "string", "description": "model as requested; after a downgrade, the new one",
+    });
+    assert_eq!((variables.as_array().map(Vec::len), &variables[0]), (Some(15), &model));
+    let starts_with = json!({
+        "name": "startsWith", "on": "string", "argument": "string", "description": "starts with this text",
+    });
+    assert_eq!((methods.as_array().map(Vec::len), &methods[0]), (Some(15), &starts_with));
+}

@@ -37,6 +37,8 @@ mod policies; // /api/policies, and below
 
 mod draft; // the body of a new policy
 
+mod language; // GET /api/policies/language
+
 mod test_policy; // POST /api/policies/test
 
 mod audit; // GET /api/audit
@@ -148,6 +150,7 @@ fn carry_out(coordinator: &mut Coordinator, admitted: Admitted, call: &ApiCall) 
         Does::ShowPolicy => policies::one(coordinator, &id)?,
         Does::CreatePolicy => policies::create(coordinator, body, &actor)?.into(),
         Does::TestPolicy => test_policy::answer(coordinator, body)?,
+        Does::ShowLanguage => language::answer().into(),
         Does::ReloadPolicies => policies::reload(coordinator, body)?.into(),
         Does::ReplacePolicy => policies::replace(coordinator, &id, body, &actor)?.into(),
         Does::DeletePolicy => policies::delete(coordinator, &id, body, &actor)?.into(),

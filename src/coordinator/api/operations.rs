@@ -10,7 +10,8 @@ use super::filters::{
 use super::parameter::Parameter;
 use super::route::{Access, Content, Operation, Query, Shape};
 use super::{
-    audit, config, dashboard, export, health, live, policies, providers, session, test_policy, trace_item, traces,
+    audit, config, dashboard, export, health, language, live, policies, providers, session, test_policy, trace_item,
+    traces,
 };
 use crate::coordinator::replay::Replay;
 use crate::coordinator::store::Page;
@@ -40,6 +41,7 @@ pub(super) enum Does {
     CreatePolicy,
     TestPolicy,
     ReloadPolicies,
+    ShowLanguage,
     ShowPolicy,
     ReplacePolicy,
     DeletePolicy,
@@ -84,7 +86,7 @@ const EXPORTED: &[&Parameter] =
     &[&export::FORMAT, &AGENT, &USER, &TENANT, &MODEL, &PROVIDER, &STATUS, &POLICY, &UNNAMED, &Q, &FROM, &TO, &MIN_COST, &MIN_MS];
 
 /// In the order of the document.
-pub(super) static OPERATIONS: [Operation; 25] = [
+pub(super) static OPERATIONS: [Operation; 26] = [
     open("/api/health", Does::TellHealth, "Whether the gateway serves, and on what", Query::Any)
         .answers(&[(200, Content::Json(of::<health::Health>)), (503, Content::Json(of::<health::Health>))]),
     open("/metrics", Does::TellMetrics, "Metrics for Prometheus", Query::Any)
@@ -144,6 +146,14 @@ pub(super) static OPERATIONS: [Operation; 25] = [
     guarded(Post, "/api/policies/reload", Does::ReloadPolicies, "Read all policies again", NONE)
         .takes(of::<policies::Nothing>)
         .answers(&[(200, Content::Json(of::<policies::Reloaded>))]),
+    guarded(
+        Get,
+        "/api/policies/language",
+        Does::ShowLanguage,
+        "The variables and methods that an expression may use",
+        NONE,
+    )
+    .answers(&[(200, Content::Json(of::<language::PolicyLanguage>))]),
     guarded(Get, "/api/policies/{id}", Does::ShowPolicy, "One policy", NONE)
         .answers(&[(200, Content::Json(of::<policies::Shown>))]),
     guarded(Put, "/api/policies/{id}", Does::ReplacePolicy, "A policy in the place of that one", NONE)

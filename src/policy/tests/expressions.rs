@@ -66,6 +66,18 @@ fn every_variable_has_its_value_and_type() {
 }
 
 #[test]
+fn every_method_can_be_called_as_it_is_described() {
+    for method in METHODS {
+        let value = if method.on == CelType::Timestamp { "now" } else { "model" };
+        let argument = if method.argument.is_some() { "'x'" } else { "" };
+        let call = format!("{value}.{}({argument})", method.name);
+        let works = [format!("{call} == 0"), format!("{call} == true")].iter().any(|it| check_expression(it).is_ok());
+        assert!(works, "{call}");
+        assert!(!method.description.is_empty());
+    }
+}
+
+#[test]
 fn a_time_beyond_what_cel_knows_is_its_last() {
     let inputs = Inputs { now_ms: u64::MAX, ..request() };
     assert_eq!(holds("now.getFullYear() == 9999", &inputs), Ok(true));

@@ -158,6 +158,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/policies/language": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The variables and methods that an expression may use */
+        get: operations["ShowLanguage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/policies/reload": {
         parameters: {
             query?: never;
@@ -394,6 +411,11 @@ export interface components {
         };
         /** @description What the cache said. */
         CacheOutcome: ("HIT" | "MISS") | "BYPASS";
+        /**
+         * @description A scalar type of CEL.
+         * @enum {string}
+         */
+        CelType: "bool" | "int" | "uint" | "double" | "string" | "timestamp" | "duration";
         /** @description The answer's shape. */
         Config: {
             /** @description As in the file, secrets masked. */
@@ -702,6 +724,11 @@ export interface components {
             kind: string;
             name: string;
         };
+        /** @description The names that an expression may use. */
+        PolicyLanguage: {
+            methods: components["schemas"]["PolicyMethod"][];
+            variables: components["schemas"]["PolicyVariable"][];
+        };
         /** @description A policy that matched. */
         PolicyMark: {
             action: components["schemas"]["Action"];
@@ -709,6 +736,16 @@ export interface components {
             effective: boolean;
             mode: components["schemas"]["Mode"];
             name: string;
+        };
+        /** @description A function that is called on a value. */
+        PolicyMethod: {
+            /** @description The type of its required argument, `None` if it needs none. Accessors of a timestamp also accept a time zone. */
+            argument: components["schemas"]["CelType"] | null;
+            /** @description One line for completion and documentation. */
+            description: string;
+            name: string;
+            /** @description The type of the value it is called on. */
+            on: components["schemas"]["CelType"];
         };
         /** @description What is tried, and on what. */
         PolicyTrial: {
@@ -725,6 +762,13 @@ export interface components {
             vars?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /** @description A variable that an expression may read. */
+        PolicyVariable: {
+            /** @description One line for completion and documentation. */
+            description: string;
+            name: string;
+            type: components["schemas"]["CelType"];
         };
         /** @description What a policy that matched said. */
         PolicyVerdict: {
@@ -1819,6 +1863,71 @@ export interface operations {
             };
             /** @description refused */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    ShowLanguage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyLanguage"];
+                };
+            };
+            /** @description refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description refused */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
