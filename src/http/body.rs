@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::fault::is_token_byte;
 use super::head::Framing;
+use super::head_error::is_token_byte;
 
 /// One chunk-size line, without its CRLF: 16 digits and room for extensions. The longest in real use is AWS's
 /// `chunk-signature`, 86 bytes; ten times that.

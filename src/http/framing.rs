@@ -4,9 +4,9 @@
 
 use std::net::Ipv6Addr;
 
-use super::fault::HeadError;
 use super::head::{Expect, Header, Version};
-use super::known::Known;
+use super::head_error::HeadError;
+use super::known_header::KnownHeader;
 
 /// The headers that matter to the message itself, gathered in one pass.
 #[derive(Clone, Copy, Default)]
@@ -23,29 +23,29 @@ pub(super) struct Seen<'b> {
 impl<'b> Seen<'b> {
     pub fn note(&mut self, header: &Header<'b>) -> Result<(), HeadError> {
         match header.known {
-            Known::Host => self.note_host(header.value)?,
-            Known::ContentLength => self.note_length(content_length(header.value)?)?,
-            Known::TransferEncoding => {
+            KnownHeader::Host => self.note_host(header.value)?,
+            KnownHeader::ContentLength => self.note_length(content_length(header.value)?)?,
+            KnownHeader::TransferEncoding => {
                 transfer_encoding(header.value)?;
                 if self.chunked {
                     return Err(HeadError::TransferEncodingTwice);
                 }
                 self.chunked = true;
             }
-            Known::Connection => {
+            KnownHeader::Connection => {
                 for token in elements(header.value) {
                     self.close |= token.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            Known::Expect => {
+            KnownHeader::Expect => {
                 let continues = header.value.eq_ignore_ascii_case(b"100-continue");
                 self.expect = match self.expect {
                     Expect::None | Expect::Continue if continues => Expect::Continue,
                     _ => Expect::Other,
                 };
             }
-            Known::Upgrade => self.upgrade = true,
+            KnownHeader::Upgrade => self.upgrade = true,
             _ => {}
         }
         Ok(())

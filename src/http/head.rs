@@ -4,11 +4,11 @@
 
 use std::mem::MaybeUninit;
 
-pub use super::fault::HeadError;
-use super::fault::{fault, request_line_fault};
 use super::framing::{self, Seen};
+pub use super::head_error::HeadError;
+use super::head_error::{fault, request_line_fault};
 pub use super::headers::{Header, Headers};
-pub use super::known::Known;
+pub use super::known_header::KnownHeader;
 pub use super::scan::{HEADERS_MAX, HeadLimits, HeadScan, plausible_response_start};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ impl<'b> RequestHead<'b> {
         self.headers.as_slice().iter()
     }
 
-    pub fn first(&self, known: Known) -> Option<&'b [u8]> {
+    pub fn first(&self, known: KnownHeader) -> Option<&'b [u8]> {
         self.headers.first(known)
     }
 
@@ -129,7 +129,7 @@ impl<'b> ResponseHead<'b> {
         self.headers.as_slice().iter()
     }
 
-    pub fn first(&self, known: Known) -> Option<&'b [u8]> {
+    pub fn first(&self, known: KnownHeader) -> Option<&'b [u8]> {
         self.headers.first(known)
     }
 }

@@ -4,16 +4,16 @@
 
 /// A message's body: length, chunks, until close.
 pub mod body;
-/// Every way in which a head can be wrong.
-mod fault;
 /// What the headers say about the message as a whole: framing, host, connection.
 mod framing;
 /// A request's or a response's head.
 pub mod head;
+/// Every way in which a head can be wrong.
+mod head_error;
 /// A message's headers, in order.
 mod headers;
 /// The header names that luner acts on.
-pub mod known;
+pub mod known_header;
 /// Where a head ends: the incremental scan before anything is parsed.
 pub mod scan;
 /// The events of a `text/event-stream`.

@@ -2,7 +2,7 @@
 //! One per connection and direction, owned by its shard. It never looks at a byte twice, and it
 //! decides nothing but line ends and size.
 
-use super::fault::HeadError;
+use super::head_error::HeadError;
 
 /// What a head may cost. Both count from the message's first byte.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use super::judge::record::{Ids, Record};
 use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
-use crate::http::head::{self, Expect, Framing, HeadScan, Known, Method, RequestHead};
+use crate::http::head::{self, Expect, Framing, HeadScan, KnownHeader, Method, RequestHead};
 use crate::http::wire::{Cut, Wire};
 use crate::plan::Plan;
 
@@ -224,7 +224,7 @@ impl Conn {
         if !head.keep_alive && behind.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             return Err(Refusal::AfterTheLast);
         }
-        let parent = head.first(Known::Traceparent).and_then(Parent::read);
+        let parent = head.first(KnownHeader::Traceparent).and_then(Parent::read);
         record.decided = Some(now);
         record.ids = Ids::new(parent, record.started, self.shard.random());
         let frame = self.shard.frame(&head, &record.ids);
@@ -333,7 +333,7 @@ impl Conn {
 /// Another protocol is never spoken here. An offer of HTTP/2 may be passed over (RFC 9110 section 7.8), and some clients
 /// make it with every request; whoever asks for anything else could not go on without it.
 fn refuse_upgrade(head: &RequestHead<'_>) -> Result<(), Refusal> {
-    let offer = head.first(Known::Upgrade).filter(|_| head.upgrade).unwrap_or(b"h2c");
+    let offer = head.first(KnownHeader::Upgrade).filter(|_| head.upgrade).unwrap_or(b"h2c");
     if offer.eq_ignore_ascii_case(b"h2c") { Ok(()) } else { Err(Refusal::Upgrade) }
 }
 
@@ -354,7 +354,7 @@ impl Shard {
     /// What the head says about the form of the answer, with the request's ids.
     fn frame(&self, head: &RequestHead<'_>, ids: &Ids) -> Frame {
         let request_id =
-            head.first(Known::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
+            head.first(KnownHeader::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
         Frame {
             keep_alive: head.keep_alive && !self.is_draining(),
             version: head.version,

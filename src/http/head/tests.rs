@@ -34,9 +34,9 @@ fn an_openai_sdk_request_is_read_in_full() {
     assert_eq!(request.framing, Framing::Length(17));
     assert!(request.keep_alive && !request.upgrade);
     assert_eq!(request.expect, Expect::None);
-    assert_eq!(request.first(Known::Authorization), Some(b"Bearer sk-x".as_slice()));
-    assert_eq!(request.first(Known::LunerUser), Some(b"ann".as_slice()));
-    assert_eq!(request.first(Known::Cookie), None);
+    assert_eq!(request.first(KnownHeader::Authorization), Some(b"Bearer sk-x".as_slice()));
+    assert_eq!(request.first(KnownHeader::LunerUser), Some(b"ann".as_slice()));
+    assert_eq!(request.first(KnownHeader::Cookie), None);
     let values: Vec<&[u8]> = request.headers().map(|header| header.value).collect();
     assert_eq!(&values[4..], [b"".as_slice(), b"\xff\xfe"]);
 }
@@ -50,7 +50,7 @@ fn many_headers_keep_their_order() {
         let names: Vec<&str> = request.headers().map(|header| header.name).collect();
         assert_eq!(names.len(), count);
         assert_eq!(names[count - 1], format!("x-{}", count - 1));
-        assert_eq!(request.first(Known::Host), Some(b"a".as_slice()));
+        assert_eq!(request.first(KnownHeader::Host), Some(b"a".as_slice()));
     }
 }
 

@@ -2,7 +2,7 @@
 //! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (tests/FAULTS.md row 35).
 
 use crate::console::{self, File, Mount};
-use crate::http::head::{Known, RequestHead};
+use crate::http::head::{KnownHeader, RequestHead};
 use crate::shard::answer::respond::{self, Date, Frame};
 
 /// A file that is asked for, ready to be sent.
@@ -31,7 +31,8 @@ pub(crate) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<
     let header = |known| head.first(known).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
     let matches = head.headers().find(|header| header.name.eq_ignore_ascii_case("if-none-match"));
     let matches = matches.and_then(|header| std::str::from_utf8(header.value).ok()).unwrap_or_default();
-    let wanted = Wanted { path, accept: header(Known::Accept), encodings: header(Known::AcceptEncoding), matches };
+    let wanted =
+        Wanted { path, accept: header(KnownHeader::Accept), encodings: header(KnownHeader::AcceptEncoding), matches };
     wanted.find(&files)
 }
 

@@ -13,7 +13,7 @@ use crate::cache::{
 };
 use crate::clock::Now;
 use crate::config::CacheScope;
-use crate::http::head::{Known, RequestHead};
+use crate::http::head::{KnownHeader, RequestHead};
 use crate::link::{CacheMessage, CachePeers, Told};
 use crate::plan::{CachePlan, Plan};
 use crate::shard::Shard;
@@ -85,7 +85,7 @@ impl Cache {
             return Found::Bypass;
         }
         let mut directives = Directives::default();
-        head.headers().filter(|it| it.known == Known::CacheControl).for_each(|it| directives.read(it.value));
+        head.headers().filter(|it| it.known == KnownHeader::CacheControl).for_each(|it| directives.read(it.value));
         if !directives.may_store() {
             return Found::Bypass;
         }

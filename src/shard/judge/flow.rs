@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use crate::clock::Now;
 use crate::dialect::openai::facts::Endpoint;
-use crate::http::head::{Known, Method, RequestHead};
+use crate::http::head::{KnownHeader, Method, RequestHead};
 use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
 use crate::plan::Plan;
 use crate::shard::answer::console::{self, Page};
@@ -111,18 +111,18 @@ fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<Ap
     if body.len() > API_BODY_BYTES_MAX {
         return Err(Refusal::BodyTooLarge { max: API_BODY_BYTES_MAX as u64 });
     }
-    let joined = |known: Known| {
+    let joined = |known: KnownHeader| {
         let values = head.headers().filter(|header| header.known == known);
         values.map(|header| String::from_utf8_lossy(header.value)).collect::<Vec<_>>().join(", ")
     };
     let headers = ApiHeaders {
-        host: joined(Known::Host),
-        origin: joined(Known::Origin),
-        authorization: Secret::new(joined(Known::Authorization)),
-        content_type: joined(Known::ContentType),
-        cookie: Secret::new(joined(Known::Cookie)),
+        host: joined(KnownHeader::Host),
+        origin: joined(KnownHeader::Origin),
+        authorization: Secret::new(joined(KnownHeader::Authorization)),
+        content_type: joined(KnownHeader::ContentType),
+        cookie: Secret::new(joined(KnownHeader::Cookie)),
         forwarded: head.headers().any(|header| FORWARDED.contains(&header.known)),
-        last_event_id: joined(Known::LastEventId),
+        last_event_id: joined(KnownHeader::LastEventId),
     };
     Ok(Box::new(ApiRequest {
         method: head.method,
@@ -134,8 +134,13 @@ fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<Ap
 }
 
 /// What a proxy adds for whom it asks: RFC 7239, and what was usual before it.
-const FORWARDED: [Known; 5] =
-    [Known::Forwarded, Known::XForwardedFor, Known::XForwardedHost, Known::XForwardedProto, Known::XRealIp];
+const FORWARDED: [KnownHeader; 5] = [
+    KnownHeader::Forwarded,
+    KnownHeader::XForwardedFor,
+    KnownHeader::XForwardedHost,
+    KnownHeader::XForwardedProto,
+    KnownHeader::XRealIp,
+];
 
 fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision<'static> {
     respond::answer(200, respond::JSON, body, frame, date, out);

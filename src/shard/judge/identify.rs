@@ -2,7 +2,7 @@
 //! buffer. It judges nothing.
 
 use crate::dialect::openai::facts::{self, Endpoint, FactLimits, Facts};
-use crate::http::head::{Known as KnownHeader, RequestHead};
+use crate::http::head::{KnownHeader, RequestHead};
 use crate::names;
 use crate::shard::answer::refusal::Refusal;
 use crate::who::{Who, WhoPart};

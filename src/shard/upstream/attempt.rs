@@ -7,7 +7,7 @@ use super::pool::Line;
 use super::retry::Tries;
 use super::{ANSWER_HEAD, Failure, Forward, READ_BYTES, connect};
 use crate::http::body::BodyDecoder;
-use crate::http::head::{self, Framing, HeadError, HeadScan, Known, Method, ResponseHead, Version};
+use crate::http::head::{self, Framing, HeadError, HeadScan, KnownHeader, Method, ResponseHead, Version};
 use crate::http::wire::{Cut, Tether};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
@@ -122,8 +122,9 @@ fn ended(line: &Line, began: bool, end: io::Result<usize>) -> Failure {
 
 impl Answer {
     fn of(head: &ResponseHead<'_>, head_len: usize, may_be_cached: bool) -> Answer {
-        let media = head.first(Known::ContentType).unwrap_or_default();
-        let is_plain = head.first(Known::ContentEncoding).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let media = head.first(KnownHeader::ContentType).unwrap_or_default();
+        let is_plain =
+            head.first(KnownHeader::ContentEncoding).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
         let is_readable = is_plain && starts_with(media, b"application/json");
         let content_type = std::str::from_utf8(media).ok().filter(|_| is_readable && may_be_cached);
         Answer {
@@ -154,8 +155,9 @@ fn refused(head: &ResponseHead<'_>, others: bool) -> Option<Failure> {
     if head.status < 300 || ((400..500).contains(&head.status) && !(head.status == 429 && others)) {
         return None;
     }
-    let seconds =
-        head.first(Known::RetryAfter).and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
+    let seconds = head
+        .first(KnownHeader::RetryAfter)
+        .and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
     let retry_after_s = seconds.map(|s| u32::try_from(s).unwrap_or(u32::MAX).min(RETRY_AFTER_S_MAX));
     Some(match head.status {
         300..400 => Failure::Broken(format!("it answered with a redirect ({})", head.status)),
@@ -178,7 +180,7 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward<'_>, frame: &Frame, conn: 
     let out = &mut conn.out;
     out.clear();
     respond::open(head.status, frame, &conn.shard.date.borrow(), out);
-    let hops = head.first(Known::Connection).is_some();
+    let hops = head.first(KnownHeader::Connection).is_some();
     for header in head.headers().filter(|header| returns(header.known, header.name)) {
         if !(hops && head.headers.connection_lists(header.name)) {
             respond::header(header.name, header.value, out);
@@ -189,12 +191,20 @@ fn lay_out(head: &ResponseHead<'_>, forward: &Forward<'_>, frame: &Frame, conn: 
 
 /// Which of the provider's headers the caller sees: all but those of the connection, those that the gateway writes itself,
 /// and those that speak for the provider's site (cookies of one caller must not reach another).
-fn returns(known: Known, name: &str) -> bool {
+fn returns(known: KnownHeader, name: &str) -> bool {
     const KEPT_BACK: [&str; 5] = ["set-cookie", "alt-svc", "strict-transport-security", "cf-ray", "cf-cache-status"];
     match known {
-        Known::ContentLength | Known::TransferEncoding | Known::Connection | Known::KeepAlive | Known::Te => false,
-        Known::Trailer | Known::Upgrade | Known::ProxyConnection | Known::Date | Known::Server => false,
-        Known::XRequestId | Known::Traceparent | Known::Tracestate => false,
+        KnownHeader::ContentLength
+        | KnownHeader::TransferEncoding
+        | KnownHeader::Connection
+        | KnownHeader::KeepAlive
+        | KnownHeader::Te => false,
+        KnownHeader::Trailer
+        | KnownHeader::Upgrade
+        | KnownHeader::ProxyConnection
+        | KnownHeader::Date
+        | KnownHeader::Server => false,
+        KnownHeader::XRequestId | KnownHeader::Traceparent | KnownHeader::Tracestate => false,
         _ => {
             !KEPT_BACK.iter().any(|kept| name.eq_ignore_ascii_case(kept))
                 && !name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("x-luner-"))

@@ -22,7 +22,7 @@ use crate::breaker::Verdict;
 use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::splice::{self, Splices};
 use crate::dialect::openai::usage::Usage;
-use crate::http::head::{Known, RequestHead};
+use crate::http::head::{KnownHeader, RequestHead};
 use crate::link::AttemptOutcome;
 use crate::plan::{Plan, Provider};
 use crate::shard::account::{self, CALLER_LEFT};
@@ -85,7 +85,7 @@ impl<'p> Forward<'p> {
         request.clear();
         request.reserve(provider.head(known.endpoint).len() + HEADERS_BYTES + body_len);
         request.extend_from_slice(provider.head(known.endpoint));
-        let hops = head.first(Known::Connection).is_some();
+        let hops = head.first(KnownHeader::Connection).is_some();
         for header in head.headers().filter(|header| travels(header.known, header.name)) {
             if !(hops && head.headers.connection_lists(header.name)) {
                 crate::shard::answer::respond::header(header.name, header.value, &mut request);
@@ -164,11 +164,11 @@ impl Forward<'_> {
 
 /// Which of the caller's headers the provider sees: those of the API and of tracing, by name. Everything else stays here:
 /// credentials and identities above all, but also whatever a network in between has added.
-fn travels(known: Known, name: &str) -> bool {
+fn travels(known: KnownHeader, name: &str) -> bool {
     const NAMES: [&str; 5] = ["openai-beta", "anthropic-beta", "idempotency-key", "http-referer", "x-title"];
     match known {
-        Known::Accept | Known::UserAgent | Known::Tracestate => true,
-        Known::Other => {
+        KnownHeader::Accept | KnownHeader::UserAgent | KnownHeader::Tracestate => true,
+        KnownHeader::Other => {
             NAMES.iter().any(|travelling| name.eq_ignore_ascii_case(travelling))
                 || name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("x-stainless-"))
         }

@@ -4,7 +4,7 @@
 
 /// A header name that luner acts on, in whatever case it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Known {
+pub enum KnownHeader {
     Te,
     Via,
     Host,
@@ -55,13 +55,13 @@ pub enum Known {
     Other,
 }
 
-impl Known {
-    pub fn of(name: &str) -> Known {
+impl KnownHeader {
+    pub fn of(name: &str) -> KnownHeader {
         named(name.as_bytes()).unwrap_or_else(|| {
             let prefix = name.as_bytes().first_chunk::<8>();
             match prefix.map(|prefix| prefix.map(|byte| byte.to_ascii_lowercase())) {
-                Some(lower) if lower == *b"x-luner-" => Known::LunerOther,
-                _ => Known::Other,
+                Some(lower) if lower == *b"x-luner-" => KnownHeader::LunerOther,
+                _ => KnownHeader::Other,
             }
         })
     }
@@ -71,16 +71,16 @@ impl Known {
     pub fn hop_by_hop(self) -> bool {
         matches!(
             self,
-            Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::ProxyAuthenticate
-                | Known::ProxyAuthorization
-                | Known::Te
-                | Known::Trailer
-                | Known::TransferEncoding
-                | Known::Upgrade
-                | Known::Http2Settings
+            KnownHeader::Connection
+                | KnownHeader::KeepAlive
+                | KnownHeader::ProxyConnection
+                | KnownHeader::ProxyAuthenticate
+                | KnownHeader::ProxyAuthorization
+                | KnownHeader::Te
+                | KnownHeader::Trailer
+                | KnownHeader::TransferEncoding
+                | KnownHeader::Upgrade
+                | KnownHeader::Http2Settings
         )
     }
 }
@@ -90,12 +90,12 @@ impl Known {
 /// refuses a name that stands under a wrong length.
 macro_rules! names {
     ($($length:literal: $($name:literal => $known:ident),+;)+) => {
-        fn named(name: &[u8]) -> Option<Known> {
+        fn named(name: &[u8]) -> Option<KnownHeader> {
             match name.len() {
                 $($length => {
                     let lower = name.first_chunk::<$length>()?.map(|byte| byte.to_ascii_lowercase());
                     $(if lower == *$name {
-                        return Some(Known::$known);
+                        return Some(KnownHeader::$known);
                     })+
                     None
                 })+
@@ -104,7 +104,7 @@ macro_rules! names {
         }
 
         #[cfg(test)]
-        const NAMES: &[(&[u8], Known)] = &[$($(($name, Known::$known)),+),+];
+        const NAMES: &[(&[u8], KnownHeader)] = &[$($(($name, KnownHeader::$known)),+),+];
     };
 }
 
@@ -137,8 +137,8 @@ mod tests {
     fn every_name_is_found_in_any_case_and_stands_there_in_lower_case() {
         for (name, known) in NAMES {
             let name = std::str::from_utf8(name).unwrap();
-            assert_eq!(Known::of(name), *known);
-            assert_eq!(Known::of(&name.to_ascii_uppercase()), *known);
+            assert_eq!(KnownHeader::of(name), *known);
+            assert_eq!(KnownHeader::of(&name.to_ascii_uppercase()), *known);
             assert_eq!(name, name.to_ascii_lowercase());
         }
     }
@@ -146,16 +146,16 @@ mod tests {
     #[test]
     fn twins_with_an_underscore_are_other_names() {
         for name in ["X_User_ID", "content_length", "transfer_encoding", "x-luner_user", "x_luner_user"] {
-            assert_eq!(Known::of(name), Known::Other, "{name}");
+            assert_eq!(KnownHeader::of(name), KnownHeader::Other, "{name}");
         }
     }
 
     #[test]
     fn every_luner_header_is_recognised_as_one() {
         for name in ["x-luner-", "X-Luner-Cost-Usd", "X-LUNER-anything"] {
-            assert_eq!(Known::of(name), Known::LunerOther, "{name}");
+            assert_eq!(KnownHeader::of(name), KnownHeader::LunerOther, "{name}");
         }
-        assert_eq!(Known::of("x-luner"), Known::Other);
-        assert_eq!(Known::of(""), Known::Other);
+        assert_eq!(KnownHeader::of("x-luner"), KnownHeader::Other);
+        assert_eq!(KnownHeader::of(""), KnownHeader::Other);
     }
 }
