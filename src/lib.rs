@@ -97,8 +97,8 @@ pub mod clock;
 // The names of metrics and headers.
 pub mod names;
 
-// Makes a thread fail on demand, for tests.
-pub mod fault;
+// Injects a panic on demand, for tests.
+pub mod fault_injection;
 
 // The console's files, embedded in the binary.
 pub mod console;

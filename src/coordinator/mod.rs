@@ -50,7 +50,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
-use crate::fault;
+use crate::fault_injection::{InjectionPoint, panic_if_requested};
 use crate::link::accounts::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
@@ -289,7 +289,7 @@ impl Coordinator {
         let last = std::mem::replace(&mut self.ticked, now);
         self.look_at_pulses(last, now);
         if !self.ledger.total().requests.is_empty() {
-            fault::fail(fault::Place::Coordinator);
+            panic_if_requested(InjectionPoint::Coordinator);
         }
         self.registry.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);

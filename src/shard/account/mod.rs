@@ -8,7 +8,7 @@ pub(crate) mod trace;
 pub(crate) mod batch_builder;
 
 use crate::clock::Now;
-use crate::fault;
+use crate::fault_injection::{InjectionPoint, panic_if_requested};
 use crate::link::{AttemptOutcome, Tally};
 use crate::plan::{LabelId, Plan};
 use crate::pricing::Learned;
@@ -23,7 +23,7 @@ pub(crate) const CALLER_LEFT: u16 = 499;
 impl Record<'_> {
     /// Accounts for it. `status` is what the caller saw, or [`CALLER_LEFT`].
     pub(crate) fn settle(mut self, shard: &Shard, status: u16, refusal: Option<&Refusal>) {
-        fault::fail(fault::Place::Shard);
+        panic_if_requested(InjectionPoint::Shard);
         let now = shard.now();
         self.fold(now, status, refusal, &mut shard.tally.borrow_mut(), &mut shard.governor.borrow_mut().learned);
         let kept = |plan: &Plan| (plan.keeps_accounts, plan.keeps_traces);
