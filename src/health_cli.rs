@@ -19,7 +19,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// What is asked.
 #[derive(clap::Args)]
-pub struct Question {
+pub struct HealthArguments {
     /// Where the gateway is, without a path.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     url: Option<String>,
@@ -42,7 +42,7 @@ struct Health {
 }
 
 /// Prints one line and tells the exit code: 0 while it serves (with `--live`, while it answers), else 1.
-pub fn ask(question: &Question) -> ExitCode {
+pub fn ask(question: &HealthArguments) -> ExitCode {
     match told(question) {
         Ok((good, line)) => {
             println!("{line}");
@@ -55,7 +55,7 @@ pub fn ask(question: &Question) -> ExitCode {
     }
 }
 
-fn told(question: &Question) -> Result<(bool, String), String> {
+fn told(question: &HealthArguments) -> Result<(bool, String), String> {
     let base = match (&question.url, &question.config) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(path)) => format!("http://{}", listening(path)?),

@@ -44,7 +44,7 @@ enum Command {
         config: PathBuf,
     },
     /// Ask a running gateway how it is; exit 0 while it serves, else 1.
-    Health(health_cli::Question),
+    Health(health_cli::HealthArguments),
     /// Run the gateway with a scripted provider behind it: no file, no network, no key.
     Demo {
         /// Where to listen.

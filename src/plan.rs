@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 
 use crate::cache;
 use crate::clock::Now;
-use crate::config::{self, Backend, CacheScope, Capture, Config, UnknownPrice};
+use crate::config::{self, CacheScope, Capture, Config, StorageBackend, UnknownPrice};
 use crate::console::Mount;
 use crate::dialect::openai::facts::FactLimits;
 use crate::http::head::HeadLimits;
@@ -94,7 +94,7 @@ pub struct CachePlan {
 }
 
 impl CachePlan {
-    fn new(cache: &config::Cache) -> CachePlan {
+    fn new(cache: &config::CacheConfig) -> CachePlan {
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let limits = match cache.enabled {
             true => cache::Limits { items: size(cache.max_items), bytes: size(cache.max_bytes) },
@@ -174,8 +174,8 @@ impl Plan {
             cache: CachePlan::new(&config.cache),
             console: Arc::new(Mount::under(config.server.base_path.as_str())),
             capture: config.storage.capture,
-            keeps_accounts: exports_spans || config.storage.backend == Backend::Sqlite,
-            keeps_traces: exports_spans || (config.storage.backend == Backend::Sqlite && config.storage.traces),
+            keeps_accounts: exports_spans || config.storage.backend == StorageBackend::Sqlite,
+            keeps_traces: exports_spans || (config.storage.backend == StorageBackend::Sqlite && config.storage.traces),
             labels,
             tls,
             origins,

@@ -108,11 +108,11 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let server = &running.config().server;
     let cpus = shard::cpus();
     let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
-    let mut given = listeners::given()?;
+    let mut inherited = listeners::inherited()?;
     let mut supervisor = Supervisor::from_environment();
     // Before anything listens: without its policies the gateway would let through what they forbid.
     let storage = &running.config().storage;
-    let (governance, policies) = match &mut given.predecessor {
+    let (governance, policies) = match &mut inherited.predecessor {
         None => Governance::open(storage, clock.now()).context("opening the storage")?,
         Some(predecessor) => {
             supervisor.mute();
@@ -128,7 +128,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;
-    let sockets = Sockets::open(given.list, server.listen, workers)?;
+    let sockets = Sockets::open(inherited.list, server.listen, workers)?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
     coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
     running.watch(events.clone()).context("watching the configuration")?;
@@ -143,7 +143,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         address,
         sockets: sockets.list,
         launch,
-        predecessor: given.predecessor,
+        predecessor: inherited.predecessor,
         supervisor,
         pulse,
         events: events.downgrade(),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use super::scalar::{Plain, Scalar, plain_value, quote};
-use super::tree::{Entry, Kind, Node, join};
+use super::tree::{MapEntry, Node, NodeKind, join};
 use super::{BasePath, BaseUrl, Complaints, Listen, schema};
 use crate::units::{ByteSize, HumanDuration};
 
@@ -47,9 +47,9 @@ impl Checker<'_> {
 
     fn object(&mut self, node: &Node, schema: &Value, path: &str) -> Result<Value, String> {
         let entries = match &node.kind {
-            Kind::Map(entries) => entries.as_slice(),
+            NodeKind::Map(entries) => entries.as_slice(),
             // `cache:` with every line below it commented out.
-            Kind::Scalar(scalar) if scalar.plain_value() == Plain::Null => &[],
+            NodeKind::Scalar(scalar) if scalar.plain_value() == Plain::Null => &[],
             _ => {
                 return Err(format!("must be a mapping (key: value), not {}", describe(node)));
             }
@@ -80,7 +80,7 @@ impl Checker<'_> {
         Ok(Value::Object(fitted))
     }
 
-    fn free_key(&mut self, entry: &Entry, schema: &Value, path: &str) {
+    fn free_key(&mut self, entry: &MapEntry, schema: &Value, path: &str) {
         if entry.key.contains("${") {
             self.complaints.add(entry.at, path, "variables are expanded in values, not in keys");
         } else if let Some(Err(message)) = schema["x-check"].as_str().map(|kind| text_of_kind(kind, &entry.key)) {
@@ -89,7 +89,7 @@ impl Checker<'_> {
     }
 
     fn array(&mut self, node: &Node, schema: &Value, path: &str) -> Result<Value, String> {
-        let Kind::List(items) = &node.kind else {
+        let NodeKind::List(items) = &node.kind else {
             return Err(format!("must be a list, not {}", describe(node)));
         };
         if (items.len() as u64) < schema["minItems"].as_u64().unwrap_or(0) {
@@ -176,10 +176,10 @@ fn wanted(schema: &Value) -> &'static str {
 
 fn describe(node: &Node) -> &'static str {
     match &node.kind {
-        Kind::List(_) => "a list",
-        Kind::Map(_) => "a mapping",
-        Kind::Refused => "this",
-        Kind::Scalar(scalar) => match scalar.plain_value() {
+        NodeKind::List(_) => "a list",
+        NodeKind::Map(_) => "a mapping",
+        NodeKind::Refused => "this",
+        NodeKind::Scalar(scalar) => match scalar.plain_value() {
             Plain::Null => "nothing",
             Plain::Bool(_) => "true or false",
             Plain::Int(_) => "a number",

@@ -6,7 +6,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::scalar::Scalar;
-use super::tree::{Kind, Node, join};
+use super::tree::{Node, NodeKind, join};
 use super::{Complaints, Env, Mark};
 
 /// Expands every value below `root`; a value that cannot be expanded becomes `Refused`.
@@ -25,23 +25,23 @@ impl Expander<'_, '_> {
     fn node(&mut self, node: &mut Node, path: &str) {
         let at = node.at;
         match &mut node.kind {
-            Kind::Scalar(scalar) => {
+            NodeKind::Scalar(scalar) => {
                 if !self.scalar(scalar, at, path) {
-                    node.kind = Kind::Refused;
+                    node.kind = NodeKind::Refused;
                 }
             }
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     self.node(item, &format!("{path}[{index}]"));
                 }
             }
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 for entry in entries {
                     let path = join(path, &entry.key);
                     self.node(&mut entry.value, &path);
                 }
             }
-            Kind::Refused => {}
+            NodeKind::Refused => {}
         }
     }
 

@@ -38,8 +38,9 @@ pub use base_path::BasePath;
 pub use outline::{Difference, Outline};
 pub use schema::schema;
 pub use shapes::{
-    Admin, Backend, Cache, CacheScope, Capture, Config, Limits, LogLevel, Pricing, Provider, ProviderLimit, RateLimit,
-    Retention, Server, Sqlite, Storage, Telemetry, UnknownPrice, Version,
+    AdminConfig, CacheConfig, CacheScope, Capture, ClientLimits, Config, FormatVersion, LogLevel, PricingConfig,
+    ProviderConfig, ProviderLimit, RateLimitConfig, RetentionConfig, ServerConfig, SqliteConfig, StorageBackend,
+    StorageConfig, TelemetryConfig, UnknownPrice,
 };
 
 /// How variables are looked up: `&|name| std::env::var(name).ok()` outside tests.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::BaseUrl;
 use super::scalar::Scalar;
 use super::schema::INNER;
-use super::tree::{Kind, Node, join};
+use super::tree::{Node, NodeKind, join};
 
 /// Values by their paths: `providers[openai].timeout` to `30s`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Outline {
     /// `schema` is absent below a key that nobody knows.
     fn add(&mut self, node: &Node, schema: Option<&Value>, path: String) {
         match &node.kind {
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 for entry in entries {
                     let below = schema.and_then(|it| {
                         it["properties"]
@@ -62,7 +62,7 @@ impl Outline {
                     self.add(&entry.value, below, join(&path, &entry.key));
                 }
             }
-            Kind::List(items) if items.iter().any(|item| !item.entries().is_empty()) => {
+            NodeKind::List(items) if items.iter().any(|item| !item.entries().is_empty()) => {
                 let below = schema.and_then(|it| it.get("items"));
                 for (index, item) in items.iter().enumerate() {
                     let name = below
@@ -77,14 +77,14 @@ impl Outline {
                     self.add(item, below, place);
                 }
             }
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 let below = schema.and_then(|it| it.get("items"));
                 let texts: Vec<String> = items.iter().map(|item| text(item, below)).collect();
                 // How many there are is no one's business either, where nobody knows what they are.
                 let masked = below.is_none() && !items.is_empty();
                 self.0.insert(path, if masked { MASK.to_owned() } else { texts.join(", ") });
             }
-            Kind::Scalar(_) | Kind::Refused => {
+            NodeKind::Scalar(_) | NodeKind::Refused => {
                 let _ = self.0.insert(path, text(node, schema));
             }
         }

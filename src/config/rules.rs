@@ -5,7 +5,7 @@
 
 use super::check::did_you_mean;
 use super::tree::Node;
-use super::{Backend, Capture, Complaints, Config, Mark};
+use super::{Capture, Complaints, Config, Mark, StorageBackend};
 
 /// Rules whose breach is an error.
 pub(super) fn complaints(root: &Node, complaints: &mut Complaints) {
@@ -119,9 +119,9 @@ pub(super) fn warnings(config: &Config, root: &Node, warnings: &mut Complaints) 
     admin(config, root, warnings);
     let storage = &config.storage;
     let nothing_kept = match storage.backend {
-        Backend::None => Some("has no effect while storage.backend is none"),
-        Backend::Sqlite if !storage.traces => Some("has no effect while storage.traces is false"),
-        Backend::Sqlite => None,
+        StorageBackend::None => Some("has no effect while storage.backend is none"),
+        StorageBackend::Sqlite if !storage.traces => Some("has no effect while storage.traces is false"),
+        StorageBackend::Sqlite => None,
     };
     if let Some(why) = nothing_kept.filter(|_| storage.capture != Capture::None) {
         warnings.add(place(root, &["storage", "capture"]), "storage.capture", why);

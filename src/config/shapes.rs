@@ -17,28 +17,28 @@ use crate::units::Secret;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The version of this file's format.
-    pub version: Version,
+    pub version: FormatVersion,
     /// Where luner listens, how patient it is, who may manage it.
     #[serde(default)]
-    pub server: Server,
+    pub server: ServerConfig,
     /// The LLM providers behind the gateway. With several for one model: exact names win, then the longer pattern, then file order.
     #[schemars(length(min = 1))]
-    pub providers: Vec<Provider>,
+    pub providers: Vec<ProviderConfig>,
     /// The cache of complete answers to requests with temperature 0.
     #[serde(default)]
-    pub cache: Cache,
+    pub cache: CacheConfig,
     /// Limits that protect the providers. A cache hit is never refused for them.
     #[serde(default)]
-    pub rate_limit: RateLimit,
+    pub rate_limit: RateLimitConfig,
     /// What a token costs.
     #[serde(default)]
-    pub pricing: Pricing,
+    pub pricing: PricingConfig,
     /// Where accounting, traces and policies are kept.
     #[serde(default)]
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// What luner tells about itself.
     #[serde(default)]
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
     /// What loads but is worth a second look. To be logged once, at load.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
@@ -48,14 +48,14 @@ pub struct Config {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Version {
+pub enum FormatVersion {
     #[serde(rename = "v1")]
     V1,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerConfig {
     /// Address and port; ":8080" is all interfaces. Needs a restart.
     #[schemars(schema_with = "schema::listen")]
     pub listen: Listen,
@@ -78,29 +78,29 @@ pub struct Server {
     #[schemars(range(min = 0, max = 1024))]
     pub workers: u32,
     /// Who may use the console and the REST API.
-    pub admin: Admin,
+    pub admin: AdminConfig,
     /// Bounds on what a client may send.
-    pub limits: Limits,
+    pub limits: ClientLimits,
 }
 
-impl Default for Server {
-    fn default() -> Server {
-        Server {
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
             listen: Listen { host: None, port: 8080 },
             base_path: BasePath::default(),
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
             workers: 0,
-            admin: Admin::default(),
-            limits: Limits::default(),
+            admin: AdminConfig::default(),
+            limits: ClientLimits::default(),
         }
     }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Admin {
+pub struct AdminConfig {
     /// The bearer token for management, 16 bytes or more. Empty = only loopback peers may manage.
     #[schemars(schema_with = "schema::token")]
     pub token: Secret,
@@ -113,7 +113,7 @@ pub struct Admin {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct ClientLimits {
     /// The largest request head, request line and headers together.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "schema::head_bytes")]
@@ -137,9 +137,9 @@ pub struct Limits {
     pub connections: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for ClientLimits {
+    fn default() -> ClientLimits {
+        ClientLimits {
             head_bytes: 32 << 10,
             headers: 100,
             body_bytes: 10 << 20,
@@ -152,7 +152,7 @@ impl Default for Limits {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Provider {
+pub struct ProviderConfig {
     /// A name of your own, unique in this file; it labels metrics and traces.
     #[schemars(schema_with = "schema::name")]
     pub name: String,
@@ -211,7 +211,7 @@ fn default_retries() -> u32 {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Cache {
+pub struct CacheConfig {
     /// false turns the cache off.
     pub enabled: bool,
     /// The most answers kept, over all cores.
@@ -229,9 +229,9 @@ pub struct Cache {
     pub scope: CacheScope,
 }
 
-impl Default for Cache {
-    fn default() -> Cache {
-        Cache {
+impl Default for CacheConfig {
+    fn default() -> CacheConfig {
+        CacheConfig {
             enabled: true,
             max_items: 5000,
             max_bytes: 256 << 20,
@@ -251,16 +251,16 @@ pub enum CacheScope {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RateLimit {
+pub struct RateLimitConfig {
     /// false turns all limits off.
     pub enabled: bool,
     /// One entry for each provider that has a limit.
     pub providers: Vec<ProviderLimit>,
 }
 
-impl Default for RateLimit {
-    fn default() -> RateLimit {
-        RateLimit { enabled: true, providers: Vec::new() }
+impl Default for RateLimitConfig {
+    fn default() -> RateLimitConfig {
+        RateLimitConfig { enabled: true, providers: Vec::new() }
     }
 }
 
@@ -285,7 +285,7 @@ fn default_burst() -> u32 {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Pricing {
+pub struct PricingConfig {
     /// A price table in LiteLLM's shape, USD per token. Empty = the built-in one.
     #[schemars(schema_with = "schema::path")]
     pub file: PathBuf,
@@ -303,25 +303,25 @@ pub enum UnknownPrice {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Storage {
+pub struct StorageConfig {
     /// sqlite = one file; none = luner runs without a memory.
-    pub backend: Backend,
+    pub backend: StorageBackend,
     /// Settings of the sqlite backend.
-    pub sqlite: Sqlite,
+    pub sqlite: SqliteConfig,
     /// How much history is kept. Whatever is reached first is pruned.
-    pub retention: Retention,
+    pub retention: RetentionConfig,
     /// Whether each request leaves a trace. Sums of tokens and dollars are kept either way.
     pub traces: bool,
     /// Whose prompts and answers are stored: none, errors (failed and refused requests), all.
     pub capture: Capture,
 }
 
-impl Default for Storage {
-    fn default() -> Storage {
-        Storage {
-            backend: Backend::default(),
-            sqlite: Sqlite::default(),
-            retention: Retention::default(),
+impl Default for StorageConfig {
+    fn default() -> StorageConfig {
+        StorageConfig {
+            backend: StorageBackend::default(),
+            sqlite: SqliteConfig::default(),
+            retention: RetentionConfig::default(),
             traces: true,
             capture: Capture::default(),
         }
@@ -330,7 +330,7 @@ impl Default for Storage {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub enum StorageBackend {
     #[default]
     Sqlite,
     None,
@@ -338,21 +338,21 @@ pub enum Backend {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Sqlite {
+pub struct SqliteConfig {
     /// The database file; missing folders are made. Relative to the working directory.
     #[schemars(schema_with = "schema::path")]
     pub path: PathBuf,
 }
 
-impl Default for Sqlite {
-    fn default() -> Sqlite {
-        Sqlite { path: PathBuf::from("data/luner.db") }
+impl Default for SqliteConfig {
+    fn default() -> SqliteConfig {
+        SqliteConfig { path: PathBuf::from("data/luner.db") }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Retention {
+pub struct RetentionConfig {
     /// Traces older than so many days are deleted.
     #[schemars(range(min = 1, max = 3650))]
     pub days: u32,
@@ -362,9 +362,9 @@ pub struct Retention {
     pub max_bytes: u64,
 }
 
-impl Default for Retention {
-    fn default() -> Retention {
-        Retention { days: 7, max_bytes: 2 << 30 }
+impl Default for RetentionConfig {
+    fn default() -> RetentionConfig {
+        RetentionConfig { days: 7, max_bytes: 2 << 30 }
     }
 }
 
@@ -379,7 +379,7 @@ pub enum Capture {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// The least important lines that are logged: error, warn, info, debug or trace.
     pub log: LogLevel,
 }

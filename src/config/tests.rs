@@ -67,7 +67,7 @@ config.yaml:10:28: rate_limit.providers[0].qps: `-1` is out of range: it must be
 #[test]
 fn the_smallest_file_gets_every_default_of_the_contract() {
     let config = parse_plain(GOOD).expect("a good file");
-    assert_eq!(config.server, Server::default());
+    assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.server.listen.to_string(), ":8080");
     assert_eq!(config.server.read_timeout, Duration::from_secs(30));
     assert_eq!(config.server.write_timeout, Duration::from_secs(120));
@@ -171,10 +171,10 @@ fn the_running_configuration_prints_in_human_units_and_reads_back() {
 #[test]
 fn the_shipped_files_load_as_they_are() {
     let config = load(&shipped("config.example.yaml"), &no_env).expect("no variable is needed");
-    assert_eq!(config.server, Server::default(), "the example shows the defaults");
-    assert_eq!(config.cache, Cache::default());
-    assert_eq!(config.storage, Storage::default());
-    assert_eq!(config.telemetry, Telemetry::default());
+    assert_eq!(config.server, ServerConfig::default(), "the example shows the defaults");
+    assert_eq!(config.cache, CacheConfig::default());
+    assert_eq!(config.storage, StorageConfig::default());
+    assert_eq!(config.telemetry, TelemetryConfig::default());
     assert_eq!(config.providers.len(), 3);
     let keyless: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
     assert_eq!(keyless, ["providers[0].api_key", "providers[1].api_key"]);

@@ -13,18 +13,18 @@ use super::{Complaints, Mark};
 pub(super) struct Node {
     /// Where a complaint about it points: a scalar itself, the key of anything longer.
     pub at: Mark,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Scalar(Scalar),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
     /// Already complained about; later stages pass over it in silence.
     Refused,
 }
 
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub key: String,
     pub at: Mark,
     pub value: Node,
@@ -32,22 +32,22 @@ pub(super) struct Entry {
 
 impl Node {
     pub fn get(&self, key: &str) -> Option<&Node> {
-        let Kind::Map(entries) = &self.kind else {
+        let NodeKind::Map(entries) = &self.kind else {
             return None;
         };
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
-    pub fn entries(&self) -> &[Entry] {
-        if let Kind::Map(entries) = &self.kind { entries } else { &[] }
+    pub fn entries(&self) -> &[MapEntry] {
+        if let NodeKind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
     pub fn items(&self) -> &[Node] {
-        if let Kind::List(items) = &self.kind { items } else { &[] }
+        if let NodeKind::List(items) = &self.kind { items } else { &[] }
     }
 
     pub fn scalar(&self) -> Option<&Scalar> {
-        if let Kind::Scalar(scalar) = &self.kind { Some(scalar) } else { None }
+        if let NodeKind::Scalar(scalar) = &self.kind { Some(scalar) } else { None }
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -55,7 +55,7 @@ impl Node {
     }
 
     pub fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::Refused)
+        matches!(self.kind, NodeKind::Refused)
     }
 
     /// See `Scalar::shown`; empty for anything longer than a scalar.
@@ -153,36 +153,36 @@ impl<'a> Reader<'a, '_> {
             self.complaints.add(at, path, "tags (`!name`) are not supported; leave it out");
         }
         let kind = match event {
-            Event::Scalar(text, style, ..) => Kind::Scalar(Scalar {
+            Event::Scalar(text, style, ..) => NodeKind::Scalar(Scalar {
                 text: Zeroizing::new(text.into_owned()),
                 plain: style == ScalarStyle::Plain,
                 written: None,
             }),
             Event::SequenceStart(..) => self.list(path, depth)?,
             Event::MappingStart(..) => self.map(path, depth)?,
-            _ => Kind::Refused,
+            _ => NodeKind::Refused,
         };
-        Ok(Node { at, kind: if tagged { Kind::Refused } else { kind } })
+        Ok(Node { at, kind: if tagged { NodeKind::Refused } else { kind } })
     }
 
-    fn list(&mut self, path: &str, depth: usize) -> Result<Kind, Stop> {
+    fn list(&mut self, path: &str, depth: usize) -> Result<NodeKind, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                return Ok(Kind::List(items));
+                return Ok(NodeKind::List(items));
             }
             let item = self.node(event, &span, &format!("{path}[{}]", items.len()), depth + 1)?;
             items.push(item);
         }
     }
 
-    fn map(&mut self, path: &str, depth: usize) -> Result<Kind, Stop> {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn map(&mut self, path: &str, depth: usize) -> Result<NodeKind, Stop> {
+        let mut entries: Vec<MapEntry> = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                return Ok(Kind::Map(entries));
+                return Ok(NodeKind::Map(entries));
             }
             let key = self.node(event, &span, path, depth + 1)?;
             let key_text = key.text().map(str::to_owned);
@@ -206,7 +206,7 @@ impl<'a> Reader<'a, '_> {
                             format!("written twice; the first is on line {}", first.at.line),
                         );
                     }
-                    None => entries.push(Entry { key: text, at: key.at, value }),
+                    None => entries.push(MapEntry { key: text, at: key.at, value }),
                 },
             }
         }

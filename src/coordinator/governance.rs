@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::recorder::Recorder;
 use super::store::{Checkpoints, Health, Retention, Store, StoreError, StoredPolicy, USAGE_DAYS};
 use crate::clock::{Now, rfc3339};
-use crate::config::{Backend, Storage};
+use crate::config::{StorageBackend, StorageConfig};
 use crate::policy::{Compiled, Draft, ExpressionError, Failed, Policy};
 
 /// Policies at most. Arbitrary: each is judged for each request, and a set of so many compiles in a tenth of a second.
@@ -101,18 +101,18 @@ impl Governance {
     /// # Errors
     /// The file cannot be used, or a policy in it does not compile: a gateway that left one out would let through what
     /// someone wanted blocked.
-    pub fn open(storage: &Storage, now: Now) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
+    pub fn open(storage: &StorageConfig, now: Now) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
         Governance::open_as(storage, now, Store::open)
     }
 
     fn open_as(
-        storage: &Storage,
+        storage: &StorageConfig,
         now: Now,
         open: impl FnOnce(&Path, u64) -> Result<Store, StoreError>,
     ) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
         let store = match storage.backend {
-            Backend::None => None,
-            Backend::Sqlite => Some(open(&storage.sqlite.path, now.wall_ms)?),
+            StorageBackend::None => None,
+            StorageBackend::Sqlite => Some(open(&storage.sqlite.path, now.wall_ms)?),
         };
         let (policies, compiled) = match &store {
             None => Default::default(),
@@ -136,7 +136,7 @@ impl Governance {
     /// # Errors
     /// As of [`Governance::open`]; and the file has an older schema, which this luner would change under the other's hands.
     pub fn take_over(
-        storage: &Storage,
+        storage: &StorageConfig,
         now: Now,
         standing: impl FnOnce() -> std::io::Result<()>,
     ) -> Result<(Governance, Arc<Compiled>), GovernanceError> {
@@ -212,7 +212,7 @@ impl Governance {
     pub(super) fn keep(
         &mut self,
         recorder: &mut Recorder,
-        retention: &crate::config::Retention,
+        retention: &crate::config::RetentionConfig,
         alone: bool,
         now: Now,
     ) {

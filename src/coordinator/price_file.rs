@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::watch::bytes_hash;
-use crate::config::{Pricing, Problem};
+use crate::config::{PricingConfig, Problem};
 use crate::pricing::{PriceError, Prices};
 
 /// Arbitrary: ten times LiteLLM's table of 2026.
@@ -31,7 +31,7 @@ impl PriceTable {
 ///
 /// # Errors
 /// The file cannot be read or is no price table; the problem names the key, the file and the place in it.
-pub fn read(pricing: &Pricing) -> Result<PriceTable, Problem> {
+pub fn read(pricing: &PricingConfig) -> Result<PriceTable, Problem> {
     if pricing.file.as_os_str().is_empty() {
         return Ok(PriceTable::built_in());
     }
@@ -71,7 +71,7 @@ mod tests {
         let file = folder.path().join("prices.json");
         std::fs::write(&file, text).unwrap();
         let shown = file.display().to_string();
-        read(&Pricing { file, ..Pricing::default() }).map_err(|problem| {
+        read(&PricingConfig { file, ..PricingConfig::default() }).map_err(|problem| {
             assert_eq!(problem.key, "pricing.file");
             problem.message.strip_prefix(&shown).expect("the file's name first").to_owned()
         })
@@ -97,8 +97,9 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_no_reason_to_take_other_prices() {
-        let missing = read(&Pricing { file: "/no/such/prices.json".into(), ..Pricing::default() }).unwrap_err();
+        let missing =
+            read(&PricingConfig { file: "/no/such/prices.json".into(), ..PricingConfig::default() }).unwrap_err();
         assert!(missing.message.contains("/no/such/prices.json"), "{}", missing.message);
-        assert!(!read(&Pricing::default()).unwrap().prices.is_empty());
+        assert!(!read(&PricingConfig::default()).unwrap().prices.is_empty());
     }
 }

@@ -18,7 +18,7 @@ use super::reading::Reading;
 use super::store::{AuditAction, By, NewAudit, Store};
 use super::watch::{self, Watcher};
 use crate::clock::Now;
-use crate::config::{self, Config, Difference, Listen, LogLevel, Outline, Pricing, Problem, Problems, Server};
+use crate::config::{self, Config, Difference, Listen, LogLevel, Outline, Problem, Problems};
 use crate::link::Event;
 use crate::plan::{self, Plan};
 
@@ -153,7 +153,7 @@ impl Running {
         Ok(())
     }
 
-    fn watch_prices(&self, pricing: &Pricing) -> io::Result<Option<Watcher>> {
+    fn watch_prices(&self, pricing: &config::PricingConfig) -> io::Result<Option<Watcher>> {
         if pricing.file.as_os_str().is_empty() { Ok(None) } else { self.watch_file(pricing.file.clone()) }
     }
 
@@ -212,8 +212,8 @@ impl Running {
 
     /// What would be in force if this were written.
     fn in_force(&self, written: &Config) -> Config {
-        let Server { listen, read_timeout, write_timeout, workers, .. } = self.config.server;
-        let server = Server { listen, read_timeout, write_timeout, workers, ..written.server.clone() };
+        let config::ServerConfig { listen, read_timeout, write_timeout, workers, .. } = self.config.server;
+        let server = config::ServerConfig { listen, read_timeout, write_timeout, workers, ..written.server.clone() };
         Config { server, ..written.clone() }
     }
 

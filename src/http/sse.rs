@@ -36,7 +36,7 @@ pub struct EventSplitter {
 
 /// An event with the blank line that ends it. It may be nothing but comments or that blank line.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
+pub struct SseEvent<'a> {
     /// Every byte. All `raw` in a row, and then [`EventSplitter::pending`], are the stream.
     pub raw: &'a [u8],
     after_bom: bool,
@@ -59,7 +59,7 @@ impl EventSplitter {
     ///
     /// A blank line ended by CR completes its event at the CR. The LF of a CRLF is part of that event if it is
     /// already there; if it comes with a later push it stands at the front of the next event's `raw`.
-    pub fn push(&mut self, bytes: &[u8], mut on_event: impl FnMut(Event<'_>)) -> Result<(), EventTooLarge> {
+    pub fn push(&mut self, bytes: &[u8], mut on_event: impl FnMut(SseEvent<'_>)) -> Result<(), EventTooLarge> {
         if self.failed {
             return Err(EventTooLarge);
         }
@@ -70,10 +70,10 @@ impl EventSplitter {
             self.check_size(event.len())?;
             let after_bom = std::mem::take(&mut self.first_event);
             if self.pending.is_empty() {
-                on_event(Event { raw: event, after_bom });
+                on_event(SseEvent { raw: event, after_bom });
             } else {
                 self.pending.extend_from_slice(event);
-                on_event(Event { raw: &self.pending, after_bom });
+                on_event(SseEvent { raw: &self.pending, after_bom });
                 self.pending.clear();
                 if self.pending.capacity() > PENDING_BYTES_KEPT {
                     self.pending = Vec::new();
@@ -136,7 +136,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// A buffer that one huge event made is given back; 64 KiB holds the events that models send. Arbitrary.
 const PENDING_BYTES_KEPT: usize = 64 * 1024;
 
-impl<'a> Event<'a> {
+impl<'a> SseEvent<'a> {
     /// The last `event:` line's value.
     pub fn name(&self) -> Option<&'a [u8]> {
         self.fields().filter(|(name, _)| *name == b"event").map(|(_, value)| value).last()

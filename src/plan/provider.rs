@@ -62,8 +62,8 @@ pub struct SharedState {
 
 impl SharedState {
     pub(super) fn new(
-        provider: &config::Provider,
-        limits: &config::RateLimit,
+        provider: &config::ProviderConfig,
+        limits: &config::RateLimitConfig,
         before: Option<&SharedState>,
         now: Now,
     ) -> SharedState {
@@ -96,7 +96,7 @@ impl Provider {
     }
 
     pub(super) fn new(
-        provider: &config::Provider,
+        provider: &config::ProviderConfig,
         state: SharedState,
         prices: &Prices,
         labels: &mut Labels,
@@ -130,7 +130,7 @@ impl Provider {
     }
 }
 
-fn head_for(provider: &config::Provider, endpoint: Endpoint) -> Zeroizing<Vec<u8>> {
+fn head_for(provider: &config::ProviderConfig, endpoint: Endpoint) -> Zeroizing<Vec<u8>> {
     let base = &provider.base_url;
     let path = format!("{}{}", base.api_root(), endpoint.path().trim_start_matches("/v1"));
     let key = provider.api_key.expose();

@@ -14,19 +14,19 @@ use crate::coordinator::handover::Predecessor;
 const BACKLOG: i32 = 4096;
 
 /// What the process was started with.
-pub(super) struct Given {
+pub(super) struct InheritedSockets {
     pub list: Vec<TcpListener>,
     pub predecessor: Option<Predecessor>,
 }
 
 /// Sockets that were given to this process, if any.
-pub(super) fn given() -> anyhow::Result<Given> {
+pub(super) fn inherited() -> anyhow::Result<InheritedSockets> {
     let taken = Predecessor::of_this_process().context("taking over the sockets of the process before")?;
     Ok(match taken {
-        Some((predecessor, list)) => Given { predecessor: Some(predecessor), list },
+        Some((predecessor, list)) => InheritedSockets { predecessor: Some(predecessor), list },
         None => {
             let list = passed().context("taking over the sockets of the service manager (LISTEN_FDS)")?;
-            Given { predecessor: None, list }
+            InheritedSockets { predecessor: None, list }
         }
     })
 }
@@ -40,12 +40,12 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Those that were given, else as many new ones as there are shards.
-    pub fn open(given: Vec<TcpListener>, listen: Listen, shards: usize) -> anyhow::Result<Sockets> {
-        let Some(first) = given.first() else {
+    pub fn open(inherited: Vec<TcpListener>, listen: Listen, shards: usize) -> anyhow::Result<Sockets> {
+        let Some(first) = inherited.first() else {
             let (list, address) = bind(listen, shards)?;
             return Ok(Sockets { list, address });
         };
-        for socket in &given {
+        for socket in &inherited {
             ensure!(
                 socket2::SockRef::from(socket).is_listener().unwrap_or(false),
                 "a socket that was handed over does not listen"
@@ -55,7 +55,7 @@ impl Sockets {
         if !is_meant(listen, address) {
             tracing::warn!(%address, "server.listen" = %listen, "listening where the sockets are that were handed over");
         }
-        Ok(Sockets { list: given, address })
+        Ok(Sockets { list: inherited, address })
     }
 
     /// To each shard those that it accepts on. Every socket is accepted on, and every shard accepts.

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 use crate::clock::Now;
-use crate::config::Admin;
+use crate::config::AdminConfig;
 use crate::http::head::Method;
 use crate::link::ApiHeaders;
 use crate::units::Secret;
@@ -84,7 +84,7 @@ pub(super) enum Denied {
 ///
 /// A peer that presented too many wrong tokens is refused with the right one as well, until its minute is over: a guess
 /// that were answered with success while throttled would make the throttle worthless. What was not presented is no guess.
-pub(super) fn decide(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
+pub(super) fn decide(admin: &AdminConfig, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
     let actor = caller(admin, asked, doors, now)?;
     if matches!(asked.method, Method::Get | Method::Head) {
         return Ok(actor);
@@ -98,7 +98,7 @@ pub(super) fn decide(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: N
 
 /// Whether someone who presents the token in a body, as a form of our own page does, may have a session for it.
 pub(super) fn sign_in(
-    admin: &Admin,
+    admin: &AdminConfig,
     asked: &Asked<'_>,
     token: &str,
     doors: &mut Doors,
@@ -122,12 +122,12 @@ pub(super) fn written_here(asked: &Asked<'_>) -> Result<(), Denied> {
 }
 
 /// Whether the caller used a name that no foreign page has: an address, a loopback name, one that the operator listed.
-fn is_no_foreign_name(admin: &Admin, headers: &ApiHeaders) -> bool {
+fn is_no_foreign_name(admin: &AdminConfig, headers: &ApiHeaders) -> bool {
     let host = Host::parse(&headers.host);
     host.is_some_and(|host| host.is_address() || host.is_loopback() || host.is_one_of(&admin.hosts))
 }
 
-fn caller(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
+fn caller(admin: &AdminConfig, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
     let (headers, peer) = (asked.headers, asked.peer.to_canonical());
     let host = Host::parse(&headers.host);
     let named = host.as_ref().is_some_and(|host| host.is_loopback() || host.is_one_of(&admin.hosts));
@@ -149,7 +149,13 @@ fn caller(admin: &Admin, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Resu
 }
 
 /// Whether the right token was presented; [`Denied::NotLocal`] where none is set.
-fn present(admin: &Admin, headers: &ApiHeaders, peer: IpAddr, throttle: &mut Throttle, now: Now) -> Result<(), Denied> {
+fn present(
+    admin: &AdminConfig,
+    headers: &ApiHeaders,
+    peer: IpAddr,
+    throttle: &mut Throttle,
+    now: Now,
+) -> Result<(), Denied> {
     if admin.token.is_empty() {
         return Err(Denied::NotLocal);
     }
@@ -160,7 +166,13 @@ fn present(admin: &Admin, headers: &ApiHeaders, peer: IpAddr, throttle: &mut Thr
 }
 
 /// Whether this is the token.
-fn compare(admin: &Admin, presented: &str, peer: IpAddr, throttle: &mut Throttle, now: Now) -> Result<(), Denied> {
+fn compare(
+    admin: &AdminConfig,
+    presented: &str,
+    peer: IpAddr,
+    throttle: &mut Throttle,
+    now: Now,
+) -> Result<(), Denied> {
     if let Some(retry_after_s) = throttle.blocks(peer, now) {
         return Err(Denied::Throttled { retry_after_s });
     }

@@ -9,7 +9,7 @@ use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::stream::{error_event, read_chunk};
 use crate::dialect::openai::usage::Usage;
 use crate::http::head::Version;
-use crate::http::sse::{Event, EventSplitter};
+use crate::http::sse::{EventSplitter, SseEvent};
 use crate::link::AttemptOutcome;
 use crate::plan::Plan;
 use crate::shard::answer::respond;
@@ -32,7 +32,7 @@ struct Reading {
 
 impl Reading {
     /// Reads one event and appends it to `out`, unless it is the usage chunk that the caller did not ask for.
-    fn take(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+    fn take(&mut self, event: &SseEvent<'_>, out: &mut Vec<u8>) {
         let data = event.data();
         let chunk = read_chunk(self.endpoint, event.name(), &data);
         self.content_chars += chunk.content_chars;

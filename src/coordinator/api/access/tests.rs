@@ -11,8 +11,8 @@ fn at(ms: u64) -> Now {
     Now { mono_ns: ms * 1_000_000, wall_ms: 0 }
 }
 
-fn admin(token: &str, open: bool, hosts: &[&str]) -> Admin {
-    Admin { token: Secret::new(token.into()), open, hosts: hosts.iter().map(|host| (*host).into()).collect() }
+fn admin(token: &str, open: bool, hosts: &[&str]) -> AdminConfig {
+    AdminConfig { token: Secret::new(token.into()), open, hosts: hosts.iter().map(|host| (*host).into()).collect() }
 }
 
 /// A GET, unless a test makes it something else.
@@ -40,7 +40,7 @@ const CALL: Call<'static> = Call {
 };
 
 impl Call<'_> {
-    fn against(self, admin: &Admin, doors: &mut Doors, now: Now) -> Result<String, Denied> {
+    fn against(self, admin: &AdminConfig, doors: &mut Doors, now: Now) -> Result<String, Denied> {
         let headers = ApiHeaders {
             host: self.host.into(),
             origin: self.origin.into(),
@@ -54,7 +54,7 @@ impl Call<'_> {
         decide(admin, &asked, doors, now).map(|actor| actor.to_string())
     }
 
-    fn under(self, admin: &Admin) -> Result<String, Denied> {
+    fn under(self, admin: &AdminConfig) -> Result<String, Denied> {
         self.against(admin, &mut Doors::default(), at(0))
     }
 }
@@ -292,7 +292,7 @@ fn many_peers_neither_fill_the_memory_nor_gain_tries() {
 }
 
 /// A call with the cookie of a fresh session.
-fn signed_in(call: &Call<'_>, admin: &Admin) -> Result<String, Denied> {
+fn signed_in(call: &Call<'_>, admin: &AdminConfig) -> Result<String, Denied> {
     let mut doors = Doors::default();
     let set = doors.sessions.open("/", false, at(0)).unwrap();
     let cookie = Secret::new(set.split(';').next().unwrap().to_owned());
