@@ -1,11 +1,11 @@
-"""The project's documents, taken apart: headings, links, code blocks, tables. Reads Markdown as GitHub does; judges nothing.
+"""Parses the project's documents into headings, links, code blocks and tables, with GitHub's Markdown rules. Checks nothing.
 
-An HTML comment directly above a block or a table says how it is to be taken:
+An HTML comment directly above a block or a table says how the checks treat it:
 
-    <!-- serves -->             the block starts a server, which is stopped again when it is healthy
-    <!-- not run: WHY -->       the block is not run; what it names must exist all the same
-    <!-- not luner's: WHY -->   the YAML is no configuration of luner
-    <!-- table: NAME -->        the table is held to a source of truth; rules.py has them
+    <!-- serves -->             the block starts a server, which is stopped once it is healthy
+    <!-- not run: WHY -->       the block is not run, but the files and flags that it names must exist
+    <!-- not luner's: WHY -->   the YAML is not a configuration of luner
+    <!-- table: NAME -->        the table is compared with its source of truth, see tables.py
 """
 
 import re
@@ -18,9 +18,9 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->\s*$", re.DOTALL)
-# Measurements of the past: what they name need not exist any more.
+# Recorded benchmark runs. Commands and files that they name may be gone by now.
 RECORDS = "bench/results/"
-# The manual: a book whose chapters are listed in its summary. Its commands are for the root of the tree.
+# The manual: a book whose chapters are listed in its summary. Its commands run from the root of the tree.
 MANUAL = "docs/"
 SUMMARY = MANUAL + "SUMMARY.md"
 
@@ -43,7 +43,7 @@ class Block:
 class Table:
     name: str
     line: int
-    rows: list  # of lists of cells; a cell is a Cell
+    rows: list  # of lists of Cell
 
 
 @dataclass
@@ -63,20 +63,30 @@ class Document:
     blocks: list = field(default_factory=list)
     tables: list = field(default_factory=list)
 
-    def table(self, name):
-        return next((table for table in self.tables if table.name == name), None)
+    @property
+    def is_chapter(self):
+        return self.path.startswith(MANUAL) and self.path != SUMMARY
+
+    @property
+    def folder(self):
+        """The folder in which a reader runs the document's commands."""
+        return Path() if self.path.startswith(MANUAL) else Path(self.path).parent
 
 
 def files(*patterns):
-    """Every file of the tree, also one that is not committed yet."""
+    """Every file of the tree that matches a pattern, whether it is committed yet or not."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return sorted({path for path in listed.split("\0") if path and (ROOT / path).is_file()})
 
 
+def read(path):
+    return parse(path, (ROOT / path).read_text())
+
+
 def tree():
-    """Every document of the tree."""
-    return [parse(path, (ROOT / path).read_text()) for path in files("*.md") if not path.startswith(RECORDS)]
+    """Every document of the tree except recorded benchmark runs."""
+    return [read(path) for path in files("*.md") if not path.startswith(RECORDS)]
 
 
 def parse(path, text):
@@ -93,9 +103,9 @@ def parse(path, text):
             document.anchors.update(re.findall(r'(?:id|name)="([^"]+)"', token.content))
         elif token.type == "heading_open":
             inline = tokens[number + 1]
-            shown = "".join(child.content for child in inline.children)
-            document.headings.append((int(token.tag[1]), shown))
-            slug = slug_of(shown)
+            heading = "".join(child.content for child in inline.children)
+            document.headings.append((int(token.tag[1]), heading))
+            slug = slug_of(heading)
             document.anchors.add(f"{slug}-{slugs[slug]}" if slugs[slug] else slug)
             slugs[slug] += 1
         elif token.type == "fence":
@@ -131,5 +141,5 @@ def read_inline(document, token, line):
 
 
 def slug_of(heading):
-    """GitHub's anchor of a heading."""
+    """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -1,8 +1,7 @@
-"""Runs the commands of a document as a reader would: in order, in its folder of a fresh copy of the tree, before a running
-`luner demo`.
+"""Runs the commands of a document as a reader would: in order, in a fresh copy of the tree, against a running `luner demo`.
 
-The debug binaries stand in for `make build`; the ports of the documents are exchanged for free ones, so that several of these
-can run at once. Everything that is started is stopped by its own process group.
+The debug binaries replace `make build`, and free ports replace the ports that the documents name, so that several runs can work at
+once. Every process that is started is stopped through its own process group.
 """
 
 import json
@@ -20,21 +19,21 @@ from pathlib import Path
 
 import documents
 from documents import ROOT
-from rules import LUNER, MOCK
+from programs import LUNER, MOCK_LLM
 
-# Arbitrary, and generous: a debug build on a busy machine, packages from a registry.
+# Seconds. Arbitrary, and generous: the binaries are debug builds, the machine may be busy, and packages may come from a registry.
 BLOCK_S = 300
 START_S = 60
 STOP_S = 60
 
-# Stands in for the release binary: a server listens on the port that this run was given.
+# Replaces the release binary: a server listens on the port of this run.
 LUNER_SCRIPT = """#!/bin/bash
 case "${{1-}}" in
   demo | serve | --config) [[ " $* " == *" --listen "* ]] || set -- "$@" --listen "127.0.0.1:$LUNER_DOCS_PORT" ;;
 esac
 exec {luner} "$@"
 """
-# Stands in for make where it would build for minutes; the rest is make's own.
+# Replaces make for the targets that would build for minutes.
 MAKE_SCRIPT = """#!/bin/bash
 case "${{1-}}" in
   build) exit 0 ;;
@@ -43,12 +42,13 @@ esac
 exec {make} "$@"
 """
 
+
 class Failed(Exception):
     pass
 
 
 class Scratch:
-    """A copy of the tree with binaries, and a demo that serves while it is open."""
+    """A copy of the tree with binaries, and a demo that runs until the copy is closed."""
 
     def __init__(self, folder):
         self.root = folder / "luner"
@@ -64,14 +64,14 @@ class Scratch:
         shims = folder / "shims"
         write(self.root / "bin/luner", LUNER_SCRIPT.format(luner=LUNER.absolute()))
         write(shims / "make", MAKE_SCRIPT.format(make=shutil.which("make")))
-        (self.root / "bin/mock-llm").symlink_to(MOCK.absolute())
+        (self.root / "bin/mock-llm").symlink_to(MOCK_LLM.absolute())
         (self.root / "node_modules").symlink_to(ROOT / "tests/sdk/node/node_modules")
         return {
             **os.environ,
             "PATH": f"{shims}:{self.root}/bin:{ROOT}/.venv/bin:{os.environ['PATH']}",
-            # Where programs look by themselves.
+            # The examples find the gateway by this variable.
             "LUNER_URL": f"http://127.0.0.1:{self.port}",
-            # Looks whether the packages can be had, and leaves the project's environment as it is.
+            # pip checks that the packages are available, and leaves the project's environment alone.
             "PIP_DRY_RUN": "1",
             "LUNER_DOCS_STATE": str(self.state),
             "LUNER_DOCS_PORT": str(self.port),
@@ -87,12 +87,11 @@ class Scratch:
         self.demo.stop()
 
     def run(self, document):
-        """Every block that runs, in order.
+        """Runs the blocks of a document in order.
 
-        Raises Failed with the block's place and what it printed.
+        Raises Failed with the block's place and its output.
         """
-        manual = document.path.startswith(documents.MANUAL)
-        state = {"environment": self.environment, "folder": self.root if manual else (self.root / document.path).parent}
+        state = {"environment": self.environment, "folder": self.root / document.folder}
         runs = {"sh": self.shell, "python": self.python, "js": self.javascript}
         self.state.unlink(missing_ok=True)
         for block in document.blocks:
@@ -111,9 +110,9 @@ class Scratch:
             Server(["bash", "-euo", "pipefail", "-c", script], state["folder"], environment, port).stop()
             return
         resume = f'[[ ! -e "{self.state}" ]] || {{ source "{self.state}"; cd "$(<"{self.state}.cwd")"; }}'
-        # Not in a subshell: what it exports and where it goes are for the blocks after it.
+        # Not in a subshell: the blocks after this one need its variables and its folder.
         leave = "trap 'declare -px >\"$LUNER_DOCS_STATE\"; pwd >\"$LUNER_DOCS_STATE.cwd\"' EXIT"
-        # An answer of 4xx or 5xx fails the block; a script that it calls judges for itself.
+        # An answer of 4xx or 5xx fails the block. Scripts that the block calls have their own curl, and handle errors themselves.
         resume += '\ncurl() { command curl --fail-with-body --silent --show-error "$@"; }'
         self.finish(["bash", "-c", f"{resume}\n{leave}\nset -euo pipefail\n{self.script(block.text, self.port)}"], state)
 
@@ -134,17 +133,17 @@ class Scratch:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         try:
-            said, _ = process.communicate(timeout=BLOCK_S)
+            output, _ = process.communicate(timeout=BLOCK_S)
         except subprocess.TimeoutExpired:
-            raise Failed(f"still runs after {BLOCK_S} s") from None
+            raise Failed(f"did not end within {BLOCK_S} s") from None
         finally:
             end(process)
         if process.returncode != 0:
-            raise Failed(f"exit code {process.returncode}\n{said}")
+            raise Failed(f"exit code {process.returncode}\n{output}")
 
 
 class Server:
-    """A command that must come to serve on a port of this machine."""
+    """A command that must start to serve on a local port."""
 
     def __init__(self, command, folder, environment, port):
         self.log = tempfile.TemporaryFile("w+")
@@ -160,7 +159,7 @@ class Server:
 
     def wait(self, port):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        until = time.monotonic() + START_S
+        deadline = time.monotonic() + START_S
         while True:
             try:
                 with opener.open(f"http://127.0.0.1:{port}/api/health", timeout=START_S) as answer:
@@ -168,22 +167,22 @@ class Server:
                         return
             except (urllib.error.URLError, ConnectionError):
                 pass
-            if self.process.poll() is not None or time.monotonic() > until:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 self.log.seek(0)
-                raise Failed(f"serves nothing on port {port}; exit code {self.process.poll()}\n{self.log.read()}")
+                raise Failed(f"no server on port {port}; exit code {self.process.poll()}\n{self.log.read()}")
             time.sleep(0.05)
 
     def stop(self):
         code = end(self.process)
         self.log.seek(0)
-        said = self.log.read()
+        output = self.log.read()
         self.log.close()
         if code not in (0, -signal.SIGTERM):
-            raise Failed(f"the server ended with {code}\n{said}")
+            raise Failed(f"the server exited with {code}\n{output}")
 
 
 def end(process):
-    """Ends a process and all of its group."""
+    """Ends a process and its whole group."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -191,15 +190,15 @@ def end(process):
     try:
         return process.wait(STOP_S)
     except subprocess.TimeoutExpired:
-        print(f"scratch: {process.args} does not end; killed", file=sys.stderr)
+        print(f"scratch: {process.args} did not end and was killed", file=sys.stderr)
         os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def write(path, text):

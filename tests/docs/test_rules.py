@@ -1,17 +1,20 @@
-"""The rules see what is broken: each is given a document that breaks it, and one that does not."""
+"""Checks the rules themselves: each must find the mistake in a broken document, and none in a correct one."""
 
 import os
 import shutil
 
 import pytest
 
+import blocks
+import commands
 import documents
 import faults
 import rules
 import scratch
+import tables
 
 FENCE = "```"
-NGINX = pytest.mark.skipif(not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), reason="there is no nginx")
+NGINX = pytest.mark.skipif(not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), reason="nginx is not installed")
 
 
 def document(text, path="README.md"):
@@ -23,7 +26,7 @@ def block(language, text, mark=""):
 
 
 def table_of(name):
-    """That table of the real manual, as text, to be bent."""
+    """The text of a table of the real manual, for a test to break."""
     mark = f"<!-- table: {name} -->"
     chapters = [(documents.ROOT / path).read_text().splitlines() for path in documents.files(f"{documents.MANUAL}*.md")]
     lines = next(lines for lines in chapters if mark in lines)
@@ -32,34 +35,35 @@ def table_of(name):
     return "\n".join(lines[begin : begin + length]) + "\n"
 
 
-def said(rule, text, **more):
-    return "\n".join(rule(document(text), **more))
+def problems(rule, text, **arguments):
+    return "\n".join(rule(document(text), **arguments))
 
 
-def test_a_link_to_a_missing_file_is_seen():
-    assert "no such file" in said(rules.links, "[one](CHANGELOOG.md)")
-    assert not said(rules.links, "[one](LICENSE) ![two](LICENSE) [three](https://example.com/x)")
+def test_link_to_a_missing_file_is_found():
+    assert "no such file" in problems(rules.links, "[one](CHANGELOOG.md)")
+    assert not problems(rules.links, "[one](LICENSE) ![two](LICENSE) [three](https://example.com/x)")
 
 
-def test_a_link_to_a_missing_heading_is_seen():
+def test_link_to_a_missing_heading_is_found():
     text = "# One\n\n## Two words\n\n## Two words\n\n## 配置 `key`\n\n"
-    assert "no such heading" in said(rules.links, text + "[x](#three)")
-    assert not said(rules.links, text + "[x](#two-words) [y](#two-words-1) [z](#配置-key)")
-    other = documents.ROOT / "LICENSE"
-    assert "no such heading" in said(rules.links, "[x](LICENSE#y)", at=lambda file: {"z"} if file == other else None)
+    assert "no such heading" in problems(rules.links, text + "[x](#three)")
+    assert not problems(rules.links, text + "[x](#two-words) [y](#two-words-1) [z](#配置-key)")
+    license = documents.ROOT / "LICENSE"
+    anchors_of = lambda file: {"z"} if file == license else None  # noqa: E731
+    assert "no such heading" in problems(rules.links, "[x](LICENSE#y)", anchors_of=anchors_of)
 
 
-def test_a_url_without_a_host_is_seen():
-    assert "is no URL" in said(rules.links, "[x](https:/example)")
+def test_url_without_a_host_is_found():
+    assert "is not a URL" in problems(rules.links, "[x](https:/example)")
 
 
-def test_a_file_that_is_only_named_must_exist():
-    assert "no such file" in said(rules.paths, "see `src/shard/flw.rs`")
-    assert not said(rules.paths, "see `src/shard/judge/flow.rs`, `web/dist` and `text/plain`")
+def test_named_file_must_exist():
+    assert "no such file" in problems(rules.paths, "see `src/shard/flw.rs`")
+    assert not problems(rules.paths, "see `src/lib.rs`, `web/dist` and `text/plain`")
 
 
 @pytest.mark.parametrize(
-    "language, broken, sound",
+    "language, broken, valid",
     [
         ("json", "{'a': 1}", '{"a": 1}'),
         ("yaml", "server: { lissten: ':1' }", "server: { listen: ':1' }"),
@@ -72,58 +76,58 @@ def test_a_file_that_is_only_named_must_exist():
         ("sh", "true\n```\n\n    indented\n\n```sh", "true"),
     ],
 )
-def test_a_block_that_is_not_what_it_claims_is_seen(language, broken, sound):
-    assert list(rules.blocks(block(language, broken)))
-    assert sound is None or not list(rules.blocks(block(language, sound)))
+def test_invalid_block_is_found(language, broken, valid):
+    assert list(blocks.blocks(block(language, broken)))
+    assert valid is None or not list(blocks.blocks(block(language, valid)))
 
 
 @pytest.mark.parametrize(
-    "broken, why",
+    "broken, problem",
     [
         ("make tset", "no target tset"),
         ("./bin/luner serv --config x", "no command serv"),
-        ("sudo luner check --konfig x", "knows no --konfig"),
-        ("true && luner policy test --exp 'a\nb'", "knows no --exp"),
-        ("X=1 ./bin/mock-llm --lissten x", "mock-llm knows no --lissten"),
+        ("sudo luner check --konfig x", "no flag --konfig"),
+        ("true && luner policy test --exp 'a\nb'", "no flag --exp"),
+        ("X=1 ./bin/mock-llm --lissten x", "mock-llm has no flag --lissten"),
         ("kubectl -n x apply -k deployments/kubernetless service/x", "there is no deployments/kubernetless"),
         ("cd config\nless minimall.yaml", "there is no minimall.yaml"),
         ("cd web\nnpm run fixtures", "npm has no script fixtures"),
     ],
 )
-def test_a_command_that_names_what_does_not_exist_is_seen(broken, why):
+def test_command_with_a_wrong_name_is_found(broken, problem):
     mark = "<!-- not run: it is broken -->"
-    assert why in "\n".join(rules.commands(block("sh", broken, mark)))
+    assert problem in "\n".join(commands.commands(block("sh", broken, mark)))
 
 
-def test_a_command_that_names_what_exists_is_left_alone():
+def test_correct_command_is_accepted():
     script = "cd config\nless minimal.yaml >&2\ncd ..\nsudo make test CARGO=cargo && luner check --config config/minimal.yaml"
-    assert not list(rules.commands(block("sh", script, "<!-- not run: it is only read -->")))
+    assert not list(commands.commands(block("sh", script, "<!-- not run: it is only parsed -->")))
 
 
-def test_commands_of_the_text_are_looked_at_too():
-    assert "no target tset" in said(rules.commands, "say `make tset`")
-    assert "no command chek" in said(rules.commands, "say `luner chek --config x`")
-    assert "there is no composed.yml" in said(rules.commands, "say `docker compose -f composed.yml up`")
-    assert not list(rules.commands(document("say `cp shapes.rs x`", "src/config/README.md")))
-    assert not said(rules.commands, "say `luner [serve] --config FILE`, `make test` and `luner.service`")
+def test_commands_in_the_text_are_checked():
+    assert "no target tset" in problems(commands.commands, "say `make tset`")
+    assert "no command chek" in problems(commands.commands, "say `luner chek --config x`")
+    assert "there is no composed.yml" in problems(commands.commands, "say `docker compose -f composed.yml up`")
+    assert not list(commands.commands(document("say `cp shapes.rs x`", "src/config/README.md")))
+    assert not problems(commands.commands, "say `luner [serve] --config FILE`, `make test` and `luner.service`")
 
 
-def test_languages_that_part_are_seen():
+def test_translation_that_differs_is_found():
     text = f"# A\n\n## B\n\n{FENCE}sh\nmake test # one\n{FENCE}\n\n| a | b |\n|---|---|\n| `x` | y |\n"
     translated = text.replace("# A", "# 甲").replace("# one", "# 一").replace("| y |", "| 乙 |")
 
-    def twins(other):
-        return "\n".join(rules.twins(document(text), document(other, "README.zh.md")))
+    def twins(translation):
+        return "\n".join(rules.twins(document(text), document(translation, "README.zh.md")))
 
     assert not twins(translated)
-    assert "headings part" in twins(translated.replace("## B", "### B"))
+    assert "headings differ" in twins(translated.replace("## B", "### B"))
     assert "differs from" in twins(translated.replace("make test", "make lint"))
     assert "blocks of code" in twins(translated.split(FENCE)[0])
     assert "row 1" in twins(translated.replace("`x`", "`z`"))
 
 
-# For each table: a piece of it, what it becomes, and what is said about that.
-BENT = [
+# For each table: a part of its text, what to replace it by, and the problems that must be found.
+BROKEN_TABLES = [
     ("metrics", "`luner_cache_size`", "`luner_cache_sise`", ["luner_cache_sise does not exist", "luner_cache_size is missing"]),
     ("metrics", "`provider`, `model`, `status`", "`provider`, `model`", ["luner_requests_total: its labels are"]),
     ("keys", "`server.listen`", "`server.lissten`", ["server.lissten does not exist", "server.listen is missing"]),
@@ -132,42 +136,44 @@ BENT = [
     ("rest", "`GET`, `PUT`, `DELETE`", "`GET`, `PUT`", ["DELETE /api/policies/{id} is missing"]),
     ("variables", "| `stream` | bool |", "| `stream` | int |", ["stream int does not exist", "stream bool is missing"]),
     ("policies", "`cost_usd > 10.0`", "`cost > 10.0`", ["cost"]),
-    ("policies", "| block |", "| refuse |", ["refuse is no action"]),
+    ("policies", "| block |", "| refuse |", ["refuse is not an action"]),
     ("commands", "`luner check --config FILE`", "`luner chek --config FILE`", ["does not exist", "check is missing"]),
-    ("commands", "`--workers N`", "`--wrokers N`", ["knows no --wrokers"]),
+    ("commands", "`--workers N`", "`--wrokers N`", ["has no flag --wrokers"]),
     ("errors", "`policy_violation`", "`policy_slip`", ["403 policy_slip does not exist", "403 policy_violation is missing"]),
+    ("benchmark", "20.28", "19.28", ["no run in bench/results/ has all of these figures"]),
     ("headers", "`X-Luner-User`", "`X-Luner-Usr`", ["x-luner-usr is not in src/names.rs"]),
 ]
 
 
-@pytest.mark.parametrize("name, piece, bent, complaints", BENT)
-def test_a_table_that_parts_from_its_source_is_seen(name, piece, bent, complaints):
+@pytest.mark.parametrize("name, part, replacement, expected", BROKEN_TABLES)
+def test_table_that_differs_from_its_source_is_found(name, part, replacement, expected):
     text = table_of(name)
-    assert piece in text
-    before = set(said(rules.tables, text).splitlines())
-    after = set(said(rules.tables, text.replace(piece, bent, 1)).splitlines()) - before
-    for complaint in complaints:
-        assert any(complaint in line for line in after), after
+    assert part in text
+    before = set(problems(tables.tables, text).splitlines())
+    after = set(problems(tables.tables, text.replace(part, replacement, 1)).splitlines()) - before
+    for problem in expected:
+        assert any(problem in line for line in after), after
 
 
-def test_a_table_without_a_source_is_seen():
-    assert "no such source" in said(rules.tables, "<!-- table: dreams -->\n| a |\n|---|\n| b |\n")
+def test_table_without_a_source_is_found():
+    assert "no such source" in problems(tables.tables, "<!-- table: dreams -->\n| a |\n|---|\n| b |\n")
 
 
-def test_a_header_that_no_table_has_is_seen():
-    assert "x-luner-cache is in no table" in "\n".join(rules.all_headers([document(table_of("headers"))]))
+def test_header_that_no_table_lists_is_found():
+    missing = tables.unlisted_headers([document(table_of("headers"))])
+    assert "no table lists the header x-luner-cache" in "\n".join(missing)
 
 
-def test_chapter_that_the_summary_does_not_list_is_seen():
+def test_chapter_that_the_summary_does_not_list_is_found():
     chapters = [document("# One\n", "docs/one.md"), document("# Two\n", "docs/two.md")]
 
-    def complaints(text):
+    def summary(text):
         return "\n".join(rules.summary(document(text, "docs/SUMMARY.md"), chapters))
 
-    assert not complaints("- [One](one.md)\n  - [Two](two.md)\n")
-    assert "does not list docs/two.md" in complaints("- [One](one.md)\n")
-    assert "lists docs/one.md 2 times" in complaints("- [One](one.md)\n- [One](one.md)\n- [Two](two.md)\n")
-    assert "its first heading is 'Two'" in complaints("- [One](one.md)\n- [Three](two.md)\n")
+    assert not summary("- [One](one.md)\n  - [Two](two.md)\n")
+    assert "does not list docs/two.md" in summary("- [One](one.md)\n")
+    assert "lists docs/one.md 2 times" in summary("- [One](one.md)\n- [One](one.md)\n- [Two](two.md)\n")
+    assert "its first heading is 'Two'" in summary("- [One](one.md)\n- [Three](two.md)\n")
 
 
 CATALOGUE = """
@@ -197,7 +203,7 @@ def test_faults_that_their_tests_do_not_know_are_seen():
     assert not complaints(tests=SOURCES["tests/it/one.rs"] + "// 3\nconst SECONDS: u64 = 3;\n")
 
 
-def test_what_fails_when_it_is_run_is_seen(tmp_path):
+def test_command_that_fails_is_found(tmp_path):
     script = f"{FENCE}sh\nexport GREETING=hello\ncd config\n{FENCE}\n\n{FENCE}sh\n"
     with scratch.Scratch(tmp_path) as copy:
         copy.run(document(script + f'[[ $GREETING == hello && -e minimal.yaml ]]\n{FENCE}\n'))
@@ -206,5 +212,5 @@ def test_what_fails_when_it_is_run_is_seen(tmp_path):
                 copy.run(document(script + f"{broken}\n{FENCE}\n"))
         with pytest.raises(scratch.Failed, match="exit code"):
             copy.run(block("python", "raise SystemExit(3)"))
-        with pytest.raises(scratch.Failed, match="serves nothing"):
+        with pytest.raises(scratch.Failed, match="no server"):
             copy.run(block("sh", "false", "<!-- serves -->"))
