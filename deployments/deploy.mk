@@ -24,7 +24,7 @@ install: ## Install what `make build` built: binary, systemd units, configuratio
 	done
 	@set -- $(COMPLETIONS); for shell in bash zsh fish; do $(LUNER) completions $$shell >"$$1"; chmod 644 "$$1"; shift; done
 	@install -D -m 644 -t $(DESTDIR)$(docdir) README.md LICENSE
-	@install -D -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.md
+	@install -D -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.md docs/*.svg
 	@install -D -m 644 -t $(DESTDIR)$(docdir)/examples config/config.example.yaml config/minimal.yaml config/schema.json config/prices.json deployments/systemd/90-luner.conf
 	@if [ -e $(DESTDIR)$(sysconfdir)/luner/config.yaml ]; then \
 	  echo '==> install: $(DESTDIR)$(sysconfdir)/luner/config.yaml stays as it is'; \
