@@ -112,6 +112,9 @@ pub mod http;
 // Who a request is for.
 pub mod who;
 
+// Neutral words for a model call: operation, facts, usage.
+pub mod llm;
+
 // The shapes of vendors' APIs.
 pub mod dialect;
 

@@ -20,8 +20,8 @@ use crate::cache;
 use crate::clock::Now;
 use crate::config::{self, CacheScope, Capture, Config, StorageBackend, UnknownPrice};
 use crate::console::Mount;
-use crate::dialect::openai::facts::FactLimits;
 use crate::http::head::HeadLimits;
+use crate::llm::FactLimits;
 use crate::policy::Compiled;
 use crate::pricing::{Price, PriceId, Prices};
 

@@ -9,7 +9,8 @@ use luner::cache::{
     Answer, Asked, Entry, FRONT_LIMITS, Front, HashKey, Keys, Limits, Owner, Parts, Role, Scope, Store,
 };
 use luner::clock::Now;
-use luner::dialect::openai::facts::{self, Endpoint, FactLimits};
+use luner::dialect::openai::request;
+use luner::llm::{FactLimits, Operation};
 
 /// Rounds of which the best counts. Arbitrary.
 const ROUNDS: usize = 9;
@@ -30,7 +31,7 @@ fn time(name: &str, repeat: usize, mut run: impl FnMut()) {
 
 fn asked(body: &[u8]) -> Asked<'_> {
     let scope = Scope::Tenant("acme");
-    Asked { scope, endpoint: Endpoint::ChatCompletions, model: "gpt-4o-mini", body, depth_max: 128 }
+    Asked { scope, operation: Operation::Chat, model: "gpt-4o-mini", body, depth_max: 128 }
 }
 
 /// A chat request of about so many bytes.
@@ -54,7 +55,7 @@ fn keys_of(name: &str, body: &[u8], repeat: usize) {
     let mut keys = Keys::new(hash_key);
     let name = |what: &str| format!("{name} ({} bytes): {what}", body.len());
     time(&name("facts"), repeat, || {
-        drop(black_box(facts::read(black_box(body), Endpoint::ChatCompletions, &FactLimits::default())))
+        drop(black_box(request::read(black_box(body), Operation::Chat, &FactLimits::default())))
     });
     time(&name("fingerprint"), repeat, || {
         black_box(hash_key.fingerprint(black_box(body)));

@@ -1,4 +1,4 @@
-//! The key under which an answer is cached: what was asked, of which model, at which endpoint, for whom.
+//! The key under which an answer is cached: what was asked, of which model, at which operation, for whom.
 //! Each shard has one [`Keys`], all of them with the same secret. It never makes one key of two requests that could be
 //! answered differently: what is in doubt counts.
 
@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use super::canonical::Canonical;
 use super::hash::{Fingerprint, HashKey};
 use super::memo::Memo;
-use crate::dialect::openai::facts::{Endpoint, Facts};
+use crate::llm::{Facts, Operation};
 
 /// Names what was asked, in this process only. Uniform over all its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ pub struct Asked<'a> {
     /// Who may be given the answer.
     pub scope: Scope<'a>,
     /// What is asked of the model.
-    pub endpoint: Endpoint,
+    pub operation: Operation,
     /// The effective one, after every downgrade.
     pub model: &'a str,
     /// As the facts were read from it.
@@ -104,7 +104,7 @@ impl Keys {
                 Scope::Global => (0, ""),
                 Scope::Tenant(tenant) => (1, tenant),
             };
-            out.extend_from_slice(&[tag, asked.endpoint as u8]);
+            out.extend_from_slice(&[tag, asked.operation as u8]);
             for text in [tenant, asked.model] {
                 out.extend_from_slice(&(text.len() as u64).to_le_bytes());
                 out.extend_from_slice(text.as_bytes());

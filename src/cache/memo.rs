@@ -4,7 +4,7 @@
 
 use super::hash::Fingerprint;
 use super::key::{Asked, Key, Scope};
-use crate::dialect::openai::facts::Endpoint;
+use crate::llm::Operation;
 
 /// Bodies to keys.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Memo {
 #[derive(Debug)]
 struct Slot {
     body: Fingerprint,
-    endpoint: Endpoint,
+    operation: Operation,
     tenant: Option<Box<str>>,
     model: Box<str>,
     key: Option<Key>,
@@ -29,7 +29,7 @@ impl Slot {
             Scope::Global => None,
         };
         self.body == body
-            && self.endpoint == asked.endpoint
+            && self.operation == asked.operation
             && *self.model == *asked.model
             && self.tenant.as_deref() == tenant
     }
@@ -60,7 +60,7 @@ impl Memo {
             Scope::Tenant(tenant) => Some(tenant.into()),
             Scope::Global => None,
         };
-        let slot = Slot { body, endpoint: asked.endpoint, tenant, model: asked.model.into(), key };
+        let slot = Slot { body, operation: asked.operation, tenant, model: asked.model.into(), key };
         if let Some(pair) = self.pair(body) {
             pair.swap(0, 1);
             pair[0] = Some(slot);

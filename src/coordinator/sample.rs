@@ -1,9 +1,9 @@
 //! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
 
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::Batch;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
+use crate::llm::Operation;
 use crate::units::MicroUsd;
 use crate::who::Who;
 
@@ -19,7 +19,7 @@ pub(super) fn trace(number: u64) -> Trace {
         duration_ns: 250_000_000,
         first_byte_ns: Some(200_000_000),
         who: Who { tenant: "acme", user: "ann", agent: "planner" }.to_owned(),
-        endpoint: Some(Endpoint::ChatCompletions),
+        operation: Some(Operation::Chat),
         provider: "openai-prod".into(),
         model_asked: "gpt-4o".into(),
         model: "gpt-4o".into(),

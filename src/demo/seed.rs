@@ -8,10 +8,10 @@ use anyhow::Context;
 use fastrand::Rng;
 
 use crate::coordinator::store::{By, Store, StoredPolicy};
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::{Accounts, Batch};
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refused, Trace};
+use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
 use crate::units::MicroUsd;
@@ -168,7 +168,7 @@ impl Past {
             duration_ns,
             first_byte_ns: Some(first_byte_ns),
             who: Who::default(),
-            endpoint: Some(if embeds { Endpoint::Embeddings } else { Endpoint::ChatCompletions }),
+            operation: Some(if embeds { Operation::Embeddings } else { Operation::Chat }),
             provider: provider.into(),
             model_asked: model.into(),
             model: model.into(),

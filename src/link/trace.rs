@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
+use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 use crate::who::Who;
@@ -33,7 +33,7 @@ pub struct Trace {
     pub first_byte_ns: Option<u64>,
     pub who: Who,
     /// `None` where nothing is served at the path.
-    pub endpoint: Option<Endpoint>,
+    pub operation: Option<Operation>,
     /// Empty if none was chosen.
     pub provider: Box<str>,
     /// The model that the caller asked for.

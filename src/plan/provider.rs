@@ -14,8 +14,9 @@ use super::labels::{LabelId, Labels, OriginId};
 use crate::breaker::{Breaker, Rules};
 use crate::clock::Now;
 use crate::config;
-use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::path;
 use crate::limit::Limit;
+use crate::llm::Operation;
 use crate::pricing::Prices;
 
 /// One provider, laid out for sending.
@@ -48,8 +49,8 @@ pub struct Provider {
     downgrade: HashMap<Box<str>, Box<str>>,
     /// Of the models that it names exactly, the one that costs least.
     cheapest: Option<Box<str>>,
-    /// By [`Endpoint`]: request line, Host, Authorization, what never changes.
-    heads: [Zeroizing<Vec<u8>>; Endpoint::ALL.len()],
+    /// By [`Operation`]: request line, Host, Authorization, what never changes.
+    heads: [Zeroizing<Vec<u8>>; Operation::ALL.len()],
 }
 
 /// What all shards share of a provider. It goes on from plan to plan, as long as the provider keeps its name.
@@ -85,8 +86,8 @@ const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 impl Provider {
     /// The request's head as far as it is the same for all requests; ends after a complete line.
-    pub fn head(&self, endpoint: Endpoint) -> &[u8] {
-        &self.heads[endpoint as usize]
+    pub fn head(&self, operation: Operation) -> &[u8] {
+        &self.heads[operation as usize]
     }
 
     /// Where a downgrade from `model` without a target goes: as the configuration says, else to the cheapest model that has
@@ -125,14 +126,14 @@ impl Provider {
             state,
             downgrade: downgrade.map(|(from, to)| (from.as_str().into(), to.as_str().into())).collect(),
             cheapest: prices.cheapest(exact).map(Into::into),
-            heads: Endpoint::ALL.map(|endpoint| head_for(provider, endpoint)),
+            heads: Operation::ALL.map(|operation| head_for(provider, operation)),
         })
     }
 }
 
-fn head_for(provider: &config::ProviderConfig, endpoint: Endpoint) -> Zeroizing<Vec<u8>> {
+fn head_for(provider: &config::ProviderConfig, operation: Operation) -> Zeroizing<Vec<u8>> {
     let base = &provider.base_url;
-    let path = format!("{}{}", base.api_root(), endpoint.path().trim_start_matches("/v1"));
+    let path = format!("{}{}", base.api_root(), path::of(operation).trim_start_matches("/v1"));
     let key = provider.api_key.expose();
     // Sized beforehand, so that no copy of the key is left behind by growing.
     let mut head = Zeroizing::new(Vec::with_capacity(path.len() + key.len() + 256 + base.host.len()));

@@ -141,6 +141,7 @@ pub const TYPE_NAMES: List = List {
         ("Limit", 2),
         ("Listed", 2),
         ("Names", 2),
+        ("Operation", 2),
         ("Outcome", 4),
         ("Page", 2),
         ("Parts", 5),

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::dialect::openai::facts::{self, Endpoint, FactLimits};
+use crate::dialect::openai::request;
+use crate::llm::{FactLimits, Operation};
 
-const CHAT: Endpoint = Endpoint::ChatCompletions;
+const CHAT: Operation = Operation::Chat;
 
 fn fresh() -> Keys {
     Keys::new(HashKey::new([42; 32]))
 }
 
-fn asked<'a>(body: &'a str, tenant: &'a str, endpoint: Endpoint, model: &'a str) -> Asked<'a> {
-    Asked { scope: Scope::Tenant(tenant), endpoint, model, body: body.as_bytes(), depth_max: 128 }
+fn asked<'a>(body: &'a str, tenant: &'a str, operation: Operation, model: &'a str) -> Asked<'a> {
+    Asked { scope: Scope::Tenant(tenant), operation, model, body: body.as_bytes(), depth_max: 128 }
 }
 
 fn key_in(keys: &mut Keys, body: &str) -> Option<Key> {
@@ -103,13 +104,13 @@ fn tenant_endpoint_and_model_are_in_the_key_and_cannot_run_into_each_other() {
     let mut keys = fresh();
     let texts = ["", "a", "ab", "b", "\u{0}", "a\u{0}"];
     let tenants = texts.iter().flat_map(|tenant| texts.map(|model| (*tenant, model)));
-    let all: Vec<_> = tenants.flat_map(|(tenant, model)| Endpoint::ALL.map(|it| (tenant, it, model))).collect();
+    let all: Vec<_> = tenants.flat_map(|(tenant, model)| Operation::ALL.map(|it| (tenant, it, model))).collect();
     let (mut seen, mut seeded) = (HashMap::new(), Seeded::new(3));
     // All of them have one fingerprint, and share two places of the memo, now with one neighbour and then with another.
     for _ in 0..20_000 {
-        let (tenant, endpoint, model) = all[seeded.below(all.len())];
-        let key = keys.key(&asked(body, tenant, endpoint, model));
-        assert_eq!(*seen.entry(key).or_insert((tenant, endpoint, model)), (tenant, endpoint, model));
+        let (tenant, operation, model) = all[seeded.below(all.len())];
+        let key = keys.key(&asked(body, tenant, operation, model));
+        assert_eq!(*seen.entry(key).or_insert((tenant, operation, model)), (tenant, operation, model));
     }
     assert_eq!(seen.len(), all.len());
     let global = Asked { scope: Scope::Global, ..asked(body, "", CHAT, "a") };
@@ -194,8 +195,8 @@ fn only_a_temperature_of_exactly_zero_and_no_stream_are_cacheable() {
         (r#""temperature":0,"stream":true"#, false),
     ] {
         let body = format!(r#"{{"model":"m",{members}}}"#);
-        let facts = facts::read(body.as_bytes(), CHAT, &FactLimits::default()).expect(members);
-        assert_eq!(is_cacheable(&facts), expected, "{members}");
+        let request = request::read(body.as_bytes(), CHAT, &FactLimits::default()).expect(members);
+        assert_eq!(is_cacheable(&request.facts), expected, "{members}");
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::clock::rfc3339;
 use crate::coordinator::store::reader::{Listed, RequestRow};
+use crate::dialect::openai::path;
 use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{CacheOutcome, Marks, PolicyMatch, Trace};
 use crate::policy::{Action, Mode};
@@ -144,7 +145,7 @@ impl From<&Trace> for TraceItem {
             agent_name: trace.who.agent.to_string(),
             user_id: trace.who.user.to_string(),
             tenant_id: trace.who.tenant.to_string(),
-            endpoint: trace.endpoint.map(|endpoint| endpoint.path().to_owned()).unwrap_or_default(),
+            endpoint: trace.operation.map_or("", path::of).to_owned(),
             model: trace.model.to_string(),
             model_asked: trace.model_asked.to_string(),
             provider: trace.provider.to_string(),

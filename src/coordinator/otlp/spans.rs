@@ -14,8 +14,10 @@ use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFl
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
+use crate::dialect::openai::path;
 use crate::link::AttemptOutcome;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyMatch, Trace, attempt_span_id};
+use crate::llm::Operation;
 use crate::policy::Action;
 
 /// Where a provider is.
@@ -34,7 +36,7 @@ pub(super) fn count(trace: &Trace) -> u64 {
 
 /// Adds the spans of a request: its own, then its attempts'.
 pub(super) fn of(trace: &Trace, servers: &HashMap<Box<str>, Server>, spans: &mut Vec<SpanData>) {
-    let operation = trace.endpoint.map_or("", |endpoint| endpoint.name());
+    let operation = trace.operation.map_or("", Operation::gen_ai_name);
     let mut attributes = of_both(trace, operation, &trace.provider, servers);
     of_request(trace, &mut attributes);
     let (start, end) = (at(trace, 0), at(trace, trace.duration_ns));
@@ -66,7 +68,7 @@ fn of_attempt(
     next_ns: u64,
     servers: &HashMap<Box<str>, Server>,
 ) -> SpanData {
-    let operation = trace.endpoint.map_or("", |endpoint| endpoint.name());
+    let operation = trace.operation.map_or("", Operation::gen_ai_name);
     let mut attributes = of_both(trace, operation, &attempt.provider, servers);
     attributes.push(text("luner.provider", &attempt.provider));
     attributes.push(text("luner.outcome", &attempt.outcome));
@@ -131,9 +133,9 @@ fn of_both(
 fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
     let Trace { usage, inputs, .. } = trace;
     attributes.push(KeyValue::new("http.response.status_code", i64::from(trace.status)));
-    if let Some(endpoint) = trace.endpoint {
+    if let Some(operation) = trace.operation {
         attributes.push(KeyValue::new("http.request.method", "POST"));
-        attributes.push(KeyValue::new("http.route", endpoint.path()));
+        attributes.push(KeyValue::new("http.route", path::of(operation)));
     }
     if trace.refusal.is_none() && trace.status < 400 && !trace.model.is_empty() {
         attributes.push(text("gen_ai.response.model", &trace.model));
@@ -148,7 +150,7 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
     if inputs.max_tokens > 0 {
         attributes.push(KeyValue::new("gen_ai.request.max_tokens", inputs.max_tokens));
     }
-    if trace.endpoint.is_some() && inputs.temperature != 1.0 {
+    if trace.operation.is_some() && inputs.temperature != 1.0 {
         attributes.push(KeyValue::new("gen_ai.request.temperature", inputs.temperature));
     }
     attributes.extend(error_type(trace).map(|error| KeyValue::new("error.type", error)));

@@ -1,8 +1,14 @@
 //! The OpenAI API's shapes: pure functions from bytes to values and back.
 //! Used on every shard. No I/O, no clock, no state beyond what one request or answer needs.
 
-// Reads a request's body: model, stream, limits.
-pub mod facts;
+// The path of each operation.
+pub mod path;
+
+// Why a request's body is refused.
+pub mod facts_error;
+
+// Reads a request's body: its facts, and where they are written.
+pub mod request;
 
 // Changes a request's body and leaves its other bytes alone.
 pub mod splice;

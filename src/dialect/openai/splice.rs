@@ -1,11 +1,13 @@
 //! Changes to a request's body that leave all its other bytes alone, so that the provider reads what was judged.
-//! Owned by the request; at most two changes, each made from [`Facts`] of that same body.
+//! Owned by the request; at most two changes, each made from the [`Layout`] of that same body.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::facts::{Facts, StreamOptions};
+use super::path;
+use super::request::{Layout, StreamOptions};
 use crate::json::write_string;
+use crate::llm::Operation;
 
 /// What to put where. Making a change again replaces it.
 #[derive(Clone, Debug, Default)]
@@ -62,16 +64,16 @@ impl Splices {
     }
 }
 
-/// Sets `stream_options.include_usage` to true, whatever stood there. Does nothing where it is true already, and for
-/// endpoints that know no such option.
-pub fn include_usage(facts: &Facts<'_>, splices: &mut Splices) {
-    if facts.include_usage == Some(true) || !facts.endpoint.usage_on_request() {
-        return;
+/// Sets `stream_options.include_usage` to true, whatever its value was. Returns false and changes nothing if it is true
+/// already, or if the operation has no such option.
+pub fn include_usage(operation: Operation, layout: &Layout, splices: &mut Splices) -> bool {
+    if layout.include_usage == Some(true) || !path::reports_usage_on_request(operation) {
+        return false;
     }
-    let (range, bytes): (Range<usize>, &'static [u8]) = match &facts.stream_options {
-        // A member follows: the model.
+    let (range, bytes): (Range<usize>, &'static [u8]) = match &layout.stream_options {
+        // A member follows: at least the model.
         StreamOptions::Absent => {
-            (facts.members_at..facts.members_at, br#""stream_options":{"include_usage":true},"#.as_slice())
+            (layout.members_at..layout.members_at, br#""stream_options":{"include_usage":true},"#.as_slice())
         }
         StreamOptions::Null(range) => (range.clone(), br#"{"include_usage":true}"#),
         StreamOptions::Object { include_usage: Some(range), .. } => (range.clone(), b"true"),
@@ -79,13 +81,14 @@ pub fn include_usage(facts: &Facts<'_>, splices: &mut Splices) {
         StreamOptions::Object { members_at, .. } => (*members_at..*members_at, br#""include_usage":true,"#),
     };
     splices.usage = Some(Splice { range, bytes: Cow::Borrowed(bytes) });
+    true
 }
 
-/// Names another model.
-pub fn replace_model(facts: &Facts<'_>, model: &str, splices: &mut Splices) {
+/// Replaces the model's name.
+pub fn replace_model(layout: &Layout, model: &str, splices: &mut Splices) {
     let mut bytes = Vec::new();
     write_string(model, &mut bytes);
-    splices.model = Some(Splice { range: facts.model_at.clone(), bytes: Cow::Owned(bytes) });
+    splices.model = Some(Splice { range: layout.model.clone(), bytes: Cow::Owned(bytes) });
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! themselves are not changed here.
 
 use super::error::{ErrorBody, write_optional};
-use super::facts::Endpoint;
 use super::usage::Usage;
 use crate::json::{Fault, Text, Value, Walker, write_string};
+use crate::llm::Operation;
 
 #[cfg(test)]
 mod tests;
@@ -30,14 +30,14 @@ pub struct Chunk {
 /// Reads an event: its name, if it has one, and its data.
 ///
 /// Data that is not JSON says nothing.
-pub fn read_chunk(endpoint: Endpoint, event_name: Option<&[u8]>, data: &[u8]) -> Chunk {
+pub fn read_chunk(operation: Operation, event_name: Option<&[u8]>, data: &[u8]) -> Chunk {
     // The SDKs of OpenAI look at the start alone, too.
     if data.starts_with(b"[DONE]") {
         return Chunk { done: true, ..Chunk::default() };
     }
     let mut chunk = Chunk { failed: event_name == Some(b"error".as_slice()), ..Chunk::default() };
-    let read = match endpoint {
-        Endpoint::Responses => chunk.read_response_event(data),
+    let read = match operation {
+        Operation::Responses => chunk.read_response_event(data),
         _ => chunk.read_completion(data),
     };
     if read.is_err() {
@@ -138,8 +138,8 @@ fn truthy(value: Value<'_>) -> bool {
 /// a truthy member `error`, whatever the event is called; the documented `{"type":"error","code":…}` of Responses
 /// comes out as an ordinary item. openai-node throws for unnamed and `response.…` events with such a member, and for
 /// any event called `error`, where it wants `error` and `message`. So Responses gets both shapes in one.
-pub fn error_event(endpoint: Endpoint, error: &ErrorBody<'_>, sequence: u64, out: &mut Vec<u8>) {
-    if endpoint != Endpoint::Responses {
+pub fn error_event(operation: Operation, error: &ErrorBody<'_>, sequence: u64, out: &mut Vec<u8>) {
+    if operation != Operation::Responses {
         out.extend_from_slice(b"data: ");
         error.write(out);
         out.extend_from_slice(b"\n\n");

@@ -2,9 +2,9 @@
 //! One scan per answer, owned by its shard. It never holds more than [`CAPTURE_BYTES_MAX`] bytes, never changes or
 //! judges the answer, and believes no figure: what is missing, absurd or contradictory is clamped and flagged.
 
-use super::facts::MODEL_BYTES_MAX;
 use crate::json::scan::{InString, InStructure, find};
 use crate::json::{Text, Value, Walker};
+use crate::llm::MODEL_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

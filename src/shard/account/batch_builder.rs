@@ -102,7 +102,7 @@ impl Books {
         self.latency.entry(minute).or_default().observe(record.took_ns(end.now));
         self.take_matches(record, minute);
         // What asks for nothing of a model and gets it is of no interest: the list of models.
-        if !keeps_traces || (record.endpoint.is_none() && end.status < 400) {
+        if !keeps_traces || (record.operation.is_none() && end.status < 400) {
             return;
         }
         if self.has_room(record.importance(end)) {

@@ -96,7 +96,7 @@ impl Record<'_> {
             duration_ns: self.took_ns(end.now),
             first_byte_ns: self.tried.iter().rev().find_map(|it| it.first_byte).map(since),
             who: self.names.who().to_owned(),
-            endpoint: self.endpoint,
+            operation: self.operation,
             provider: self.provider.into(),
             model_asked: self.names.model_asked().into(),
             model: self.model().into(),

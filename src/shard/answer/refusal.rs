@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::dialect::openai::error::ErrorBody;
-use crate::dialect::openai::facts::FactsError;
+use crate::dialect::openai::facts_error::FactsError;
 use crate::http::body::BodyError;
 use crate::http::head::HeadError;
 use crate::limit::{self, Limited};

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use crate::clock::Now;
 use crate::config::UnknownPrice;
-use crate::dialect::openai::facts::{Endpoint, Facts};
+use crate::dialect::openai::path;
 use crate::link::trace::{PolicyInputs, Window};
+use crate::llm::{Facts, Operation};
 use crate::plan::{Plan, Provider};
 use crate::policy::{Action, Downgrades, Evaluator, Inputs, Repriced};
 use crate::pricing::{Learned, PriceId};
@@ -115,10 +116,10 @@ fn inputs<'a>(routed: &'a Routed<'_, '_>, estimate: &Estimated, used: Totals, no
         model: &known.facts.model,
         who: known.who,
         provider: &routed.provider.name,
-        endpoint: known.endpoint.path(),
+        endpoint: path::of(known.operation),
         stream: known.facts.stream,
         temperature: known.facts.temperature.unwrap_or(1.0),
-        max_tokens: int(known.facts.max_tokens.unwrap_or(0)),
+        max_tokens: int(known.facts.output_tokens_max.unwrap_or(0)),
         request_count: int(used.requests),
         cost_usd: used.cost.usd(),
         tokens_used: int(used.tokens),
@@ -147,10 +148,10 @@ struct Ways<'a> {
 impl Ways<'_> {
     fn estimate(&self, model: &str, price: Option<PriceId>) -> Estimated {
         let facts = self.facts;
-        let size = self.learned.estimate(model, facts.body_len, facts.max_tokens);
-        let answers = facts.n.unwrap_or(1).max(1);
-        let output_tokens = match facts.endpoint {
-            Endpoint::Embeddings => 0,
+        let size = self.learned.estimate(model, facts.body_bytes, facts.output_tokens_max);
+        let answers = facts.answers.unwrap_or(1).max(1);
+        let output_tokens = match facts.operation {
+            Operation::Embeddings => 0,
             _ => size.output_tokens.saturating_mul(answers),
         };
         let price = price.and_then(|id| self.plan.price(id));

@@ -94,7 +94,7 @@ impl Cache {
                 CacheScope::Tenant => Scope::Tenant(known.who.tenant),
                 CacheScope::Global => Scope::Global,
             },
-            endpoint: known.endpoint,
+            operation: known.operation,
             model: admitted.routed.model_name(),
             body: known.body,
             depth_max: plan.fact_limits.depth,

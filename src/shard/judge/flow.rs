@@ -8,9 +8,10 @@
 use std::borrow::Cow;
 
 use crate::clock::Now;
-use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::path;
 use crate::http::head::{KnownHeader, Method, RequestHead};
 use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
+use crate::llm::Operation;
 use crate::plan::Plan;
 use crate::shard::answer::console::{self, Page};
 use crate::shard::answer::refusal::Refusal;
@@ -60,7 +61,7 @@ pub(crate) fn decide<'p>(
 ) -> Decision<'p> {
     let plan = judging.plan;
     let decided = match Target::of(head, plan) {
-        Target::Model(endpoint) => govern(judging, head, endpoint, body, record, (frame, date), (out, spare)),
+        Target::Model(operation) => govern(judging, head, operation, body, record, (frame, date), (out, spare)),
         Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
         Target::OneModel(id) => match plan.model(&id) {
             Some(model) => Ok(answer(model, frame, date, out)),
@@ -81,13 +82,13 @@ pub(crate) fn decide<'p>(
 fn govern<'p>(
     Judging { plan, governor, cache, now, draw }: Judging<'_, 'p>,
     head: &RequestHead<'_>,
-    endpoint: Endpoint,
+    operation: Operation,
     body: &[u8],
     record: &mut Record<'p>,
     (frame, date): (&Frame, &Date),
     (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<Decision<'p>, Refusal> {
-    let known = identify(head, endpoint, body, &plan.fact_limits)?;
+    let known = identify(head, operation, body, &plan.fact_limits)?;
     record.identified(&known, plan);
     let routed = route(known, plan, draw)?;
     record.routed(&routed);
@@ -150,7 +151,7 @@ fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decisio
 /// What a path and a method mean. Paths are compared as they came, byte for byte: nothing is decoded or normalised, so
 /// that no two readings of one path exist. A model's name in the path is no path but a value, and decoded as one.
 enum Target<'b> {
-    Model(Endpoint),
+    Model(Operation),
     ModelList,
     OneModel(Cow<'b, str>),
     /// With the path as luner's own, without what something before it may have left on it.
@@ -184,9 +185,9 @@ impl<'b> Target<'b> {
     /// All but the console's own paths.
     fn known(head: &RequestHead<'b>, path: &'b str) -> Option<Target<'b>> {
         let reads = matches!(head.method, Method::Get | Method::Head);
-        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path) {
+        if let Some(operation) = path::operation(path) {
             return Some(match head.method {
-                Method::Post => Target::Model(endpoint),
+                Method::Post => Target::Model(operation),
                 _ => Target::WrongMethod { allowed: "POST" },
             });
         }

@@ -1,8 +1,9 @@
 //! Who asks, and for what: headers and body of a proxied request, read once. Pure; what it yields borrows the connection's
 //! buffer. It judges nothing.
 
-use crate::dialect::openai::facts::{self, Endpoint, FactLimits, Facts};
+use crate::dialect::openai::request::{self, Layout, Request};
 use crate::http::head::{KnownHeader, RequestHead};
+use crate::llm::{FactLimits, Facts, Operation};
 use crate::names;
 use crate::shard::answer::refusal::Refusal;
 use crate::who::{Who, WhoPart};
@@ -15,9 +16,11 @@ pub(crate) struct Known<'b> {
     /// From `X-Luner-User` or `X-User-ID`, `X-Luner-Tenant` or `X-Tenant-ID`, and `X-Luner-Agent`.
     pub(crate) who: Who<&'b str>,
     /// What is asked for.
-    pub(crate) endpoint: Endpoint,
+    pub(crate) operation: Operation,
     /// What the body says.
     pub(crate) facts: Facts<'b>,
+    /// Where the body says it.
+    pub(crate) layout: Layout,
     /// The body as it came.
     pub(crate) body: &'b [u8],
     _evidence: (),
@@ -26,7 +29,7 @@ pub(crate) struct Known<'b> {
 /// Reads a request for a model.
 pub(crate) fn identify<'b>(
     head: &RequestHead<'b>,
-    endpoint: Endpoint,
+    operation: Operation,
     body: &'b [u8],
     limits: &FactLimits,
 ) -> Result<Known<'b>, Refusal> {
@@ -46,8 +49,8 @@ pub(crate) fn identify<'b>(
         }
         WhoPart::Agent => identity(head, [(KnownHeader::LunerAgent, names::LUNER_AGENT)]),
     })?;
-    let facts = facts::read(body, endpoint, limits).map_err(Refusal::Facts)?;
-    Ok(Known { who, endpoint, facts, body, _evidence: () })
+    let Request { facts, layout } = request::read(body, operation, limits).map_err(Refusal::Facts)?;
+    Ok(Known { who, operation, facts, layout, body, _evidence: () })
 }
 
 /// The first header named wins; one that is there must be sane even if it is empty.

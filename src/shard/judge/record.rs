@@ -3,10 +3,10 @@
 
 use crate::cache;
 use crate::clock::Now;
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
 use crate::link::AttemptOutcome;
 use crate::link::trace::PolicyInputs;
+use crate::llm::Operation;
 use crate::plan::{LabelId, Plan, Provider};
 use crate::policy::Verdict;
 use crate::pricing::PriceId;
@@ -29,7 +29,7 @@ pub(crate) struct Record<'p> {
     /// The one that it is judged by, once it was judged.
     pub(crate) plan: Option<&'p Plan>,
     pub(crate) names: Names,
-    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) operation: Option<Operation>,
     pub(crate) stream: bool,
     /// The model that is used instead of the one that was asked for.
     instead: Option<Box<str>>,
@@ -130,7 +130,7 @@ impl<'p> Record<'p> {
             ids: Ids::default(),
             plan: None,
             names: Names::default(),
-            endpoint: None,
+            operation: None,
             stream: false,
             instead: None,
             provider: "",
@@ -154,7 +154,7 @@ impl<'p> Record<'p> {
     pub(crate) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
         self.kept = Kept::new(plan.capture, known.body);
         self.names = Names::new(known.who, &known.facts.model);
-        self.endpoint = Some(known.endpoint);
+        self.operation = Some(known.operation);
         self.stream = known.facts.stream;
         self.body_bytes = known.body.len();
     }

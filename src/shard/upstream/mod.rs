@@ -19,11 +19,11 @@ use attempt::{Answer, Opened};
 use open::Unopened;
 
 use crate::breaker::Verdict;
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::splice::{self, Splices};
 use crate::dialect::openai::usage::Usage;
 use crate::http::head::{KnownHeader, RequestHead};
 use crate::link::AttemptOutcome;
+use crate::llm::Operation;
 use crate::plan::{Plan, Provider};
 use crate::shard::account::{self, CALLER_LEFT};
 use crate::shard::answer::refusal::Refusal;
@@ -39,7 +39,7 @@ use crate::shard::judge::route::Targets;
 pub(crate) struct Forward<'p> {
     provider: &'p Provider,
     targets: Targets,
-    endpoint: Endpoint,
+    operation: Operation,
     /// Head and body as they go over the wire.
     request: Vec<u8>,
     /// So many bytes of it are the provider's own: request line, Host, key.
@@ -74,30 +74,26 @@ impl<'p> Forward<'p> {
         let (known, provider) = (&routed.known, routed.provider);
         let mut splices = Splices::default();
         if let Some(model) = routed.instead() {
-            splice::replace_model(&known.facts, model, &mut splices);
+            splice::replace_model(&known.layout, model, &mut splices);
         }
-        let wants_usage = known.facts.stream && known.endpoint.usage_on_request();
-        let usage_injected = wants_usage && known.facts.include_usage != Some(true);
-        if usage_injected {
-            splice::include_usage(&known.facts, &mut splices);
-        }
+        let usage_injected = known.facts.stream && splice::include_usage(known.operation, &known.layout, &mut splices);
         let body_len = splices.len_after(known.body.len());
         request.clear();
-        request.reserve(provider.head(known.endpoint).len() + HEADERS_BYTES + body_len);
-        request.extend_from_slice(provider.head(known.endpoint));
+        request.reserve(provider.head(known.operation).len() + HEADERS_BYTES + body_len);
+        request.extend_from_slice(provider.head(known.operation));
         let hops = head.first(KnownHeader::Connection).is_some();
         for header in head.headers().filter(|header| travels(header.known, header.name)) {
             if !(hops && head.headers.connection_lists(header.name)) {
                 crate::shard::answer::respond::header(header.name, header.value, &mut request);
             }
         }
-        let own_bytes = provider.head(known.endpoint).len();
+        let own_bytes = provider.head(known.operation).len();
         let span_at = request.len() - own_bytes + traceparent::SPAN_AT;
         traceparent::write(&record.ids, record.ids.span, &mut request);
         crate::shard::answer::respond::length(body_len, &mut request);
         splices.write(known.body, &mut request);
         Forward {
-            endpoint: known.endpoint,
+            operation: known.operation,
             model: routed.model_name().into(),
             downgraded_by,
             usage_injected,
@@ -117,7 +113,7 @@ impl<'p> Forward<'p> {
         if std::ptr::eq(provider, self.provider) {
             return;
         }
-        let own = provider.head(self.endpoint);
+        let own = provider.head(self.operation);
         self.request.splice(..self.own_bytes, own.iter().copied());
         self.own_bytes = own.len();
         self.provider = provider;

@@ -5,12 +5,12 @@ use super::incoming::Incoming;
 use super::pool::Line;
 use super::{Failure, Forward, Opened, stall};
 use crate::dialect::openai::error::ErrorBody;
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::stream::{error_event, read_chunk};
 use crate::dialect::openai::usage::Usage;
 use crate::http::head::Version;
 use crate::http::sse::{EventSplitter, SseEvent};
 use crate::link::AttemptOutcome;
+use crate::llm::Operation;
 use crate::plan::Plan;
 use crate::shard::answer::respond;
 use crate::shard::conn::{Conn, Turn};
@@ -21,12 +21,12 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the events said so far.
 struct Reading {
-    endpoint: Endpoint,
+    operation: Operation,
     usage_injected: bool,
     usage: Option<Usage>,
     content_chars: usize,
     done: bool,
-    /// The number of the next event, for the endpoints that count them.
+    /// The number of the next event, for the operations that count them.
     next_sequence: u64,
 }
 
@@ -34,7 +34,7 @@ impl Reading {
     /// Reads one event and appends it to `out`, unless it is the usage chunk that the caller did not ask for.
     fn take(&mut self, event: &SseEvent<'_>, out: &mut Vec<u8>) {
         let data = event.data();
-        let chunk = read_chunk(self.endpoint, event.name(), &data);
+        let chunk = read_chunk(self.operation, event.name(), &data);
         self.content_chars += chunk.content_chars;
         // A provider that says that it failed has ended the stream in a way that the caller sees.
         self.done |= chunk.done || chunk.failed;
@@ -63,7 +63,7 @@ pub(crate) async fn relay(
     }
     conn.out.extend_from_slice(b"\r\n");
     let mut reading = Reading {
-        endpoint: forward.endpoint,
+        operation: forward.operation,
         usage_injected: forward.usage_injected,
         usage: None,
         content_chars: 0,
@@ -137,7 +137,7 @@ async fn end_stream(
             let message = format!("The provider `{}` broke the stream off: {reason}.", forward.provider.name);
             let mut event = Vec::new();
             let error = ErrorBody { message: &message, kind, param: None, code: Some(code) };
-            error_event(forward.endpoint, &error, sequence, &mut event);
+            error_event(forward.operation, &error, sequence, &mut event);
             append(&event, chunked, &mut conn.out);
         }
         None => {}

@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::coordinator::store::reader::{Filter, Reader, Span, TraceRow};
 use crate::coordinator::store::writer::TEXT_BYTES_MAX;
-use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::path;
 use crate::link::accounts::Batch;
 use crate::link::trace::{Captured, Refused, Trace};
 
@@ -90,7 +90,7 @@ fn what_was_recorded_is_read_back() {
         assert!(names.iter().zip(given).all(|(name, given)| ***name == **given), "{row:?}");
         assert_eq!(
             (row.endpoint.as_str(), row.status, row.cache),
-            (trace.endpoint.map_or("", Endpoint::path), trace.status, trace.cache)
+            (trace.operation.map_or("", path::of), trace.status, trace.cache)
         );
         let refused = trace.refusal.as_ref();
         assert_eq!(row.code.as_deref(), refused.map(|refused| &*refused.code));

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::openai::facts::Endpoint;
 use crate::dialect::openai::usage::Usage;
 use crate::link::accounts::Batch;
 use crate::link::trace::{
     Attempt, CacheOutcome, Captured, PolicyFailure, PolicyInputs, PolicyMatch, Refused, Trace, Window,
 };
+use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 use crate::who::Who;
@@ -83,7 +83,7 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         duration_ns: 1_000_000 + seeded.below(4_000_000_000),
         first_byte_ns: Some(seeded.below(1_000_000_000)),
         who: Who { user: user.as_str(), tenant: seeded.pick(&TENANTS), agent: seeded.pick(&AGENTS) }.to_owned(),
-        endpoint: Endpoint::ALL.get(seeded.below(5) as usize).copied(),
+        operation: Operation::ALL.get(seeded.below(5) as usize).copied(),
         provider: provider.into(),
         model_asked: asked.into(),
         model: asked.into(),

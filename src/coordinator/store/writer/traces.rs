@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER};
 use super::dictionary::{Dictionary, Uses, shortened};
 use super::usage::bounded;
-use crate::dialect::openai::facts::Endpoint;
+use crate::dialect::openai::path;
 use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
 
 /// A stored body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
@@ -232,7 +232,7 @@ impl<'t> Traces<'t> {
         let code = refusal.map(|refusal| names.number(&refusal.code, uses)).transpose()?;
         let fault = refusal.map(|refusal| names.number(&refusal.fault, uses)).transpose()?;
         let cut = trace.cut.as_ref().map(|cut| names.number(cut, uses)).transpose()?;
-        let endpoint = names.number(trace.endpoint.map_or("", Endpoint::path), uses)?;
+        let endpoint = names.number(trace.operation.map_or("", path::of), uses)?;
         let marks = trace.marks().0;
         let Trace { attempts, matches, faults, inputs, usage, .. } = trace;
         let detail = serde_json::to_string(&Detail { attempts, matches, faults, inputs }).unwrap_or_default();

@@ -1,18 +1,19 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::openai::facts::{Endpoint, FactLimits, read};
+use crate::dialect::openai::request::read;
+use crate::llm::FactLimits;
 
 /// The body after the changes, which must have the announced length.
-fn changed(body: &str, endpoint: Endpoint, usage: bool, model: Option<&str>) -> String {
-    let facts = read(body.as_bytes(), endpoint, &FactLimits::default()).expect("a good body");
+fn changed(body: &str, operation: Operation, usage: bool, model: Option<&str>) -> String {
+    let request = read(body.as_bytes(), operation, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
     assert!(splices.is_empty());
     if let Some(model) = model {
-        replace_model(&facts, model, &mut splices);
+        replace_model(&request.layout, model, &mut splices);
     }
     if usage {
-        include_usage(&facts, &mut splices);
+        include_usage(request.facts.operation, &request.layout, &mut splices);
     }
     let mut out = b"kept".to_vec();
     splices.write(body.as_bytes(), &mut out);
@@ -47,10 +48,10 @@ fn usage_is_asked_for_whatever_was_there_and_nothing_else_changes() {
             expected["stream_options"] = json!({});
         }
         expected["stream_options"]["include_usage"] = json!(true);
-        let out = changed(body, Endpoint::ChatCompletions, true, None);
+        let out = changed(body, Operation::Chat, true, None);
         assert_eq!(parsed(&out), expected, "{body}");
-        let again = read(out.as_bytes(), Endpoint::ChatCompletions, &FactLimits::default()).expect("still good");
-        assert_eq!(again.include_usage, Some(true));
+        let again = read(out.as_bytes(), Operation::Chat, &FactLimits::default()).expect("still good");
+        assert_eq!(again.layout.include_usage, Some(true));
     }
 }
 
@@ -59,9 +60,9 @@ fn another_model_takes_the_place_of_the_first() {
     for body in BODIES {
         for model in ["gpt-4o-mini", "", "a\"b\\c\r\n\u{0}\u{7f}é😀"] {
             for usage in [false, true] {
-                let mut expected = parsed(&changed(body, Endpoint::Completions, usage, None));
+                let mut expected = parsed(&changed(body, Operation::Completion, usage, None));
                 expected["model"] = json!(model);
-                assert_eq!(parsed(&changed(body, Endpoint::Completions, usage, Some(model))), expected, "{body}");
+                assert_eq!(parsed(&changed(body, Operation::Completion, usage, Some(model))), expected, "{body}");
             }
         }
     }
@@ -70,26 +71,26 @@ fn another_model_takes_the_place_of_the_first() {
 #[test]
 fn no_change_leaves_every_byte() {
     for body in BODIES {
-        assert_eq!(changed(body, Endpoint::ChatCompletions, false, None), body);
+        assert_eq!(changed(body, Operation::Chat, false, None), body);
     }
     let asked = r#"{"model":"m","stream_options":{"include_usage":true}}"#;
-    assert_eq!(changed(asked, Endpoint::ChatCompletions, true, None), asked);
+    assert_eq!(changed(asked, Operation::Chat, true, None), asked);
 }
 
 #[test]
 fn endpoints_without_the_option_are_left_alone() {
-    for endpoint in [Endpoint::Responses, Endpoint::Embeddings] {
-        assert_eq!(changed(BODIES[0], endpoint, true, None), BODIES[0]);
+    for operation in [Operation::Responses, Operation::Embeddings] {
+        assert_eq!(changed(BODIES[0], operation, true, None), BODIES[0]);
     }
 }
 
 #[test]
 fn the_last_model_counts() {
     let body = BODIES[1].as_bytes();
-    let facts = read(body, Endpoint::ChatCompletions, &FactLimits::default()).expect("a good body");
+    let request = read(body, Operation::Chat, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
-    replace_model(&facts, "first", &mut splices);
-    replace_model(&facts, "second", &mut splices);
+    replace_model(&request.layout, "first", &mut splices);
+    replace_model(&request.layout, "second", &mut splices);
     assert_eq!(splices.pieces(body).count(), 3);
     let mut out = Vec::new();
     splices.write(body, &mut out);
@@ -98,10 +99,10 @@ fn the_last_model_counts() {
 
 #[test]
 fn another_body_than_the_one_read_never_panics() {
-    let facts = read(BODIES[10].as_bytes(), Endpoint::ChatCompletions, &FactLimits::default()).expect("a good body");
+    let request = read(BODIES[10].as_bytes(), Operation::Chat, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
-    replace_model(&facts, "m", &mut splices);
-    include_usage(&facts, &mut splices);
+    replace_model(&request.layout, "m", &mut splices);
+    include_usage(request.facts.operation, &request.layout, &mut splices);
     for body in ["", "{}", "{\"model\":1}"] {
         splices.write(body.as_bytes(), &mut Vec::new());
     }

@@ -1,11 +1,11 @@
 use super::*;
 
 fn chat(data: &str) -> Chunk {
-    read_chunk(Endpoint::ChatCompletions, None, data.as_bytes())
+    read_chunk(Operation::Chat, None, data.as_bytes())
 }
 
 fn responses(name: &str, data: &str) -> Chunk {
-    read_chunk(Endpoint::Responses, Some(name.as_bytes()), data.as_bytes())
+    read_chunk(Operation::Responses, Some(name.as_bytes()), data.as_bytes())
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn tool_calls_reasoning_and_text_count_too() {
     let tool = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"f","arguments":"{\"a\":"}}]}}]}"#;
     assert_eq!(chat(tool).content_chars, 5);
     assert_eq!(chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).content_chars, 3);
-    let text = read_chunk(Endpoint::Completions, None, br#"{"choices":[{"text":"abcd","index":0}]}"#);
+    let text = read_chunk(Operation::Completion, None, br#"{"choices":[{"text":"abcd","index":0}]}"#);
     assert_eq!(text.content_chars, 4);
 }
 
@@ -45,8 +45,8 @@ fn the_chunk_that_include_usage_adds_is_told_apart() {
 
 #[test]
 fn done_ends_a_stream() {
-    for endpoint in Endpoint::ALL {
-        let chunk = read_chunk(endpoint, None, b"[DONE]");
+    for operation in Operation::ALL {
+        let chunk = read_chunk(operation, None, b"[DONE]");
         assert!(chunk.done && !chunk.failed && chunk.usage.is_none());
     }
     assert!(!chat("").done && !chat("[]").done);
@@ -58,7 +58,7 @@ fn errors_are_failures_and_null_errors_are_not() {
     assert!(chat(r#"{"error":"overloaded"}"#).failed);
     assert!(!chat(r#"{"error":null,"choices":[]}"#).failed);
     assert!(!chat(r#"{"choices":[{"delta":{"content":"x"},"error":{}}]}"#).failed);
-    assert!(read_chunk(Endpoint::ChatCompletions, Some(b"error"), b"not json").failed);
+    assert!(read_chunk(Operation::Chat, Some(b"error"), b"not json").failed);
 }
 
 #[test]
@@ -105,13 +105,13 @@ fn the_events_of_responses_are_read() {
 fn an_error_event_has_the_shape_that_the_clients_raise_on() {
     let error = ErrorBody { message: "cut\n\noff", kind: "server_error", param: None, code: Some("provider_error") };
     let mut out = Vec::new();
-    error_event(Endpoint::ChatCompletions, &error, 0, &mut out);
+    error_event(Operation::Chat, &error, 0, &mut out);
     assert_eq!(
         String::from_utf8_lossy(&out),
         "data: {\"error\":{\"message\":\"cut\\n\\noff\",\"type\":\"server_error\",\"param\":null,\"code\":\"provider_error\"}}\n\n"
     );
     out.clear();
-    error_event(Endpoint::Responses, &error, 12, &mut out);
+    error_event(Operation::Responses, &error, 12, &mut out);
     let text = String::from_utf8(out).expect("UTF-8");
     let data = text.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).expect("one event");
     assert!(!data.contains('\n'));

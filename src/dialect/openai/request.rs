@@ -3,93 +3,32 @@
 //! could read differently (a key twice, a key that only differs in case) is refused.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use crate::json::{DEPTH_MAX_DEFAULT, Fault, FaultKind, Value, Walker, excerpt};
+use super::facts_error::{FactsError, FactsErrorKind, bad_value, wrong_type};
+use crate::json::{Value, Walker, excerpt};
+use crate::llm::{FactLimits, Facts, MODEL_BYTES_MAX, Operation};
 
 #[cfg(test)]
 mod tests;
 
-/// The operations that luner governs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    ChatCompletions,
-    Completions,
-    Embeddings,
-    Responses,
-}
-
-impl Endpoint {
-    pub const ALL: [Endpoint; 4] =
-        [Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings, Endpoint::Responses];
-
-    /// As in the request line.
-    pub fn path(self) -> &'static str {
-        match self {
-            Endpoint::ChatCompletions => "/v1/chat/completions",
-            Endpoint::Completions => "/v1/completions",
-            Endpoint::Embeddings => "/v1/embeddings",
-            Endpoint::Responses => "/v1/responses",
-        }
-    }
-
-    /// The endpoint of exactly this path.
-    pub fn of_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
-    }
-
-    /// `gen_ai.operation.name` of OpenTelemetry's GenAI conventions, which have no word for Responses yet.
-    pub fn name(self) -> &'static str {
-        match self {
-            Endpoint::ChatCompletions => "chat",
-            Endpoint::Completions => "text_completion",
-            Endpoint::Embeddings => "embeddings",
-            Endpoint::Responses => "responses",
-        }
-    }
-
-    /// Whether a stream's usage comes only with `stream_options.include_usage`. Responses always sends it, and knows
-    /// no such option; embeddings do not stream.
-    pub fn usage_on_request(self) -> bool {
-        matches!(self, Endpoint::ChatCompletions | Endpoint::Completions)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct FactLimits {
-    /// Containers that may be open at once, the body itself included.
-    pub depth: usize,
-}
-
-impl Default for FactLimits {
-    fn default() -> Self {
-        FactLimits { depth: DEPTH_MAX_DEFAULT }
-    }
-}
-
-/// Ranges and offsets are in bytes of the body.
+/// A request's body as read: what it says, and where it says it.
 #[derive(Clone, Debug)]
-pub struct Facts<'b> {
-    pub endpoint: Endpoint,
-    pub body_len: usize,
-    /// 1 to [`MODEL_BYTES_MAX`] bytes, no control characters; otherwise as the caller wrote it.
-    pub model: Cow<'b, str>,
-    /// The value with its quotes.
-    pub model_at: Range<usize>,
-    /// `false` where absent or null, as for the API.
-    pub stream: bool,
-    /// Finite. `-0` is kept, and equals 0.
-    pub temperature: Option<f64>,
-    /// The first of `max_completion_tokens`, `max_output_tokens`, `max_tokens` that is neither absent nor null; ≤ 2⁵³.
-    pub max_tokens: Option<u64>,
-    /// Answers asked for; ≤ 2⁵³.
-    pub n: Option<u64>,
-    /// `stream_options.include_usage`.
-    pub include_usage: Option<bool>,
+pub struct Request<'b> {
+    pub facts: Facts<'b>,
+    pub layout: Layout,
+}
+
+/// Where a body says what a splice may change. Ranges and offsets are in bytes of that body.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The value of `model` with its quotes.
+    pub model: Range<usize>,
     /// Just after the opening brace. At least one member follows.
     pub members_at: usize,
     pub stream_options: StreamOptions,
+    /// The value of `stream_options.include_usage`; `None` if absent or null.
+    pub include_usage: Option<bool>,
 }
 
 /// Where `stream_options` stands.
@@ -110,8 +49,8 @@ pub enum StreamOptions {
 /// Reads a request's body.
 ///
 /// # Errors
-/// The first thing found wrong, in the order of the body; a missing model last.
-pub fn read<'b>(body: &'b [u8], endpoint: Endpoint, limits: &FactLimits) -> Result<Facts<'b>, FactsError> {
+/// The first fault in the order of the body; a missing model is reported last.
+pub fn read<'b>(body: &'b [u8], operation: Operation, limits: &FactLimits) -> Result<Request<'b>, FactsError> {
     let mut walker = Walker::strict(body, limits.depth)?;
     let mut draft = Draft { members_at: walker.open_object()?, ..Draft::default() };
     while let Some(key) = walker.next_key()? {
@@ -122,19 +61,22 @@ pub fn read<'b>(body: &'b [u8], endpoint: Endpoint, limits: &FactLimits) -> Resu
         return Err(FactsError::about("model", 0, FactsErrorKind::Missing));
     };
     let [completion, output, plain] = draft.max_tokens;
-    Ok(Facts {
-        endpoint,
-        body_len: body.len(),
+    let facts = Facts {
+        operation,
+        body_bytes: body.len(),
         model,
-        model_at,
         stream: draft.stream.unwrap_or(false),
         temperature: draft.temperature,
-        max_tokens: completion.or(output).or(plain),
-        n: draft.n,
-        include_usage: draft.include_usage,
+        output_tokens_max: completion.or(output).or(plain),
+        answers: draft.n,
+    };
+    let layout = Layout {
+        model: model_at,
         members_at: draft.members_at,
         stream_options: draft.stream_options.unwrap_or(StreamOptions::Absent),
-    })
+        include_usage: draft.include_usage,
+    };
+    Ok(Request { facts, layout })
 }
 
 #[derive(Default)]
@@ -278,94 +220,6 @@ fn fold(char: char) -> char {
     }
 }
 
-/// Why a request's body is refused. `Display` is the message for the caller, in the tone of the API's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FactsError {
-    pub kind: FactsErrorKind,
-    /// Byte offset in the body.
-    pub at: usize,
-    /// The member that it is about. From the body, if it is a key there; then cut to 64 bytes.
-    pub param: Option<Cow<'static, str>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FactsErrorKind {
-    /// Not JSON as it is accepted here.
-    Json(FaultKind),
-    Missing,
-    WrongType {
-        expected: &'static str,
-        got: &'static str,
-    },
-    /// The right type; the text says what is expected.
-    BadValue(&'static str),
-    /// Equals this name but for case.
-    Twin(&'static str),
-}
-
-impl FactsError {
-    fn about(param: &'static str, at: usize, kind: FactsErrorKind) -> Self {
-        FactsError { kind, at, param: Some(Cow::Borrowed(param)) }
-    }
-
-    /// `code` of the error body. Always there, though the API itself often sends null for these.
-    pub fn code(&self) -> Option<&'static str> {
-        Some(match self.kind {
-            FactsErrorKind::Json(FaultKind::DuplicateKey(_)) => "duplicate_key",
-            FactsErrorKind::Json(FaultKind::TooDeep) => "json_too_deep",
-            FactsErrorKind::Json(FaultKind::TooManyValues | FaultKind::TooManyMembers) => "json_too_complex",
-            FactsErrorKind::Json(_) => "invalid_json",
-            FactsErrorKind::Missing => "missing_required_parameter",
-            FactsErrorKind::WrongType { .. } => "invalid_type",
-            FactsErrorKind::BadValue(_) => "invalid_value",
-            FactsErrorKind::Twin(_) => "unknown_parameter",
-        })
-    }
-}
-
-impl From<Box<Fault>> for FactsError {
-    fn from(fault: Box<Fault>) -> Self {
-        let param = match &fault.kind {
-            FaultKind::DuplicateKey(name) => Some(Cow::Owned(name.to_string())),
-            _ => None,
-        };
-        FactsError { kind: FactsErrorKind::Json(fault.kind), at: fault.at, param }
-    }
-}
-
-impl fmt::Display for FactsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let param = self.param.as_deref().unwrap_or_default();
-        match &self.kind {
-            FactsErrorKind::Json(kind) => {
-                let fault = Fault { at: self.at, kind: kind.clone() };
-                write!(f, "We could not parse the JSON body of your request: {fault}")
-            }
-            FactsErrorKind::Missing => write!(f, "Missing required parameter: '{param}'."),
-            FactsErrorKind::WrongType { expected, got } => {
-                write!(f, "Invalid type for '{param}': expected {expected}, but got {got} instead.")
-            }
-            FactsErrorKind::BadValue(expected) => write!(f, "Invalid value for '{param}': expected {expected}."),
-            FactsErrorKind::Twin(name) => {
-                write!(
-                    f,
-                    "Unknown parameter: {param:?}. It differs from '{name}' only in case, which readers of JSON treat differently."
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for FactsError {}
-
-fn wrong_type(param: &'static str, at: usize, expected: &'static str, got: Value<'_>) -> FactsError {
-    FactsError::about(param, at, FactsErrorKind::WrongType { expected, got: got.name() })
-}
-
-fn bad_value(param: &'static str, at: usize, expected: &'static str) -> FactsError {
-    FactsError::about(param, at, FactsErrorKind::BadValue(expected))
-}
-
 /// Top-level members that decide what a request costs or how it is judged; no other may equal one but for case.
 const GOVERNED: &[&str] = &[
     "background",
@@ -389,8 +243,6 @@ const GOVERNED: &[&str] = &[
     "user",
 ];
 
-/// Arbitrary; the longest published model names have about 100.
-pub const MODEL_BYTES_MAX: usize = 256;
 const MODEL_RULE: &str = "a name of 1 to 256 bytes without control characters";
 /// 2⁵³: up to here every JSON reader agrees on whole numbers (RFC 8259 §6).
 const WHOLE_MAX: u64 = 1 << 53;

@@ -1,12 +1,16 @@
 use super::*;
 use crate::seeded::Seeded;
 
-fn read_chat(body: &str) -> Result<Facts<'_>, FactsError> {
-    read(body.as_bytes(), Endpoint::ChatCompletions, &FactLimits::default())
+fn read_chat(body: &str) -> Result<Request<'_>, FactsError> {
+    read(body.as_bytes(), Operation::Chat, &FactLimits::default())
+}
+
+fn request(body: &str) -> Request<'_> {
+    read_chat(body).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
 fn facts(body: &str) -> Facts<'_> {
-    read_chat(body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    request(body).facts
 }
 
 fn refusal(body: &str) -> FactsError {
@@ -17,11 +21,12 @@ fn refusal(body: &str) -> FactsError {
 fn a_usual_request_is_read() {
     let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"stream":true,"temperature":0.5,
         "max_tokens":7,"n":2,"stream_options":{"include_usage":true}}"#;
-    let facts = facts(body);
+    let Request { facts, layout } = request(body);
     assert!(matches!(facts.model, Cow::Borrowed("gpt-4o")));
-    assert_eq!(body.get(facts.model_at.clone()), Some("\"gpt-4o\""));
-    assert_eq!((facts.stream, facts.temperature, facts.max_tokens, facts.n), (true, Some(0.5), Some(7), Some(2)));
-    assert_eq!((facts.include_usage, facts.body_len, facts.members_at), (Some(true), body.len(), 1));
+    assert_eq!(body.get(layout.model.clone()), Some("\"gpt-4o\""));
+    assert_eq!((facts.stream, facts.temperature), (true, Some(0.5)));
+    assert_eq!((facts.output_tokens_max, facts.answers), (Some(7), Some(2)));
+    assert_eq!((layout.include_usage, facts.body_bytes, layout.members_at), (Some(true), body.len(), 1));
 }
 
 #[test]
@@ -30,11 +35,12 @@ fn absent_and_null_are_alike() {
         r#"{"model":"m"}"#,
         r#"{"model":"m","stream":null,"temperature":null,"max_tokens":null,"n":null,"stream_options":null}"#,
     ] {
-        let facts = facts(body);
+        let Request { facts, layout } = request(body);
         assert!(!facts.stream);
-        assert_eq!((facts.temperature, facts.max_tokens, facts.n, facts.include_usage), (None, None, None, None));
+        assert_eq!((facts.temperature, facts.output_tokens_max), (None, None));
+        assert_eq!((facts.answers, layout.include_usage), (None, None));
     }
-    assert_eq!(facts(r#"{"model":"m","stream_options":{"include_usage":null}}"#).include_usage, None);
+    assert_eq!(request(r#"{"model":"m","stream_options":{"include_usage":null}}"#).layout.include_usage, None);
 }
 
 #[test]
@@ -84,8 +90,9 @@ fn zero_is_zero_however_it_is_written() {
 
 #[test]
 fn whole_numbers_are_taken_and_others_are_not() {
-    let max =
-        |value: &str| read_chat(&format!("{{\"model\":\"m\",\"max_tokens\":{value}}}")).map(|facts| facts.max_tokens);
+    let max = |value: &str| {
+        read_chat(&format!("{{\"model\":\"m\",\"max_tokens\":{value}}}")).map(|request| request.facts.output_tokens_max)
+    };
     for (value, expected) in
         [("0", 0), ("7", 7), ("7.0", 7), ("70e-1", 7), ("1e3", 1_000), ("-0", 0), ("9007199254740992", 1 << 53)]
     {
@@ -101,7 +108,7 @@ fn whole_numbers_are_taken_and_others_are_not() {
 
 #[test]
 fn the_newer_name_of_max_tokens_counts_first() {
-    let max = |members: &str| facts(&format!("{{{members},\"model\":\"m\"}}")).max_tokens;
+    let max = |members: &str| facts(&format!("{{{members},\"model\":\"m\"}}")).output_tokens_max;
     assert_eq!(max(r#""max_tokens":1,"max_output_tokens":2,"max_completion_tokens":3"#), Some(3));
     assert_eq!(max(r#""max_completion_tokens":null,"max_tokens":1,"max_output_tokens":2"#), Some(2));
     assert_eq!(max(r#""max_tokens":1"#), Some(1));
@@ -165,9 +172,9 @@ fn a_key_that_go_would_take_for_a_governed_one_is_refused() {
     assert_eq!((error.kind, error.param.as_deref()), (FactsErrorKind::Twin("include_usage"), Some("Include_Usage")));
     // No reader takes these for a governed key.
     for key in ["Metadata", "ｍodel", "mödel", "model ", "models", "İnput"] {
-        facts(&format!("{{\"model\":\"m\",\"{key}\":1}}"));
+        request(&format!("{{\"model\":\"m\",\"{key}\":1}}"));
     }
-    facts(r#"{"model":"m","metadata":{"Model":1,"model":2}}"#);
+    request(r#"{"model":"m","metadata":{"Model":1,"model":2}}"#);
 }
 
 #[test]
@@ -189,7 +196,7 @@ fn what_is_no_json_object_is_refused_with_a_place() {
         assert_eq!(error.code(), Some("invalid_json"), "{body}");
         assert_eq!(error.to_string(), format!("We could not parse the JSON body of your request: {message}"), "{body}");
     }
-    let error = read(b"{\"model\":\"\xff\"}", Endpoint::Embeddings, &FactLimits::default()).expect_err("no UTF-8");
+    let error = read(b"{\"model\":\"\xff\"}", Operation::Embeddings, &FactLimits::default()).expect_err("no UTF-8");
     assert_eq!((error.code(), error.at), (Some("invalid_json"), 10));
 }
 
@@ -199,22 +206,12 @@ fn depth_and_size_are_bounded() {
     assert!(read_chat(&deep(127)).is_ok());
     assert_eq!(refusal(&deep(128)).code(), Some("json_too_deep"));
     assert_eq!(refusal(&format!("{{\"a\":{}", "[".repeat(100_000))).code(), Some("json_too_deep"));
-    let error = read(deep(3).as_bytes(), Endpoint::Responses, &FactLimits { depth: 3 }).expect_err("too deep");
+    let error = read(deep(3).as_bytes(), Operation::Responses, &FactLimits { depth: 3 }).expect_err("too deep");
     assert_eq!(error.code(), Some("json_too_deep"));
     let many = format!("{{\"model\":\"m\",\"input\":[{}0]}}", "0,".repeat(1 << 20));
     assert_eq!(refusal(&many).code(), Some("json_too_complex"));
-    facts(&format!("{{\"model\":\"m\",\"input\":\"{}\"}}", "x".repeat(10 << 20)));
+    request(&format!("{{\"model\":\"m\",\"input\":\"{}\"}}", "x".repeat(10 << 20)));
     assert_eq!(refusal(&format!("{{\"model\":\"m\",\"seed\":{}}}", "9".repeat(10 << 20))).code(), Some("invalid_json"));
-}
-
-#[test]
-fn endpoints_know_their_paths() {
-    for endpoint in Endpoint::ALL {
-        assert_eq!(Endpoint::of_path(endpoint.path()), Some(endpoint));
-    }
-    for path in ["/v1/chat/completions/", "/V1/embeddings", "/v1/chat", ""] {
-        assert_eq!(Endpoint::of_path(path), None);
-    }
 }
 
 #[test]
@@ -241,16 +238,16 @@ fn agrees_with_serde_json_on_random_requests() {
             body.push_str(&format!("{} \"{key}\" :\n{value} ", if at > 0 { "," } else { "" }));
         }
         body.push_str("}\r\n");
-        let Ok(facts) = read_chat(&body) else { continue };
+        let Ok(Request { facts, layout }) = read_chat(&body) else { continue };
         accepted += 1;
         let value: serde_json::Value = serde_json::from_str(&body).expect("accepted, so valid");
         assert_eq!(value["model"], facts.model.as_ref());
         assert_eq!(value["stream"].as_bool().unwrap_or(false), facts.stream);
         assert_eq!(value["temperature"].as_f64(), facts.temperature);
         let max = value["max_completion_tokens"].as_f64().or(value["max_tokens"].as_f64());
-        assert_eq!(max, facts.max_tokens.map(|max| max as f64));
-        assert_eq!(value["stream_options"]["include_usage"].as_bool(), facts.include_usage);
-        assert_eq!(serde_json::from_str::<String>(&body[facts.model_at.clone()]).expect("a string"), facts.model);
+        assert_eq!(max, facts.output_tokens_max.map(|max| max as f64));
+        assert_eq!(value["stream_options"]["include_usage"].as_bool(), layout.include_usage);
+        assert_eq!(serde_json::from_str::<String>(&body[layout.model.clone()]).expect("a string"), facts.model);
     }
     assert!(accepted > 300, "{accepted}");
 }

@@ -1,0 +1,11 @@
+//! The neutral vocabulary of a model call: the operation, what the request asks for, what the answer used.
+//! Plain values without I/O, shared by every thread. No vendor's field name or path appears here: those belong to `dialect`.
+
+// The operations that luner governs.
+mod operation;
+
+// What a request asks for.
+mod facts;
+
+pub use facts::{FactLimits, Facts, MODEL_BYTES_MAX};
+pub use operation::Operation;

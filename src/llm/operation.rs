@@ -1,0 +1,31 @@
+//! The operations that luner governs, and their names in OpenTelemetry's conventions.
+//! The paths that a vendor gives them are in its dialect.
+
+/// What a caller asks a model to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A conversation as a list of messages.
+    Chat,
+    /// The continuation of a plain text prompt.
+    Completion,
+    /// Vectors for texts.
+    Embeddings,
+    /// A conversation as a list of items, with state at the provider if the caller wants it.
+    Responses,
+}
+
+impl Operation {
+    /// Every operation, in the order of their discriminants: tables by operation are indexed with `operation as usize`.
+    pub const ALL: [Operation; 4] =
+        [Operation::Chat, Operation::Completion, Operation::Embeddings, Operation::Responses];
+
+    /// `gen_ai.operation.name` of OpenTelemetry's GenAI conventions, which have no word for Responses yet.
+    pub fn gen_ai_name(self) -> &'static str {
+        match self {
+            Operation::Chat => "chat",
+            Operation::Completion => "text_completion",
+            Operation::Embeddings => "embeddings",
+            Operation::Responses => "responses",
+        }
+    }
+}
