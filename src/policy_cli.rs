@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use luner::clock::Clock;
 use luner::coordinator::replay;
 use luner::coordinator::store::reader::Reader;
-use luner::coordinator::trial::{Given, Trial, json_of};
+use luner::coordinator::try_expression::{Given, Trial, json_of};
 use luner::policy::{Action, Downgrades, ExpressionError, Repriced};
 use serde_json::Map;
 

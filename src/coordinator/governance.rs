@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::recorder::Recorder;
 use super::store::{Checkpoints, Health, Retention, Store, StoreError, StoredPolicy, USAGE_DAYS};
+use super::write_queue::Recorder;
 use crate::clock::{Now, rfc3339};
 use crate::config::{StorageBackend, StorageConfig};
 use crate::policy::{Compiled, Draft, ExpressionError, Failed, Policy};

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use rustix::process::{Pid, Signal};
 
 use super::handover::{Launch, NoLaunch, Predecessor, Successor};
-use super::supervisor::Supervisor;
+use super::helpers::supervisor::Supervisor;
 use super::{Coordinator, TICK};
 use crate::clock::{Clock, Now};
 use crate::link::{Departure, Driver, Event, Order, Pulse, Succession};

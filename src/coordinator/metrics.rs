@@ -5,8 +5,8 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::Coordinator;
 use super::governance::StorageState;
+use super::helpers::otlp::Spans;
 use super::lifecycle::Handovers;
-use super::otlp::Spans;
 use super::reload::Reloads;
 use crate::breaker::State;
 use crate::clock::Now;

@@ -1,47 +1,57 @@
 //! The control plane: one thread, one loop over one [`Event`] enum. It merges what the shards count, answers the REST API,
 //! resolves names through helpers, drains the process. It never holds a shard up: orders are tried, not waited for.
 
-mod api; // the REST API, a file per resource
+// Policies, their audit, traces and usage in SQLite.
+pub mod store;
 
-mod governance; // the policies and where they are kept
+// Threads that do what blocks by nature.
+pub mod helpers;
 
-mod reading; // questions to the store, on a thread of their own
+// Prices from a file.
+pub mod price_file;
 
-mod following; // who follows the traces as they come
+// Tries one expression once.
+pub mod try_expression;
 
-mod recorder;
-pub mod replay; // one expression, tried on requests that were // reports of requests, on their way into the store
+// Tries one expression on requests that were.
+pub mod replay;
 
-pub mod handover; // another process in this one's place
+// Another process takes this one's place.
+pub mod handover;
 
-mod ledger; // the merged counts
+// The merged counts.
+mod tally_totals;
 
-pub mod lifecycle; // how the process begins to serve, is replaced, ends
+// The plan that runs, and those before it.
+mod plans;
 
-mod metrics; // the ledger as Prometheus text
+// What waits to be stored.
+mod write_queue;
 
-mod otlp; // spans for a collector
+// Those who follow the traces as they come.
+mod live_tail;
 
-mod plans; // the plan that runs, and those before it
+// Who may call the REST API.
+mod access;
 
-pub mod price_file; // prices from a file
+// The policies and where they are kept.
+mod governance;
 
-mod reload; // from a changed file to a new plan
+// How the process begins to serve, is replaced, ends.
+pub mod lifecycle;
 
-pub mod resolver; // names to addresses, on helper threads
+// From a changed file to a new plan.
+mod reload;
 
-mod signals; // SIGTERM, SIGINT and SIGUSR2
+// The counts as Prometheus text.
+mod metrics;
 
-pub mod store; // policies, their audit, traces and accounts in SQLite
+// The REST API.
+mod api;
 
-pub mod supervisor; // what systemd is told
-
-pub mod trial; // one expression, tried once
-
-pub mod watch; // changes of the configuration's file
-
+// A request, for tests.
 #[cfg(test)]
-mod sample; // a request, for tests
+mod sample;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,24 +61,26 @@ use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Now};
 use crate::fault_injection::{InjectionPoint, panic_if_requested};
-use crate::link::accounts::Batch;
+use crate::link::usage::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
 use crate::usage::Registry;
+use access::Doors;
 pub use api::document as openapi;
-use api::{Admitted, Doors, Exports, Reply};
-use following::Followers;
+use api::{Admitted, Exports, Reply};
 pub use governance::{Governance, GovernanceError};
-use ledger::Ledger;
+use helpers::otlp::Otlp;
+pub use helpers::otlp::exports_spans;
+use helpers::read_thread::Reading;
+use helpers::resolver::Resolver;
+pub use helpers::signals::listen as listen_for_signals;
 use lifecycle::Life;
-use otlp::Otlp;
-pub use otlp::exports_spans;
+use live_tail::Followers;
 use plans::Plans;
-use reading::Reading;
-use recorder::Recorder;
 pub use reload::{Pins, Running, SetLogLevel, Source, Start, warn};
-use resolver::Resolver;
 use store::Store;
+use tally_totals::Ledger;
+use write_queue::Recorder;
 
 /// The loop wakes at least so often: for deadlines of its own.
 const TICK: Duration = Duration::from_millis(100);
@@ -362,5 +374,3 @@ impl Coordinator {
 fn reply(call: &ApiCall, answer: ApiAnswer) {
     let _ = call.reply.try_send(answer);
 }
-
-pub use signals::listen as listen_for_signals;

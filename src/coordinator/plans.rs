@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::resolver::{Resolver, names};
+use super::helpers::resolver::{Resolver, names};
 use crate::plan::Plan;
 
 /// A host and port.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::watch::bytes_hash;
+use super::helpers::watch::bytes_hash;
 use crate::config::{PricingConfig, Problem};
 use crate::pricing::{PriceError, Prices};
 

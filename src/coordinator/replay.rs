@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::store::reader::RequestRow;
-use super::trial::{Effect, Trial};
+use super::try_expression::{Effect, Trial};
 use crate::clock::rfc3339;
 use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Marks;

@@ -1,8 +1,8 @@
 //! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
 
 use crate::dialect::openai::usage::Usage;
-use crate::link::accounts::Batch;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
+use crate::link::usage::Batch;
 use crate::llm::Operation;
 use crate::units::MicroUsd;
 use crate::who::Who;

@@ -9,8 +9,8 @@ use fastrand::Rng;
 
 use crate::coordinator::store::{By, Store, StoredPolicy};
 use crate::dialect::openai::usage::Usage;
-use crate::link::accounts::{Accounts, Batch};
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refused, Trace};
+use crate::link::usage::{Accounts, Batch};
 use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;

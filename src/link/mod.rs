@@ -2,19 +2,19 @@
 //! up to it, and shards ask each other about cached keys. All channels are bounded. On the proxy path a shard only ever tries to send: what is additive (a tally) stays
 //! with the shard when the channel is full and goes with the next one, so that nothing is lost and nobody waits.
 
-pub mod accounts; // what requests took, by minute and by who and what
 mod cache; // between shards: who holds an answer, who fetches it
 mod call; // a REST request on its way to the coordinator, and the answer back
-mod pulse; // signs of life
+mod heartbeat; // signs of life
 mod tally; // what a shard has counted since its last report
-pub mod trace; // one request as a shard saw it
+pub mod trace;
+pub mod usage; // what requests took, by minute and by who and what // one request as a shard saw it
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use cache::{CacheMessage, CachePeers, Told, cache_peers};
 pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
-pub use pulse::{Pulse, STALLED_MS};
+pub use heartbeat::{Pulse, STALLED_MS};
 pub use tally::{AttemptOutcome, Bounds, Cell, Durations, Histogram, Overheads, Tally};
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.
@@ -54,7 +54,7 @@ pub enum Event {
     Report { shard: usize, epoch: u64, tally: Box<Tally> },
     /// What a shard's requests took since its last batch, and traces of them. One that finds no room is sent again: its
     /// accounts are merged into the next, its traces are dropped and counted.
-    Batch(Box<accounts::Batch>),
+    Batch(Box<usage::Batch>),
     /// A request to the REST API.
     Call(Box<ApiCall>),
     /// A shard accepts no connection any more.

@@ -1,67 +1,45 @@
 //! The REST API: a file per resource. Runs on the coordinator, between two events; what takes long is handed to the reader's
 //! thread. It never answers what is not open to everyone before the access rules have said who calls.
 
-mod operations; // every operation there is
+// Shapes that every resource shares.
+mod shape;
 
-mod route; // from a path and a method to an operation
+// The way in.
+mod door;
 
-mod access; // who may call
+// What happened.
+mod traces;
 
-mod parameter; // queries, read strictly
+// Policies.
+mod policies;
 
-mod filters; // those of lists of traces
+// What runs.
+mod setup;
 
-mod input; // bodies, read strictly
+// Every operation there is.
+mod operations;
 
-mod error; // how it says no
+// From a path and a method to an operation.
+mod route;
 
-mod openapi; // the document
-
-mod health; // GET /api/health
-
-mod live; // GET /api/metrics/live
-
-mod session; // /api/session
-
-mod dashboard; // /api/dashboard/*
-
-mod trace_item; // a trace in a list
-
-mod traces; // /api/traces, and below
-
-mod spans; // the tree of a trace
-
-mod export; // GET /api/traces/export
-
-mod policies; // /api/policies, and below
-
-mod draft; // the body of a new policy
-
-mod language; // GET /api/policies/language
-
-mod test_policy; // POST /api/policies/test
-
-mod audit; // GET /api/audit
-
-mod config; // GET /api/config
-
-mod providers; // GET /api/providers
-
-use serde::Serialize;
-
-use super::reading::{NoReader, Question};
-use super::store::reader::Reader;
+use super::access::{self, Actor, Asked};
 use super::{Coordinator, metrics};
 use crate::link::trace::Trace;
 use crate::link::{ApiAnswer, ApiCall};
-pub(super) use access::Doors;
-use access::{Actor, Asked};
-use error::ApiError;
-pub(super) use export::Exports;
-use operations::{Does, EVENTS};
-use parameter::Values;
+use door::sign_in;
+use operations::Does;
+use policies::{language, stored, test_policy};
 use route::{Access, Found, Query};
-use trace_item::TraceItem;
+use setup::{audit, config, health, live, providers};
+pub(super) use shape::answer::Reply;
+use shape::answer::whole;
+use shape::error::ApiError;
+use shape::media::EVENTS;
+use shape::parameter::Values;
+use shape::{filters, openapi};
+pub(super) use traces::export::Exports;
+use traces::trace_item::TraceItem;
+use traces::{dashboard, export, list};
 
 /// A call that may be answered. Only [`admit`] makes one.
 pub(super) struct Admitted {
@@ -69,30 +47,6 @@ pub(super) struct Admitted {
     /// Absent on paths that are open to everyone.
     actor: Option<Actor>,
     pub(super) needs_fresh_counts: bool,
-}
-
-/// What is to become of a call.
-pub(super) enum Reply {
-    Now(ApiAnswer),
-    /// The store is to be asked.
-    Read(Question),
-    /// Somebody else answers.
-    Later,
-}
-
-impl Reply {
-    /// An answer that the store is needed for.
-    fn read(work: impl FnOnce(&Reader) -> Result<ApiAnswer, ApiError> + Send + 'static) -> Reply {
-        Reply::Read(Box::new(move |reader: Result<&Reader, NoReader>| {
-            reader.map_err(ApiError::from).and_then(work).unwrap_or_else(Into::into)
-        }))
-    }
-}
-
-impl From<ApiAnswer> for Reply {
-    fn from(answer: ApiAnswer) -> Reply {
-        Reply::Now(answer)
-    }
 }
 
 /// Finds out what is asked and whether this caller may.
@@ -107,15 +61,8 @@ pub(super) fn admit(coordinator: &mut Coordinator, call: &ApiCall) -> Result<Adm
     }
     let now = coordinator.clock.now();
     let admin = &coordinator.running.config().server.admin;
-    let actor = access::decide(admin, &asked_by(call), &mut coordinator.doors, now).map_err(ApiError::from)?;
+    let actor = access::decide(admin, &Asked::from(call), &mut coordinator.doors, now).map_err(ApiError::from)?;
     Ok(Admitted { found, actor: Some(actor), needs_fresh_counts })
-}
-
-/// What the access rules look at.
-fn asked_by(call: &ApiCall) -> Asked<'_> {
-    let request = &call.request;
-    let (headers, has_body) = (&request.headers, !request.body.is_empty());
-    Asked { method: request.method, headers, has_body, peer: call.peer.ip() }
 }
 
 /// Answers an admitted call.
@@ -135,25 +82,25 @@ fn carry_out(coordinator: &mut Coordinator, admitted: Admitted, call: &ApiCall) 
         Does::TellMetrics => metrics::answer(coordinator).into(),
         Does::TellLiveMetrics => live::answer(coordinator).into(),
         Does::TellDocument => whole(200, openapi::TEXT.clone().into_bytes()).into(),
-        Does::TellSignInState => session::state(coordinator, call).into(),
-        Does::SignIn => session::sign_in(coordinator, call)?.into(),
-        Does::SignOut => session::sign_out(coordinator, call)?.into(),
+        Does::TellSignInState => sign_in::state(coordinator, call).into(),
+        Does::SignIn => sign_in::sign_in(coordinator, call)?.into(),
+        Does::SignOut => sign_in::sign_out(coordinator, call)?.into(),
         Does::Summarise => dashboard::summary(&values, now)?,
         Does::Attribute => dashboard::cost(&values, now)?,
         Does::Chart => dashboard::series(&values, now)?,
-        Does::ListTraces => traces::list(&values)?,
-        Does::CountFacets => traces::facets(&values)?,
+        Does::ListTraces => list::list(&values)?,
+        Does::CountFacets => list::facets(&values)?,
         Does::FollowTraces => follow(coordinator, &values, &call.request.headers.last_event_id)?.into(),
         Does::ExportTraces => export::start(coordinator, &values, call)?,
-        Does::ShowTrace => traces::one(&id, &values)?,
-        Does::ListPolicies => policies::list(coordinator)?,
-        Does::ShowPolicy => policies::one(coordinator, &id)?,
-        Does::CreatePolicy => policies::create(coordinator, body, &actor)?.into(),
+        Does::ShowTrace => list::one(&id, &values)?,
+        Does::ListPolicies => stored::list(coordinator)?,
+        Does::ShowPolicy => stored::one(coordinator, &id)?,
+        Does::CreatePolicy => stored::create(coordinator, body, &actor)?.into(),
         Does::TestPolicy => test_policy::answer(coordinator, body)?,
         Does::ShowLanguage => language::answer().into(),
-        Does::ReloadPolicies => policies::reload(coordinator, body)?.into(),
-        Does::ReplacePolicy => policies::replace(coordinator, &id, body, &actor)?.into(),
-        Does::DeletePolicy => policies::delete(coordinator, &id, body, &actor)?.into(),
+        Does::ReloadPolicies => stored::reload(coordinator, body)?.into(),
+        Does::ReplacePolicy => stored::replace(coordinator, &id, body, &actor)?.into(),
+        Does::DeletePolicy => stored::delete(coordinator, &id, body, &actor)?.into(),
         Does::ListAudit => audit::answer(coordinator, &values)?.into(),
         Does::ShowConfig => config::answer(coordinator).into(),
         Does::ListProviders => providers::answer(coordinator).into(),
@@ -190,20 +137,3 @@ pub(super) fn item(trace: &Trace) -> String {
 pub fn document() -> &'static str {
     &openapi::TEXT
 }
-
-/// 200, 201, …, with a value as JSON.
-fn json(status: u16, value: &impl Serialize) -> ApiAnswer {
-    whole(status, serde_json::to_vec(value).expect("numbers, texts and maps with texts as keys serialise"))
-}
-
-fn whole(status: u16, body: Vec<u8>) -> ApiAnswer {
-    ApiAnswer { status, content_type: JSON, headers: Vec::new(), body, stream: None }
-}
-
-/// 204, with these headers.
-fn nothing(headers: Vec<(&'static str, String)>) -> ApiAnswer {
-    ApiAnswer { headers, ..whole(204, Vec::new()) }
-}
-
-/// The media type of the API.
-pub(super) const JSON: &str = "application/json";

@@ -4,18 +4,19 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::filters::{
+use super::door::sign_in as session;
+use super::policies::{language, stored as policies, test_policy};
+use super::route::{Access, Content, Operation, Query, Shape};
+use super::setup::{audit, config, health, live, providers};
+use super::shape::filters::{
     AGENT, FROM, MIN_COST, MIN_MS, MODEL, PAGE, POLICY, PROVIDER, Q, SIZE, STATUS, TENANT, TO, UNNAMED, USER,
 };
-use super::parameter::Parameter;
-use super::route::{Access, Content, Operation, Query, Shape};
-use super::{
-    audit, config, dashboard, export, health, language, live, policies, providers, session, test_policy, trace_item,
-    traces,
-};
+use super::shape::media::{EVENTS, PROMETHEUS};
+use super::shape::parameter::Parameter;
+use super::traces::{dashboard, export, list as traces, trace_item};
 use crate::coordinator::replay::Replay;
 use crate::coordinator::store::Page;
-use crate::coordinator::trial::Outcome;
+use crate::coordinator::try_expression::Outcome;
 use crate::http::head::Method::{self, Delete, Get, Post, Put};
 use crate::policy::Draft;
 
@@ -67,11 +68,6 @@ impl Does {
         )
     }
 }
-
-/// The media type of server-sent events.
-pub(super) const EVENTS: &str = "text/event-stream";
-/// The media type of Prometheus' text.
-pub(super) const PROMETHEUS: &str = "text/plain";
 
 const NONE: Query = Query::Known(&[]);
 const PERIOD: Query = Query::Known(&[&FROM, &TO]);

@@ -3,9 +3,9 @@
 
 use schemars::{Schema, SchemaGenerator};
 
-use super::error::ApiError;
 use super::operations::{Does, OPERATIONS};
-use super::parameter::Parameter;
+use super::shape::error::ApiError;
+use super::shape::parameter::Parameter;
 use crate::http::head::Method;
 use crate::link::ApiRequest;
 

@@ -54,7 +54,7 @@ impl Predecessor {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(in super::super) fn ready(mut self, events: flume::Sender<Event>) -> io::Result<()> {
+    pub(crate) fn ready(mut self, events: flume::Sender<Event>) -> io::Result<()> {
         self.control.get_ref().set_read_timeout(None)?;
         self.say(READY);
         let listen = move || {

@@ -10,11 +10,11 @@ use super::super::Parts;
 use super::*;
 use crate::clock::Clock;
 use crate::coordinator::handover::NoLaunch;
+use crate::coordinator::helpers::resolver::Resolver;
+use crate::coordinator::helpers::supervisor::Supervisor;
 use crate::coordinator::lifecycle;
-use crate::coordinator::resolver::Resolver;
 use crate::coordinator::sample::{batch, trace};
 use crate::coordinator::store::{Paging, Store, StoredPolicy};
-use crate::coordinator::supervisor::Supervisor;
 use crate::link::Pulse;
 use crate::usage::Registry;
 

@@ -8,8 +8,8 @@ use super::dimension::Dimension;
 use super::open::BUSY_TIMEOUT;
 use super::writer::{DAY_MS, FLUSH_PATIENCE, KEY_BITS, Sweep, bounded};
 use super::{Store, StoreError, rollup};
-use crate::link::accounts::MINUTE_MS;
 use crate::link::trace::Marks;
+use crate::link::usage::MINUTE_MS;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::retention::ROWS_MAX;
 use super::writer::{COUNTS, DAY_MS, INSERT_USAGE, ROLLED_UP, bounded};
-use crate::link::accounts::MINUTE_MS;
+use crate::link::usage::MINUTE_MS;
 
 /// Minutes stay minutes so long. Arbitrary: the charts of a week.
 const FINE_DAYS: u64 = 8;

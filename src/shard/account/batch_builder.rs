@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::link::accounts::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::link::trace::{Captured, Importance, Trace};
+use crate::link::usage::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::shard::account::trace::End;
 use crate::shard::judge::record::Record;
 use crate::who::Who;

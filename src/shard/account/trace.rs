@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use crate::clock::Now;
-use crate::link::accounts::UsageCount;
 use crate::link::trace::{Attempt, CacheOutcome, Importance, PolicyFailure, PolicyMatch, Refused, Trace};
+use crate::link::usage::UsageCount;
 use crate::policy::{Action, Mode, Runnable, Verdict};
 use crate::shard::answer::refusal::{Fault, Refusal};
 use crate::shard::answer::traceparent::SAMPLED;

@@ -7,7 +7,7 @@ use crate::cache::HashKey;
 use crate::clock::Now;
 use crate::dialect::openai::usage::Usage;
 use crate::http::head::{HeadLimits, request};
-use crate::link::accounts::Accounts;
+use crate::link::usage::Accounts;
 use crate::link::{CachePeers, Tally, cache_peers};
 use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};

@@ -9,7 +9,7 @@ use super::super::error::StoreError;
 use super::search;
 use super::series::{Steps, minutes};
 use super::{Reader, Span};
-use crate::link::accounts::PolicyCount;
+use crate::link::usage::PolicyCount;
 
 /// A policy's matches in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::super::writer::{COUNTS, bounded};
 use super::filter::Condition;
 use super::list::count;
 use super::{Reader, Span, key_of};
-use crate::link::accounts::{Latency, MINUTE_MS, UsageCount};
+use crate::link::usage::{Latency, MINUTE_MS, UsageCount};
 use crate::units::MicroUsd;
 
 /// Points of one series; with more, the step grows. Arbitrary: more than a wide screen has columns.

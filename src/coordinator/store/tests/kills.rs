@@ -7,7 +7,7 @@ use super::record::reader;
 use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
 use crate::coordinator::store::reader::Span;
-use crate::link::accounts::Batch;
+use crate::link::usage::Batch;
 
 const KILLS: u64 = 30;
 const REQUESTS: u64 = 40;

@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use crate::coordinator::store::reader::{Filter, Reader, Span, TraceRow};
 use crate::coordinator::store::writer::TEXT_BYTES_MAX;
 use crate::dialect::openai::path;
-use crate::link::accounts::Batch;
 use crate::link::trace::{Captured, Refused, Trace};
+use crate::link::usage::Batch;
 
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: 3_600_000, users: 9, joins_one_in: 3 };
 const ALL: Span = Span { from_ms: 0, to_ms: u64::MAX };

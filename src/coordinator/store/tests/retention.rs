@@ -5,8 +5,8 @@ use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
 use crate::coordinator::store::reader::{Filter, Span};
 use crate::coordinator::store::retention::ROWS_MAX;
-use crate::link::accounts::Batch;
 use crate::link::trace::{Captured, Trace};
+use crate::link::usage::Batch;
 use crate::who::Who;
 
 const DAY_MS: u64 = 86_400_000;

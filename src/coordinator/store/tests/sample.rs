@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use crate::dialect::openai::usage::Usage;
-use crate::link::accounts::Batch;
 use crate::link::trace::{
     Attempt, CacheOutcome, Captured, PolicyFailure, PolicyInputs, PolicyMatch, Refused, Trace, Window,
 };
+use crate::link::usage::Batch;
 use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;

@@ -8,8 +8,8 @@ use super::*;
 use crate::coordinator::store::reader::{Metric, Point, Span};
 use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
 use crate::dialect::openai::usage::Usage;
-use crate::link::accounts::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
 use crate::link::trace::Trace;
+use crate::link::usage::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
 use crate::units::MicroUsd;
 use crate::who::Who;
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::open::BUSY_TIMEOUT;
 use super::{Store, StoreError};
-use crate::link::accounts::Batch;
+use crate::link::usage::Batch;
 
 pub use traces::CAPTURE_BYTES_MAX;
 

@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params_fro
 
 use super::super::dimension::Dimension;
 use super::dictionary::{Dictionary, Uses};
-use crate::link::accounts::{Accounts, Latency, PolicyCount, PolicyKey, UsageCount, UsageKey};
+use crate::link::usage::{Accounts, Latency, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::names;
 
 /// Keys of one minute; users and agents beyond them are summed under `other`. Arbitrary: 14 million rows a day at the most.

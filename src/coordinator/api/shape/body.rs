@@ -1,0 +1,76 @@
+//! The bodies that callers send, read strictly: one JSON object, unknown or doubled names refused by their name.
+//! Pure; the bytes are bounded by the shard that took them. It never guesses a type.
+
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use crate::json::{FaultKind, Walker};
+
+/// Nesting of a body. Arbitrary: what is asked for here is two levels deep.
+const DEPTH_MAX: usize = 16;
+
+/// A body that is one JSON object.
+pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    // serde_json takes the last of two equal keys; the walker refuses them, at every level.
+    let strict = Walker::strict(body, DEPTH_MAX).and_then(|mut walker| walker.skip().and_then(|()| walker.end()));
+    if let Err(fault) = strict {
+        return Err(match &fault.kind {
+            FaultKind::DuplicateKey(name) => ApiError::parameter("duplicate_key", name, "comes twice in one object"),
+            FaultKind::TooDeep => ApiError::bad("json_too_deep", format!("The body has {fault}.")),
+            _ => ApiError::bad("invalid_json", format!("The body is not valid JSON: {fault}.")),
+        });
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::bad("invalid_type", "The body must be a JSON object.")),
+        Err(error) => Err(ApiError::bad("invalid_json", format!("The body is not valid JSON: {error}."))),
+    }
+}
+
+/// A body where none is needed: empty, or an empty object.
+pub(crate) fn no_body(body: &[u8]) -> Result<(), ApiError> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    match object(body)?.keys().next() {
+        Some(name) => Err(ApiError::parameter("unknown_parameter", name, "there is no such field here")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::ApiAnswer;
+
+    fn said(error: ApiError) -> Value {
+        let answer = ApiAnswer::from(error);
+        assert_eq!(answer.status, 400);
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    #[test]
+    fn a_body_is_one_object_that_two_readers_read_alike() {
+        for (body, code) in [
+            ("", "invalid_json"),
+            ("{", "invalid_json"),
+            ("{} {}", "invalid_json"),
+            ("{\"a\":NaN}", "invalid_json"),
+            ("{\"a\":1,}", "invalid_json"),
+            ("\u{feff}{}", "invalid_json"),
+            ("{\"a\":\"\\ud800\"}", "invalid_json"),
+            ("{\"a\":1,\"a\":1}", "duplicate_key"),
+            ("{\"vars\":{\"b\":1,\"\\u0062\":2}}", "duplicate_key"),
+            ("[]", "invalid_type"),
+            ("null", "invalid_type"),
+            ("\"x\"", "invalid_type"),
+        ] {
+            assert_eq!(said(object(body.as_bytes()).unwrap_err())["error"]["code"], code, "{body}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
+        assert_eq!(said(object(deep.as_bytes()).unwrap_err())["error"]["code"], "json_too_deep");
+        assert_eq!(object(b"{\"a\":1}").unwrap()["a"], 1);
+        assert!(no_body(b"").is_ok() && no_body(b"{}").is_ok());
+        assert_eq!(said(no_body(b"{\"force\":true}").unwrap_err())["error"]["param"], "force");
+    }
+}

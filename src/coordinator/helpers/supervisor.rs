@@ -1,0 +1,120 @@
+//! What the supervisor (systemd) is told, in the words of `sd_notify(3)`: that the gateway serves, that it ends, that it
+//! lives. Owned by the coordinator. Without `NOTIFY_SOCKET` it never says a word.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use crate::clock::Now;
+
+/// A supervisor that does not read must not hold the coordinator up. Arbitrary.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The way to the supervisor.
+#[derive(Debug)]
+pub struct Supervisor {
+    to: Option<(UnixDatagram, SocketAddr)>,
+    /// How often it wants a sign of life: half of what it allows, as `sd_watchdog_enabled(3)` advises.
+    every_ms: Option<u64>,
+    pinged_ms: u64,
+    /// While another process is the one that is supervised.
+    muted: bool,
+}
+
+impl Supervisor {
+    /// As the environment says, for the process with this id.
+    pub fn from_environment() -> Supervisor {
+        Supervisor::new(|name| std::env::var_os(name), std::process::id())
+    }
+
+    fn new(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Supervisor {
+        let text = |name| variable(name).and_then(|value| value.into_string().ok());
+        let ours = text("WATCHDOG_PID").is_none_or(|of| of.parse() == Ok(pid));
+        let micros = text("WATCHDOG_USEC").and_then(|micros| micros.parse::<u64>().ok()).filter(|micros| *micros > 0);
+        let every_ms = micros.filter(|_| ours).map(|micros| micros / 2_000);
+        let to = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty()).and_then(|path| {
+            let told = |error: io::Error| tracing::warn!(%error, "the supervisor cannot be told anything");
+            connect(path.as_bytes()).map_err(told).ok()
+        });
+        Supervisor { to, every_ms, pinged_ms: 0, muted: false }
+    }
+
+    /// Whether somebody listens.
+    #[cfg(test)]
+    fn is_there(&self) -> bool {
+        self.to.is_some() && !self.muted
+    }
+
+    /// Another process is supervised, until [`Supervisor::speak`].
+    pub fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    pub(crate) fn speak(&mut self) {
+        self.muted = false;
+    }
+
+    /// Says these lines at once, and what to show beside the state.
+    pub(crate) fn tell(&self, lines: &str, status: &str) {
+        self.send(&format!("{lines}STATUS={status}\n"));
+    }
+
+    /// A sign of life, if one is due.
+    pub(crate) fn ping(&mut self, now: Now) {
+        let now_ms = now.mono_ms();
+        if self.every_ms.is_some_and(|every_ms| now_ms >= self.pinged_ms.saturating_add(every_ms)) && !self.muted {
+            self.pinged_ms = now_ms;
+            self.send("WATCHDOG=1\n");
+        }
+    }
+
+    fn send(&self, message: &str) {
+        if let Some((socket, to)) = self.to.as_ref().filter(|_| !self.muted)
+            && let Err(error) = socket.send_to_addr(message.as_bytes(), to)
+        {
+            tracing::warn!(%error, "the supervisor does not listen");
+        }
+    }
+}
+
+/// An absolute path, or a name that exists on no disk, with an `@` before it.
+fn connect(path: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let to = match path {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        [b'/', ..] => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+        _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "NOTIFY_SOCKET is neither a path nor an @name")),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok((socket, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Supervisor {
+        let value = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        Supervisor::new(value, 77)
+    }
+
+    #[test]
+    fn half_of_what_the_watchdog_allows_and_only_of_ones_own() {
+        assert_eq!(of(&[]).every_ms, None);
+        assert_eq!(of(&[("WATCHDOG_USEC", "3000000")]).every_ms, Some(1_500));
+        assert_eq!(of(&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "77")]).every_ms, Some(1_500));
+        assert_eq!(of(&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "78")]).every_ms, None);
+        assert_eq!(of(&[("WATCHDOG_USEC", "0")]).every_ms, None);
+        assert_eq!(of(&[("WATCHDOG_USEC", "soon")]).every_ms, None);
+    }
+
+    #[test]
+    fn what_is_no_socket_is_no_supervisor() {
+        assert!(!of(&[]).is_there());
+        assert!(!of(&[("NOTIFY_SOCKET", "")]).is_there());
+        assert!(!of(&[("NOTIFY_SOCKET", "vsock:2:1234")]).is_there());
+    }
+}

@@ -1,0 +1,60 @@
+//! Accounts with fewer keys, for a store that takes nothing for long: the sums stay exact, and what they are told apart by
+//! becomes coarser, in the order in which the store itself would do it. Pure; owned by the recorder.
+
+use super::Accounts;
+use crate::link::usage::{PolicyKey, UsageKey};
+use crate::names;
+use crate::who::Who;
+
+/// How much coarser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Users and agents are `other`.
+    Callers,
+    /// Tenants and models too.
+    Models,
+    /// And minutes are the first of their hour. What is left is bounded by what the configuration names, each hour.
+    Hours,
+}
+
+/// How much is told apart.
+pub(super) fn keys(accounts: &Accounts) -> usize {
+    accounts.usage.len() + accounts.policies.len() + accounts.latency.len()
+}
+
+/// Makes them coarser, where there are more than `keys_max` keys, until there are fewer than half as many.
+pub(super) fn bound(accounts: &mut Accounts, keys_max: usize) {
+    if keys(accounts) <= keys_max {
+        return;
+    }
+    for step in [Step::Callers, Step::Models, Step::Hours] {
+        *accounts = coarser(std::mem::take(accounts), step);
+        if keys(accounts) <= keys_max / 2 {
+            return;
+        }
+    }
+}
+
+fn coarser(accounts: Accounts, step: Step) -> Accounts {
+    let mut sums = Accounts::default();
+    let minute = |minute: u64| if step == Step::Hours { minute - minute % 60 } else { minute };
+    for (key, count) in accounts.usage {
+        let key = match step {
+            Step::Callers => {
+                UsageKey { who: Who { user: names::OTHER.into(), agent: names::OTHER.into(), ..key.who }, ..key }
+            }
+            Step::Models => {
+                UsageKey { who: Who { tenant: names::OTHER.into(), ..key.who }, model: names::OTHER.into(), ..key }
+            }
+            Step::Hours => UsageKey { minute: minute(key.minute), ..key },
+        };
+        sums.usage.entry(key).or_default().add(&count);
+    }
+    for (at, latency) in accounts.latency {
+        sums.latency.entry(minute(at)).or_default().merge(&latency);
+    }
+    for (key, count) in accounts.policies {
+        sums.policies.entry(PolicyKey { minute: minute(key.minute), ..key }).or_default().add(&count);
+    }
+    sums
+}
