@@ -1,6 +1,6 @@
 //! Several providers for one model: who is asked first, who next, and when nobody else may be asked.
 
-use crate::scenes::*;
+use crate::support::upstream_cases::*;
 use crate::support::*;
 
 const MODELS: [&str; 1] = ["gpt-4o"];

@@ -188,7 +188,7 @@ fn a_provider_that_keeps_failing_is_given_a_pause_and_comes_back() {
 #[test]
 fn a_provider_that_dies_is_passed_over_and_traffic_returns_to_it() {
     let second = mock();
-    let (socket, address) = crate::scenes::unheard();
+    let (socket, address) = crate::support::upstream_cases::unheard();
     let luner = Gateway::new()
         .provider_with("first", format!("http://{address}"), &["gpt-4o"], "retries: 0")
         .provider("second", second.base_url(), &["gpt-4o"])
@@ -204,7 +204,10 @@ fn a_provider_that_dies_is_passed_over_and_traffic_returns_to_it() {
     let listener = std::net::TcpListener::from(socket);
     let provider = thread::spawn(move || {
         let (stream, _) = listener.accept().expect("the gateway's connection");
-        let _ = std::io::Write::write_all(&mut &stream, crate::scenes::last(&completion("well")).as_bytes());
+        let _ = std::io::Write::write_all(
+            &mut &stream,
+            crate::support::upstream_cases::last(&completion("well")).as_bytes(),
+        );
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
     });
     eventually("traffic returns", || luner.post_chat("gpt-4o", "hello").header("x-luner-provider") == Some("first"));

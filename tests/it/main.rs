@@ -1,5 +1,5 @@
-//! Whole-program tests: a luner process, scripted providers behind it, raw sockets before it. The number in a comment is
-//! the row of tests/FAULTS.md that a test stands for. `LUNER_IO` chooses the driver: the suite runs once on each.
+//! Whole-program tests: a luner process between raw client sockets and scripted providers. `FAULTS.md row 51` above a test
+//! names the row of tests/FAULTS.md that the test shows. `LUNER_IO` chooses the driver: the suite runs once on each.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,71 +7,140 @@
     reason = "tests have threads and deadlines of their own; the rules are for the gateway's"
 )]
 
-mod support; // the gateway's process, raw clients, scripted providers
+// The luner process, raw clients, and scripted providers that every test is made of.
+mod support;
 
-// In the order of reading; the blank lines keep rustfmt from sorting them.
-mod proxy_basics; // what an OpenAI client relies on
+// The proxied endpoints, with providers that behave.
+mod proxy_endpoints;
 
-mod client_http; // callers that speak it oddly, wrongly, or with malice
+// Headers in both directions.
+mod proxy_headers;
 
-mod client_json; // bodies that two readers could read differently
+// Which provider, key and path a request gets.
+mod proxy_routing;
 
-mod client_llhttp; // another parser's own cases, over the wire
+// Metrics, against what the provider saw.
+mod proxy_metrics;
 
-mod client_slow; // callers that are slow, silent, many, or gone
+// Where a request ends: lengths, chunks, pipelining, request smuggling.
+mod client_framing;
 
-mod scenes; // providers that misbehave once: what the four below share
+// Odd, wrong or malicious request lines and headers.
+mod client_http;
 
-mod upstream_faults; // providers that fail a plain answer
+// Request bodies that two JSON readers could read differently.
+mod client_json;
 
-mod governance; // policies that act, exactly
+// llhttp's own test cases, over the wire.
+mod client_llhttp;
 
-mod caching; // answers given again
+// Slow, silent or too many callers.
+mod client_slow;
 
-mod limiting; // how often a provider is asked
+// Callers that leave in the middle or stop reading.
+mod client_leaves;
 
-mod accounting; // every book against every other
+// Providers that cannot be reached or never answer.
+mod upstream_connect;
 
-mod stalls; // what the books survive: a coordinator that stands still or fails
+// Answers that are not HTTP/1, or whose end is unclear.
+mod upstream_framing;
 
-mod full_disk; // what the books survive: a disk that takes nothing
+// Answer bodies that are cut, slow, long or encoded.
+mod upstream_bodies;
 
-mod exporting; // spans of real requests, and collectors that misbehave
+// Answers that arrive before the whole request was sent.
+mod upstream_early_answers;
 
-mod slow_names; // a name server that is silent, then answers
+// Error statuses, retries and redirects.
+mod upstream_errors;
 
-mod failover; // several providers for one model
+// Upstream connections that carry one request after another.
+mod upstream_pool;
 
-mod upstream_pool; // connections that carry one request after another
+// Providers behind TLS.
+mod upstream_tls;
 
-mod stream_faults; // streams that break, callers that leave or stop reading
+// Streams that break off, drip, or fall silent.
+mod stream_faults;
 
-mod upstream_tls; // providers behind TLS
+// Intact streams, cut at every byte.
+mod stream_bytes;
 
-mod concurrency; // many at once
+// Name servers that are slow to answer.
+mod slow_names;
 
-mod process; // how it starts, on what, how it stops
+// Several providers for one model.
+mod failover;
 
-mod supervised; // what supervisors start, are told, and ask
+// Rate limits and circuit breakers.
+mod limiting;
 
-mod handover; // one process after the other
+// Policies that block, downgrade or alert.
+mod governance;
 
-mod config_cli; // the command line and the configuration
+// Answers from the cache.
+mod caching;
 
-mod demo; // its parts, for a gateway of one's own
+// Many callers at once.
+mod concurrency;
 
-mod api_access; // who may call the REST API
+// Every count of the requests, against every other.
+mod accounting;
 
-mod api_policies; // policies over REST
+// A coordinator or a shard that stalls or panics.
+mod stalls;
 
-mod api_session; // signing in
+// A disk that is full or read-only.
+mod full_disk;
 
-mod api_traces; // what was: traces, sums, exports, the live stream
+// Spans at a collector, and collectors that misbehave.
+mod exporting;
 
-mod console; // the console's files
+// How the process starts and stops.
+mod process;
 
-mod api_state; // what it tells: configuration, audit, live metrics
+// Sockets, notifications and health checks for a supervisor.
+mod supervised;
 
-mod reload; // changes of the configuration while it runs
+// One process handing over to the next.
+mod handover;
 
-mod monitoring; // alerts and dashboards, and what they ask for
+// The command line, and what it reports about a config file.
+mod config_cli;
+
+// Config changes while luner runs.
+mod reload;
+
+// The demo's history and traffic, for another gateway.
+mod demo;
+
+// Who may call the REST API.
+mod api_access;
+
+// Signing in to the console.
+mod api_session;
+
+// Policies over REST.
+mod api_policies;
+
+// Policies in the database.
+mod policy_storage;
+
+// Lists of traces, single traces, exports.
+mod api_traces;
+
+// The live tail of traces.
+mod api_live_tail;
+
+// Totals, policy replays, provider states.
+mod api_sums;
+
+// Config, live metrics and reload counts over REST.
+mod api_state;
+
+// The console's files.
+mod console;
+
+// Alerts and dashboards, against the metrics that exist.
+mod monitoring;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::scenes::*;
+use crate::support::upstream_cases::*;
 use crate::support::*;
 
 /// The attempts that ended like this.

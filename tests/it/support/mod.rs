@@ -5,19 +5,53 @@
 // A helper may wait for its first test.
 #![allow(dead_code, unused_imports)]
 
-mod api; // a client of the REST API
-mod contract; // what the API's description allows
-mod gateway; // the process under test
-mod message; // bytes ↔ answers
-mod raw; // a client
-mod sample; // requests and answers that tests share
-mod upstream; // a provider
+// A config file in a folder of its own.
+mod scratch;
+
+// Answers as they stand on the wire.
+mod message;
+
+// A client that decides every byte it sends.
+mod raw;
+
+// Requests and answers that tests share.
+mod sample;
+
+// Checks answers against the OpenAPI document.
+mod contract;
+
+// A client of the REST API.
+mod api;
+
+// A luner process that was started.
+mod running;
+
+// What a luner process is started with.
+mod gateway;
+
+// A provider that follows a script.
+mod upstream;
+
+// What a refusal must look like.
+mod refusal;
+
+// A provider behind TLS.
+pub mod tls;
+
+// A few requests of every kind.
+pub mod traffic;
+
+// Providers that misbehave once, then behave.
+pub mod upstream_cases;
 
 pub use api::Api;
-pub use gateway::{CANARY, Gateway, Running, Scratch, binary, luner, luner_with, project};
+pub use gateway::{CANARY, Gateway, binary, luner, luner_with, project};
 pub use message::{Answer, show};
 pub use raw::Raw;
+pub use refusal::*;
+pub use running::Running;
 pub use sample::*;
+pub use scratch::Scratch;
 pub use upstream::{Received, Served, Upstream};
 
 pub use rustix::process::Signal;
@@ -111,6 +145,6 @@ pub fn raise_descriptor_limit() {
 }
 
 /// A lock that a failing test held is still a good one: what it guards is written in single steps.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

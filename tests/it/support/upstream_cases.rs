@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{
-    Answer, CHAT, Gateway, Raw, Running, Served, Upstream, chat, completion, eventually, ok_chat, post,
+use super::{
+    Answer, CHAT, Gateway, Raw, Refusal, Running, Served, Upstream, assert_refusal, chat, completion, eventually,
+    ok_chat, post,
 };
 
 /// How a scene ends.
@@ -106,23 +107,6 @@ pub fn gateway(upstream: &Upstream, lines: &str) -> Running {
     Gateway::new().provider_with("openai", upstream.url(), &["gpt-4o"], lines).start()
 }
 
-/// Status, type and code of a refusal.
-pub type Refusal = (u16, &'static str, &'static str);
-
-pub const BROKEN: Refusal = (502, "server_error", "provider_error");
-pub const LATE: Refusal = (504, "timeout", "upstream_timeout");
-pub const OVERLOADED: Refusal = (503, "service_unavailable_error", "overloaded");
-
-/// It is that refusal, in OpenAI's shape, and tells no address.
-#[track_caller]
-pub fn assert_refusal(answer: &Answer, (status, kind, code): Refusal) {
-    assert_eq!(answer.status, status, "{}", answer.text());
-    assert_eq!(answer.error_code().as_deref(), Some(code), "{}", answer.text());
-    assert_eq!(answer.json()["error"]["type"], kind);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
-}
-
 /// A chat request that asks for no stream.
 pub fn question() -> Vec<u8> {
     post(CHAT, chat("gpt-4o", "how are you?"))
@@ -182,4 +166,11 @@ impl BlackHole {
         }
         BlackHole { address, _listener: listener, _queue: queue }
     }
+}
+
+pub const JSON_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+
+/// A 200 with this body and these further header lines.
+pub fn ok_with(headers: &str, body: &str) -> String {
+    format!("{JSON_HEAD}{headers}\r\n{body}")
 }
