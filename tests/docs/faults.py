@@ -6,28 +6,28 @@ from documents import ROOT
 
 CATALOGUE = "tests/FAULTS.md"
 LIST = r"\d+(?:(?:,| and| to|, and) \d+)*"
-# "FAULTS.md rows 74 to 76", "Row 24.", "(row 41)".
+# "FAULTS.md rows 74 to 76", "(FAULTS.md row 41)".
 NAMED = re.compile(rf"\b[Rr]ows? ({LIST})\b")
-# `// 6, 11` alone, or with a word behind it, above a test.
-ABOVE = re.compile(rf"^// ({LIST})(?=[.:;]|$)(?=[^\n]*\n(?:// [^\n]*\n)*#\[test\])", re.MULTILINE)
+# A number above a test that does not say what it counts: the form is `/// FAULTS.md row 51.`
+BARE = re.compile(rf"^ *//+ ((?:[Rr]ows? )?{LIST})(?=[.:;]|$)(?=[^\n]*\n(?: *//[^\n]*\n)* *#\[test\])", re.MULTILINE)
 CONTINUED = re.compile(r"\n\s*//[/!]? ")
 TEST = re.compile(r"^( *)#\[test\]\n(?: *#\[[^\n]*\n)*\s*fn (\w+)", re.MULTILINE)
 
 
-def numbers(said):
+def numbers(text):
     """`3, 5 and 7 to 9` as numbers."""
-    for first, last in re.findall(r"(\d+)(?: to (\d+))?", said):
+    for first, last in re.findall(r"(\d+)(?: to (\d+))?", text):
         yield from range(int(first), int(last or first) + 1)
 
 
 def named(source):
-    """The rows that a file of Rust names."""
-    said = NAMED.findall(CONTINUED.sub(" ", source)) + ABOVE.findall(source)
-    return {number for part in said for number in numbers(part)}
+    """The rows that a Rust file names."""
+    lists = NAMED.findall(CONTINUED.sub(" ", source))
+    return {number for part in lists for number in numbers(part)}
 
 
 def tests(path, source):
-    """The tests of a file of Rust, as cargo names them: `a::b::tests::name`, for `tests/it` by the file."""
+    """The tests of a Rust file, as cargo names them: `a::b::tests::name`, and for `tests/it` the file's module."""
     parts = path.removesuffix(".rs").removesuffix("/mod").split("/")
     module = parts[2:] if path.startswith("tests/it/") else parts[1:]
     for indent, name in TEST.findall(source):
@@ -35,7 +35,7 @@ def tests(path, source):
 
 
 def rows(document):
-    """Rows by their number: (line of the table, tests as `code`, all text)."""
+    """(number, line of the table, tests as `code`, what happens) of every row."""
     for table in document.tables:
         for row in table.rows[1:]:
             yield int(row[0].text), table.line, row[3].codes, row[2].text
@@ -47,8 +47,8 @@ def problems(document, sources):
     numbered = [number for number, *_ in rows(document)]
     if numbered != list(range(1, len(numbered) + 1)):
         yield f"{document.path}: rows are numbered {numbered}"
-    for number, line, codes, said in rows(document):
-        if not codes and "no test:" not in said.lower():
+    for number, line, codes, text in rows(document):
+        if not codes and "no test:" not in text.lower():
             yield f"{document.path}:{line}: row {number} has no test and does not say why"
         for code in codes:
             if code not in known and not ("::" not in code and (ROOT / code).is_file()):
@@ -56,3 +56,5 @@ def problems(document, sources):
     for path, source in sources.items():
         for number in sorted(named(source) - set(numbered)):
             yield f"{path}: {document.path} has no row {number}"
+        for text in BARE.findall(source):
+            yield f"{path}: `// {text}` above a test; write `/// FAULTS.md row ...`"

@@ -183,8 +183,8 @@ CATALOGUE = """
 | 2 | c | no test: why | |
 """
 SOURCES = {
-    "tests/it/one.rs": "//! Of FAULTS.md rows 1\n//! to 2.\n\n// 1, 2: both\n#[test]\nfn it_holds() {}\n",
-    "src/a/b.rs": "mod tests {\n    // Row 1.\n    #[test]\n    fn it_holds_inside() {}\n}\n",
+    "tests/it/one.rs": "//! FAULTS.md rows 1\n//! to 2.\n\n/// FAULTS.md rows 1 and 2.\n#[test]\nfn it_holds() {}\n",
+    "src/a/b.rs": "mod tests {\n    /// FAULTS.md row 1.\n    #[test]\n    fn it_holds_inside() {}\n}\n",
 }
 
 
@@ -198,8 +198,10 @@ def test_faults_that_their_tests_do_not_know_are_seen():
     assert "there is no test tests/nothing.ts" in complaints(CATALOGUE.replace("one::it_holds", "tests/nothing.ts"))
     assert "row 2 has no test" in complaints(CATALOGUE.replace("no test: why", "d"))
     assert "rows are numbered" in complaints(CATALOGUE.replace("| 2 |", "| 3 |"))
-    for named in ("// 3\n#[test]", "// Row 3.", "//! (FAULTS.md rows\n//! 1, 3)", "// Rows 1 to 3.", "// Rows 1, 2, and 3."):
+    for named in ("/// FAULTS.md row 3.", "//! (FAULTS.md rows\n//! 1, 3)", "// FAULTS.md rows 1 to 3.", "// Rows 1, 2, and 3."):
         assert "has no row 3" in complaints(tests=SOURCES["tests/it/one.rs"] + named + "\n"), named
+    for bare in ("// 1", "// Row 1.", "// 1, 2: why", "/// Rows 1 and 2."):
+        assert "above a test" in complaints(tests=SOURCES["tests/it/one.rs"] + bare + "\n#[test]\nfn other() {}\n"), bare
     assert not complaints(tests=SOURCES["tests/it/one.rs"] + "// 3\nconst SECONDS: u64 = 3;\n")
 
 

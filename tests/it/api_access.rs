@@ -1,5 +1,5 @@
-//! Who may call the REST API (FAULTS.md rows 74 to 76). The rules themselves are tested as a table beside
-//! their code; here, that they stand before every path, on the wire.
+//! Who may call the REST API (FAULTS.md rows 74 to 76). The rules have their own tests next to their code; these tests
+//! show that the rules apply to every path.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::*;
 
 const TOKEN: &str = "it-admin-token-4c1f9b27";
 
-/// Every method and path that is not open to everyone, with a body that would do something.
+/// Every method and path that is not open to everyone, with a body that would have an effect.
 fn guarded() -> Vec<(&'static str, &'static str, Value)> {
     let policy = json!({ "name": "n", "expression": "true", "action": "alert" });
     vec![
@@ -33,31 +33,31 @@ fn guarded() -> Vec<(&'static str, &'static str, Value)> {
     ]
 }
 
-/// The answer to one of them; a HEAD has no body to look at.
-fn call(luner: &Running, lines: &str, (method, path, body): &(&str, &str, Value)) -> (u16, Option<String>, Answer) {
+/// Calls one of them. Returns status, error code and answer; the answer to a HEAD has no body and so no code.
+fn call(luner: &Running, headers: &str, (method, path, body): &(&str, &str, Value)) -> (u16, Option<String>, Answer) {
     if *method == "HEAD" {
         let mut client = luner.connect();
-        let answer = client.send(format!("HEAD {path} HTTP/1.1\r\n{lines}\r\n")).answer_to_head();
+        let answer = client.send(format!("HEAD {path} HTTP/1.1\r\n{headers}\r\n")).answer_to_head();
         return (answer.status, None, answer);
     }
-    let answer = luner.api().with(lines).send(method, path, body.to_string());
+    let answer = luner.api().with_headers(headers).send(method, path, body.to_string());
     let code = if answer.status < 400 { None } else { answer.error_code() };
     (answer.status, code, answer)
 }
 
-// Row 75.
+/// FAULTS.md row 75.
 #[test]
-fn with_a_token_nothing_that_is_guarded_answers_without_it() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().token(TOKEN).start();
+fn guarded_endpoints_refuse_callers_without_the_token() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().token(TOKEN).start();
     for guarded in guarded() {
-        for lines in [
+        for headers in [
             "Host: localhost\r\n".to_owned(),
             "Host: localhost\r\nAuthorization: Basic YTpi\r\n".into(),
             format!("Host: localhost\r\nAuthorization: {TOKEN}\r\n"),
             format!("Host: localhost\r\nX-Api-Key: {TOKEN}\r\n"),
         ] {
-            let (status, code, answer) = call(&luner, &lines, &guarded);
-            assert_eq!(status, 401, "{guarded:?} {lines}");
+            let (status, code, answer) = call(&luner, &headers, &guarded);
+            assert_eq!(status, 401, "{guarded:?} {headers}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{guarded:?}");
             assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
         }
@@ -65,18 +65,18 @@ fn with_a_token_nothing_that_is_guarded_answers_without_it() {
     for path in ["/api/health", "/api/metrics/live", "/metrics", "/api/openapi.json", "/api/session"] {
         assert_eq!(luner.ask(get(path)).status, 200, "{path} is open");
     }
-    assert!(luner.api().policies().is_empty(), "nothing was changed");
-    // Under any name: who has the token is no foreign page.
-    let lines = format!("Host: gateway.example\r\nAuthorization: Bearer {TOKEN}\r\n");
-    assert_eq!(luner.api().with(&lines).get("/api/policies").status, 200);
+    assert!(luner.api().policies().is_empty(), "nothing has changed");
+    // Any host name will do: a foreign page does not have the token.
+    let headers = format!("Host: gateway.example\r\nAuthorization: Bearer {TOKEN}\r\n");
+    assert_eq!(luner.api().with_headers(&headers).get("/api/policies").status, 200);
 }
 
-// Row 75.
+/// FAULTS.md row 75.
 #[test]
-fn without_a_token_a_foreign_name_is_refused_and_told_how_to_set_one() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1")
+fn foreign_host_is_refused_when_no_token_is_set_and_told_how_to_set_one() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1")
         .storage_sqlite()
-        .server("admin: { hosts: [luner.example.com] }")
+        .server(json!({ "admin": { "hosts": ["luner.example.com"] } }))
         .start();
     for guarded in guarded() {
         for host in ["gateway", "evil.example", "localhost.evil.example", "192.0.2.1"] {
@@ -89,16 +89,16 @@ fn without_a_token_a_foreign_name_is_refused_and_told_how_to_set_one() {
         }
     }
     for host in ["localhost", "127.0.0.1:8080", "[::1]", "luner.example.com:443"] {
-        assert_eq!(luner.api().with(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
+        assert_eq!(luner.api().with_headers(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
     }
-    assert!(luner.api().policies().is_empty(), "nothing was changed");
+    assert!(luner.api().policies().is_empty(), "nothing has changed");
 }
 
-// Row 75: brute force.
+/// FAULTS.md row 75: brute force.
 #[test]
-fn ten_wrong_tokens_are_enough() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").token(TOKEN).workers(2).start();
-    let wrong = luner.api().with("Host: localhost\r\nAuthorization: Bearer wrong\r\n");
+fn caller_is_rate_limited_after_ten_wrong_tokens() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").token(TOKEN).workers(2).start();
+    let wrong = luner.api().with_headers("Host: localhost\r\nAuthorization: Bearer wrong\r\n");
     for _ in 0..10 {
         let answer = wrong.get("/api/config");
         assert_eq!((answer.status, answer.error_code().as_deref()), (401, Some("invalid_api_key")));
@@ -106,17 +106,17 @@ fn ten_wrong_tokens_are_enough() {
     for api in [&wrong, &luner.api()] {
         let answer = api.get("/api/config");
         assert_eq!((answer.status, answer.error_code().as_deref()), (429, Some("rate_limit_exceeded")));
-        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=60).contains(&wait), "{wait}");
+        let wait_s: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait_s), "{wait_s}");
     }
-    assert_eq!(luner.ask(get("/api/health")).status, 200, "what is open stays so");
+    assert_eq!(luner.ask(get("/api/health")).status, 200, "open endpoints stay open");
     assert!(luner.logs().iter().all(|line| !line.contains(TOKEN)));
 }
 
-// Row 74: a form of a foreign page, a name that was made to point here, an answer that a foreign page may read.
+/// FAULTS.md row 74: a form on a foreign page, and a script that wants to read the answer.
 #[test]
-fn a_foreign_page_changes_nothing() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+fn foreign_page_changes_nothing() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().start();
     let port = luner.addr().port();
     let host = format!("Host: localhost:{port}\r\n");
     for guarded in guarded().into_iter().filter(|(method, ..)| !["GET", "HEAD"].contains(method)) {
@@ -137,31 +137,34 @@ fn a_foreign_page_changes_nothing() {
     }
     let preflight = luner.ask(format!("OPTIONS /api/policies HTTP/1.1\r\n{host}Origin: http://evil.example\r\n\r\n"));
     assert_eq!(preflight.status, 405);
-    assert!(luner.api().policies().is_empty(), "nothing was changed");
-    // A page of its own may.
-    let own = format!("{host}Origin: http://localhost:{port}\r\n");
+    assert!(luner.api().policies().is_empty(), "nothing has changed");
+    // luner's own page may.
+    let own_page = format!("{host}Origin: http://localhost:{port}\r\n");
     let policy = json!({ "name": "n", "expression": "true", "action": "alert" });
-    assert_eq!(luner.api().with(&own).post("/api/policies", &policy).status, 201);
+    assert_eq!(luner.api().with_headers(&own_page).post("/api/policies", &policy).status, 201);
 }
 
-// Row 74.
+/// FAULTS.md row 74.
 #[test]
-fn open_still_knows_foreign_names() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().server("admin: { open: true }").start();
+fn open_api_still_refuses_foreign_hosts() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1")
+        .storage_sqlite()
+        .server(json!({ "admin": { "open": true } }))
+        .start();
     for guarded in guarded() {
         let (status, code, _) = call(&luner, "Host: evil.example\r\n", &guarded);
         assert_eq!(status, 403, "{guarded:?}");
         assert!(guarded.0 == "HEAD" || code.as_deref() == Some("forbidden_host"), "{code:?}");
     }
     for host in ["localhost", "192.0.2.1:8080", "[2001:db8::1]"] {
-        assert_eq!(luner.api().with(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
+        assert_eq!(luner.api().with_headers(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
     }
 }
 
-// Rows 33, 75.
+/// FAULTS.md rows 33 and 75.
 #[test]
-fn who_comes_through_a_proxy_on_this_machine_is_not_of_this_machine() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+fn proxied_caller_is_not_treated_as_local() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().start();
     assert_eq!(luner.api().get("/api/policies").status, 200);
     for line in ["Forwarded: for=192.0.2.1", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Real-IP: ::1"]
     {
@@ -174,8 +177,8 @@ fn who_comes_through_a_proxy_on_this_machine_is_not_of_this_machine() {
 }
 
 #[test]
-fn paths_and_methods_that_do_not_exist_are_told() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+fn unknown_paths_methods_and_parameters_are_refused() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().start();
     let api = luner.api();
     for path in ["/api/", "/api/policy", "/api/policies/", "/api/policies/a/b", "/api/Policies", "/api//policies"] {
         let answer = api.get(path);
@@ -187,7 +190,7 @@ fn paths_and_methods_that_do_not_exist_are_told() {
         ("POST", "/api/policies/pol_1", "GET, HEAD, PUT, DELETE"),
         ("GET", "/api/policies/test", "POST"),
         ("PUT", "/api/policies/reload", "POST"),
-        // Row 76: no way to set an upstream.
+        // FAULTS.md row 76: no endpoint sets an upstream.
         ("PUT", "/api/config", "GET, HEAD"),
         ("POST", "/api/config", "GET, HEAD"),
         ("PATCH", "/api/config", "GET, HEAD"),

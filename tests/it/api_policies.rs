@@ -1,4 +1,4 @@
-//! Policies over REST: every way to change them and every way to get it wrong (FAULTS.md rows 45, 76, 81).
+//! Policies over REST: every way to change them and every way to get it wrong (FAULTS.md rows 45, 76 and 81).
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-pub fn with_storage() -> Gateway {
-    Gateway::before("http://127.0.0.1:9/v1").storage_sqlite()
+pub fn gateway_with_storage() -> Gateway {
+    Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite()
 }
 
 pub fn policy(name: &str) -> Value {
@@ -19,8 +19,8 @@ pub fn id(policy: &Value) -> String {
 }
 
 #[test]
-fn a_policy_is_created_read_replaced_and_deleted() {
-    let luner = with_storage().workers(2).start();
+fn policy_is_created_read_replaced_and_deleted() {
+    let luner = gateway_with_storage().workers(2).start();
     let api = luner.api();
     let answer = api.post("/api/policies", &policy("costs"));
     assert_eq!(answer.status, 201, "{}", answer.text());
@@ -46,9 +46,9 @@ fn a_policy_is_created_read_replaced_and_deleted() {
     ] {
         assert_eq!(created[field], value, "{field}");
     }
-    let at = created["created_at"].as_str().unwrap();
-    assert!(at.len() == "2026-01-31T12:00:00.000Z".len() && at.ends_with('Z'), "{at}");
-    assert_eq!(created["updated_at"], at);
+    let created_at = created["created_at"].as_str().unwrap();
+    assert!(created_at.len() == "2026-01-31T12:00:00.000Z".len() && created_at.ends_with('Z'), "{created_at}");
+    assert_eq!(created["updated_at"], created_at);
     assert_eq!(api.policy(&path), created);
     assert_eq!(api.policies(), std::slice::from_ref(&created));
 
@@ -64,21 +64,21 @@ fn a_policy_is_created_read_replaced_and_deleted() {
     }
     assert_eq!((&replaced["id"], &replaced["created_at"]), (&created["id"], &created["created_at"]));
     assert!(replaced["updated_at"].as_str() >= created["updated_at"].as_str());
-    // What a replacement does not say has its default again.
+    // A replacement resets the fields that it leaves out to their defaults.
     assert_eq!(api.put(&path, &policy("costs")).json()["priority"], 100);
 
-    let gone = api.delete(&path);
-    assert_eq!((gone.status, gone.body.len()), (204, 0));
+    let deleted = api.delete(&path);
+    assert_eq!((deleted.status, deleted.body.len()), (204, 0));
     for answer in [api.get(&path), api.delete(&path), api.put(&path, &policy("costs"))] {
         assert_eq!((answer.status, answer.error_code().as_deref()), (404, Some("not_found")));
     }
     assert!(api.policies().is_empty());
-    assert_eq!(luner.health()["plan"], 5, "each change is a plan of its own");
+    assert_eq!(luner.health()["plan"], 5, "each change makes a new plan");
 }
 
 #[test]
-fn policies_are_listed_in_the_order_of_their_evaluation() {
-    let luner = with_storage().start();
+fn policies_are_listed_in_evaluation_order() {
+    let luner = gateway_with_storage().start();
     let api = luner.api();
     for (name, priority) in [("c", 7), ("a", -7), ("b", 0)] {
         let mut policy = policy(name);
@@ -89,10 +89,10 @@ fn policies_are_listed_in_the_order_of_their_evaluation() {
     assert_eq!(names, ["a", "b", "c"]);
 }
 
-// Rows 45 and 76.
+/// FAULTS.md rows 45 and 76.
 #[test]
-fn every_mistake_is_a_clear_400_and_changes_nothing() {
-    let luner = with_storage().start();
+fn every_mistake_gets_a_clear_400_and_changes_nothing() {
+    let luner = gateway_with_storage().start();
     let api = luner.api();
     let kept = api.create(&policy("kept"));
     let path = format!("/api/policies/{}", id(&kept));
@@ -111,10 +111,10 @@ fn every_mistake_is_a_clear_400_and_changes_nothing() {
     let chain = format!("1{} > 0", " + 1".repeat(400));
     let heavy = r"model.matches('(\\w{1,50}){1,50}')";
     for (what, body, param, code) in [
-        ("no JSON", "{".into(), None, "invalid_json"),
-        ("nothing", String::new(), None, "invalid_json"),
+        ("malformed JSON", "{".into(), None, "invalid_json"),
+        ("an empty body", String::new(), None, "invalid_json"),
         ("a list", "[]".into(), None, "invalid_type"),
-        ("a key twice", r#"{"name":"a","name":"b"}"#.into(), Some("name"), "duplicate_key"),
+        ("a repeated key", r#"{"name":"a","name":"b"}"#.into(), Some("name"), "duplicate_key"),
         ("no fields", "{}".into(), Some("name"), "invalid_value"),
         ("a number for a name", draft(&[("name", json!(5))]), Some("name"), "invalid_value"),
         ("an empty name", draft(&[("name", json!(""))]), Some("name"), "invalid_value"),
@@ -128,17 +128,17 @@ fn every_mistake_is_a_clear_400_and_changes_nothing() {
         ("an id", draft(&[("id", json!("pol_1"))]), Some("id"), "invalid_value"),
         ("an upstream", draft(&[("base_url", json!("http://evil.example"))]), Some("base_url"), "invalid_value"),
         ("an unknown variable", with("costs > 1"), Some("expression"), "invalid_value"),
-        ("no boolean", with("cost_usd + 1.0"), Some("expression"), "invalid_value"),
-        ("types that do not compare", with("model > 1"), Some("expression"), "invalid_value"),
+        ("a result that is not a boolean", with("cost_usd + 1.0"), Some("expression"), "invalid_value"),
+        ("types that cannot be compared", with("model > 1"), Some("expression"), "invalid_value"),
         ("an unfinished expression", with("model =="), Some("expression"), "invalid_value"),
         ("an empty expression", with(""), Some("expression"), "invalid_value"),
         ("an unknown function", with("system('reboot')"), Some("expression"), "invalid_value"),
-        ("5 KiB", with(&long), Some("expression"), "invalid_value"),
-        ("40 levels", with(&deep), Some("expression"), "invalid_value"),
-        ("2,000 brackets", with(&nested), Some("expression"), "invalid_value"),
-        ("400 in a chain", with(&chain), Some("expression"), "invalid_value"),
+        ("an expression over 4 KiB", with(&long), Some("expression"), "invalid_value"),
+        ("40 nested negations", with(&deep), Some("expression"), "invalid_value"),
+        ("2,000 nested brackets", with(&nested), Some("expression"), "invalid_value"),
+        ("a chain of 400 operators", with(&chain), Some("expression"), "invalid_value"),
         ("a pattern from the request", with("'x'.matches(model)"), Some("expression"), "invalid_value"),
-        ("a pattern that explodes", with(heavy), Some("expression"), "invalid_value"),
+        ("a pattern of exponential cost", with(heavy), Some("expression"), "invalid_value"),
         ("a broken pattern", with("model.matches('(')"), Some("expression"), "invalid_value"),
     ] {
         for (method, path) in [("POST", "/api/policies"), ("PUT", path.as_str())] {
@@ -150,19 +150,19 @@ fn every_mistake_is_a_clear_400_and_changes_nothing() {
     }
     let too_large = draft(&[("description", json!("x".repeat(70_000)))]);
     assert_eq!(api.send("POST", "/api/policies", too_large).status, 413);
-    assert_eq!(api.policies(), [kept], "nothing was changed");
+    assert_eq!(api.policies(), [kept], "nothing has changed");
     assert_eq!(luner.health()["plan"], plan);
     assert_eq!(api.audit().len(), 1);
 }
 
 #[test]
-fn several_mistakes_are_told_at_once_with_the_place_in_the_expression() {
-    let luner = with_storage().start();
+fn several_mistakes_are_reported_together_with_their_position() {
+    let luner = gateway_with_storage().start();
     let body = json!({ "name": "", "expression": "true &&\n costs > 1", "action": "x", "colour": "red" });
     let answer = luner.api().post("/api/policies", &body);
     assert_eq!(answer.status, 400);
-    let said = answer.json();
-    let details = said["details"].as_array().unwrap();
+    let body = answer.json();
+    let details = body["details"].as_array().unwrap();
     let params: HashSet<&str> = details.iter().map(|detail| detail["param"].as_str().unwrap()).collect();
     assert_eq!(params, HashSet::from(["name", "expression", "action", "colour"]));
     let expression = details.iter().find(|detail| detail["param"] == "expression").unwrap();
@@ -171,8 +171,8 @@ fn several_mistakes_are_told_at_once_with_the_place_in_the_expression() {
 }
 
 #[test]
-fn a_name_is_taken_once() {
-    let luner = with_storage().start();
+fn duplicate_policy_name_is_refused() {
+    let luner = gateway_with_storage().start();
     let api = luner.api();
     api.create(&policy("one"));
     let two = api.create(&policy("two"));
@@ -185,12 +185,16 @@ fn a_name_is_taken_once() {
     let names: HashSet<String> =
         api.policies().iter().map(|policy| policy["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, HashSet::from(["one".to_owned(), "two".to_owned()]));
-    assert_eq!(api.put(&format!("/api/policies/{}", id(&two)), &policy("two")).status, 200, "its own name is free");
+    assert_eq!(
+        api.put(&format!("/api/policies/{}", id(&two)), &policy("two")).status,
+        200,
+        "a policy may keep its name"
+    );
 }
 
 #[test]
-fn a_target_that_nobody_serves_is_warned_of() {
-    let luner = with_storage().start();
+fn downgrade_target_without_provider_gets_a_warning() {
+    let luner = gateway_with_storage().start();
     let body = json!({ "name": "n", "expression": "true", "action": "downgrade", "target_model": "gpt-5-nano" });
     let created = luner.api().create(&body);
     assert!(created["warnings"][0].as_str().unwrap().contains("gpt-5-nano"), "{created}");
@@ -199,8 +203,8 @@ fn a_target_that_nobody_serves_is_warned_of() {
 }
 
 #[test]
-fn an_expression_is_tried_without_being_stored() {
-    let luner = with_storage().start();
+fn expression_is_tried_without_being_stored() {
+    let luner = gateway_with_storage().start();
     let api = luner.api();
     let try_out = |body: Value| {
         let answer = api.post("/api/policies/test", &body);
@@ -213,11 +217,11 @@ fn an_expression_is_tried_without_being_stored() {
     assert_eq!(blocked["matched"], true);
     assert_eq!((&blocked["verdict"], &blocked["model"]), (&json!("block"), &Value::Null));
     assert_eq!(blocked["variables"], json!(["cost_usd"]));
-    let swapped = try_out(json!({
+    let downgraded = try_out(json!({
         "expression": "request_count > 100 && model == 'gpt-4o'", "action": "downgrade", "target_model": "gpt-4o-mini",
         "vars": { "request_count": 101, "model": "gpt-4o" },
     }));
-    assert_eq!((&swapped["verdict"], &swapped["model"]), (&json!("downgrade"), &json!("gpt-4o-mini")));
+    assert_eq!((&downgraded["verdict"], &downgraded["model"]), (&json!("downgrade"), &json!("gpt-4o-mini")));
     assert_eq!(try_out(json!({ "expression": "tokens_used > 50000" }))["matched"], false);
     let failing = try_out(json!({ "expression": "1 / request_count > 0", "action": "block" }));
     assert_eq!(failing["error"], "division_by_zero");
@@ -240,25 +244,25 @@ fn an_expression_is_tried_without_being_stored() {
     ] {
         let answer = api.post("/api/policies/test", &body);
         assert_eq!((answer.status, answer.error_code().as_deref()), (400, Some("invalid_value")), "{body}");
-        let said = answer.json();
-        let told: Vec<&str> =
-            said["details"].as_array().unwrap().iter().map(|detail| detail["param"].as_str().unwrap()).collect();
-        assert_eq!(told, params, "{body}");
+        let refusal = answer.json();
+        let named: Vec<&str> =
+            refusal["details"].as_array().unwrap().iter().map(|detail| detail["param"].as_str().unwrap()).collect();
+        assert_eq!(named, params, "{body}");
     }
     assert!(api.policies().is_empty());
     assert_eq!(luner.health()["plan"], 1);
 }
 
 #[test]
-fn changes_are_audited_with_who_and_what() {
-    let luner = with_storage().token("it-admin-token-4c1f9b27").start();
+fn policy_changes_are_audited_with_actor_and_content() {
+    let luner = gateway_with_storage().token("it-admin-token-4c1f9b27").start();
     let api = luner.api();
     let created = api.create(&policy("a"));
     let path = format!("/api/policies/{}", id(&created));
     api.put(&path, &policy("b"));
     api.delete(&path);
     let audit = api.audit();
-    let seen: Vec<(&str, &str, &str)> = audit
+    let entries: Vec<(&str, &str, &str)> = audit
         .iter()
         .map(|entry| {
             let text = |field: &str| entry[field].as_str().unwrap_or_else(|| panic!("{field} of {entry}"));
@@ -266,7 +270,8 @@ fn changes_are_audited_with_who_and_what() {
         })
         .collect();
     let id = id(&created);
-    assert_eq!(seen, ["policy.delete", "policy.update", "policy.create"].map(|action| (action, "token", id.as_str())));
+    let actions = ["policy.delete", "policy.update", "policy.create"];
+    assert_eq!(entries, actions.map(|action| (action, "token", id.as_str())));
     assert_eq!((&audit[1]["before"]["name"], &audit[1]["after"]["name"]), (&json!("a"), &json!("b")));
     assert!(audit[0]["at"].as_str().unwrap().ends_with('Z'), "{}", audit[0]["at"]);
     let page = api.get("/api/audit?page=2&page_size=2").json();
@@ -279,8 +284,8 @@ fn changes_are_audited_with_who_and_what() {
 }
 
 #[test]
-fn without_storage_the_endpoints_say_so() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn policy_endpoints_refuse_when_storage_is_off() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let api = luner.api();
     for answer in [
         api.get("/api/policies"),
@@ -294,6 +299,10 @@ fn without_storage_the_endpoints_say_so() {
         assert_eq!((answer.status, answer.error_code().as_deref()), (503, Some("storage_off")), "{}", answer.text());
         assert!(answer.text().contains("storage.backend"), "{}", answer.text());
     }
-    assert_eq!(api.post("/api/policies/test", &json!({ "expression": "true" })).status, 200, "that needs none");
+    assert_eq!(
+        api.post("/api/policies/test", &json!({ "expression": "true" })).status,
+        200,
+        "trying an expression needs no storage"
+    );
     assert_eq!((&luner.health()["storage"], &luner.health()["status"]), (&json!("off"), &json!("ok")));
 }

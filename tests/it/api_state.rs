@@ -1,4 +1,4 @@
-//! What the REST API tells of the process: configuration, live metrics, Prometheus (FAULTS.md row 78).
+//! The REST API on the process itself: its config, live metrics and reload counters (FAULTS.md row 78).
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,16 @@ use crate::support::*;
 
 const TOKEN: &str = "it-admin-token-4c1f9b27";
 
-// Row 78.
+/// FAULTS.md row 78.
 #[test]
-fn the_configuration_is_shown_without_its_secrets() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1")
-        .provider_with("other", "http://127.0.0.1:8/v1", &["unheard-of", "gpt-4o", "x-*"], "api_key: \"${OTHER_KEY}\"")
+fn config_is_shown_without_its_secrets() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1")
+        .provider_with(
+            "other",
+            "http://127.0.0.1:8/v1",
+            &["unheard-of", "gpt-4o", "x-*"],
+            json!({ "api_key": "${OTHER_KEY}" }),
+        )
         .env("OTHER_KEY", CANARY)
         .storage_sqlite()
         .token(TOKEN)
@@ -24,7 +29,7 @@ fn the_configuration_is_shown_without_its_secrets() {
     assert_eq!(config["providers"][1]["api_key"], "***");
     assert_eq!(config["server"]["admin"]["token"], "***");
     assert_eq!(config["providers"][0]["base_url"], "http://127.0.0.1:9");
-    assert_eq!(config["server"]["listen"], "127.0.0.1:0", "what the command line says is in force");
+    assert_eq!(config["server"]["listen"], "127.0.0.1:0", "the command line wins over the file");
     assert_eq!(config["server"]["workers"], 1);
     assert_eq!(shown["revision"], luner.health()["plan"]);
     assert_eq!(shown["source"], luner.scratch().path.to_str().unwrap());
@@ -36,9 +41,10 @@ fn the_configuration_is_shown_without_its_secrets() {
 }
 
 #[test]
-fn a_warning_of_the_configuration_is_shown() {
-    let luner =
-        Gateway::new().provider_with("a", "http://127.0.0.1:9/v1", &["m"], "timeout: 1s\nconnect_timeout: 2s").start();
+fn config_warning_is_shown() {
+    let luner = Gateway::new()
+        .provider_with("a", "http://127.0.0.1:9/v1", &["m"], json!({ "timeout": "1s", "connect_timeout": "2s" }))
+        .start();
     let shown = luner.api().config();
     let warning = &shown["warnings"][0];
     assert_eq!(warning["key"], "providers[0].connect_timeout", "{shown}");
@@ -48,17 +54,16 @@ fn a_warning_of_the_configuration_is_shown() {
 #[test]
 fn live_metrics_add_up() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).workers(2).start();
+    let luner = Gateway::in_front_of(mock.base_url()).workers(2).start();
     for n in 0..3 {
         assert_eq!(luner.post_chat("gpt-4o", &format!("prompt {n}")).status, 200);
     }
     assert_eq!(luner.post_chat("no-such-model", "x").status, 404);
     let live = luner.ask(get("/api/metrics/live")).json();
     assert_eq!(live["requests_by_status"], json!({ "200": 3, "404": 1 }));
-    let tokens = &live["tokens_by_type"];
-    let of = |kind: &str| tokens[kind].as_u64().unwrap();
-    assert!(of("prompt") > 0 && of("completion") > 0, "{tokens}");
-    assert_eq!(of("prompt") + of("completion"), of("total"));
+    let tokens = |kind: &str| live["tokens_by_type"][kind].as_u64().unwrap();
+    assert!(tokens("prompt") > 0 && tokens("completion") > 0, "{live}");
+    assert_eq!(tokens("prompt") + tokens("completion"), tokens("total"));
     assert_eq!(live["in_flight"], 0);
     assert!(live["requests_per_second"].as_f64().unwrap() > 0.0, "{live}");
     let cache = json!({ "hits": 0, "misses": 0, "hit_rate": 0.0, "evictions": 0, "size": 0, "max_items": 5000 });
@@ -66,8 +71,8 @@ fn live_metrics_add_up() {
 }
 
 #[test]
-fn reloads_are_counted_from_the_start() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn reload_counters_exist_from_the_start() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let metrics = luner.metrics();
     for result in ["ok", "rejected"] {
         assert_eq!(metrics.get(&format!("luner_config_reloads_total{{result=\"{result}\"}}")), Some(&0.0));
@@ -75,7 +80,7 @@ fn reloads_are_counted_from_the_start() {
 }
 
 #[test]
-fn the_demo_lets_policies_be_tried_and_leaves_nothing() {
+fn demo_stores_policies_and_removes_its_database() {
     for keep in [false, true] {
         let arguments: &[&str] = if keep { &["--keep"] } else { &[] };
         let mut luner = Gateway::demo_with(arguments).start();
@@ -88,7 +93,11 @@ fn the_demo_lets_policies_be_tried_and_leaves_nothing() {
         luner.signal(Signal::INT);
         assert_eq!(luner.wait_exit().code(), Some(0));
         assert_eq!(std::fs::exists(&database).unwrap(), keep);
-        assert_eq!(luner.logs().iter().any(|line| line.contains(&database)), keep, "it says where");
+        assert_eq!(
+            luner.logs().iter().any(|line| line.contains(&database)),
+            keep,
+            "it prints the path of a database that stays"
+        );
         if keep {
             std::fs::remove_dir_all(std::path::Path::new(&database).parent().unwrap()).unwrap();
         }
@@ -97,7 +106,7 @@ fn the_demo_lets_policies_be_tried_and_leaves_nothing() {
 
 #[test]
 fn variables_and_methods_are_served_without_storage() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let language = luner.api().get("/api/policies/language");
     assert_eq!(language.status, 200, "{}", language.text());
     let (variables, methods) = (&language.json()["variables"], &language.json()["methods"]);

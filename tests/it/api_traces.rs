@@ -1,4 +1,4 @@
-//! What the REST API tells of requests that were: lists, one trace, exports (FAULTS.md rows 77, 81). Made of real requests.
+//! Traces of real requests over the REST API: lists, single traces, exports (FAULTS.md rows 77 and 81).
 
 use std::collections::HashSet;
 
@@ -8,15 +8,15 @@ use crate::support::traffic::*;
 use crate::support::*;
 
 #[test]
-fn a_list_shows_what_happened_and_filters_by_it() {
+fn trace_list_shows_each_request_and_filters_it() {
     let mock = mock();
-    let luner = with_storage(&mock);
-    some_traffic(&luner);
-    let items = all(&luner);
-    assert_eq!(names(&items, "user_id"), ["dee", "cem", "bob", "ann", "ann"]);
-    assert_eq!(names(&items, "outcome"), ["ok", "error", "blocked", "alerted", "ok"]);
+    let luner = start_with_storage(&mock);
+    send_mixed_traffic(&luner);
+    let items = wait_for_mixed_traces(&luner);
+    assert_eq!(texts(&items, "user_id"), ["dee", "cem", "bob", "ann", "ann"]);
+    assert_eq!(texts(&items, "outcome"), ["ok", "error", "blocked", "alerted", "ok"]);
     assert_eq!((&items[0]["trace_id"], &items[0]["requests"]), (&json!(RUN), &json!(2)));
-    assert_eq!(items[1]["agent_name"], "<img src=x onerror=alert(1)>", "text, as it came");
+    assert_eq!(items[1]["agent_name"], "<img src=x onerror=alert(1)>", "the text is returned unchanged");
     assert_eq!((&items[1]["refusal"]["code"], &items[1]["status"]), (&json!("model_not_found"), &json!(404)));
     assert_eq!((&items[2]["refusal"]["fault"], &items[2]["cost_usd"]), (&json!("policy"), &json!(0.0)));
     let watched = json!([{ "name": "watch", "action": "alert", "mode": "enforce", "effective": true }]);
@@ -45,16 +45,16 @@ fn a_list_shows_what_happened_and_filters_by_it() {
         ("page=4000000000", &[]),
     ] {
         let page = luner.api().get(&format!("/api/traces?{query}")).json();
-        assert_eq!(names(page["items"].as_array().unwrap(), "user_id"), users, "{query}");
+        assert_eq!(texts(page["items"].as_array().unwrap(), "user_id"), users, "{query}");
         let total = if query.starts_with("page") { 5 } else { users.len() };
         assert_eq!(page["total"], total, "{query}");
     }
 }
 
-// Row 81.
+/// FAULTS.md row 81.
 #[test]
-fn a_bad_parameter_is_named() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().start();
+fn bad_query_parameter_is_named() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().start();
     for (path, param) in [
         ("/api/traces?page_size=201", "page_size"),
         ("/api/traces?sort=cost", "sort"),
@@ -83,20 +83,20 @@ fn a_bad_parameter_is_named() {
 }
 
 #[test]
-fn one_trace_has_its_calls_their_spans_and_its_neighbours() {
+fn trace_shows_its_calls_spans_and_neighbours() {
     let mock = mock();
-    let luner = with_storage(&mock);
-    some_traffic(&luner);
-    let items = all(&luner);
+    let luner = start_with_storage(&mock);
+    send_mixed_traffic(&luner);
+    let items = wait_for_mixed_traces(&luner);
     let run = luner.api().get(&format!("/api/traces/{RUN}")).json();
     assert_eq!((&run["summary"]["requests"], run["spans"].as_array().unwrap().len()), (&json!(2), 2));
     let ids = |span: &Value| span["parent_id"].as_str().unwrap().to_owned();
     let parents: HashSet<String> = run["spans"].as_array().unwrap().iter().map(ids).collect();
     assert_eq!(parents, HashSet::from(["00f067aa0ba902b7".into(), "00f067aa0ba902b8".into()]));
     let children = run["spans"][0]["children"].as_array().unwrap();
-    assert_eq!(names(children, "name").last(), Some(&"attempt openai"));
+    assert_eq!(texts(children, "name").last(), Some(&"attempt openai"));
     assert!(run["timeline"].as_array().unwrap().iter().any(|moment| moment["name"] == "first byte"), "{run}");
-    assert_eq!(run["requests"][0]["request"], Value::Null, "bodies are not recorded unless that is wanted");
+    assert_eq!(run["requests"][0]["request"], Value::Null, "bodies are recorded only when configured");
     assert_eq!((&run["neighbours"]["previous"], &run["neighbours"]["next"]), (&Value::Null, &items[1]["trace_id"]));
 
     let blocked = &items[2];
@@ -115,8 +115,8 @@ fn one_trace_has_its_calls_their_spans_and_its_neighbours() {
 #[test]
 fn recorded_bodies_are_shown() {
     let mock = mock();
-    let text = Gateway::before(mock.base_url()).storage_sqlite().text();
-    let luner = Gateway::new().yaml(text.replace("storage: { sqlite", "storage: { capture: all, sqlite")).start();
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite();
+    let luner = gateway.with(json!({ "storage": { "capture": "all" } })).start();
     assert_eq!(chat_as(&luner, "ann", "planner", "gpt-4o", "").status, 200);
     let id = luner.api().traces("", 1)[0]["trace_id"].as_str().unwrap().to_owned();
     let shown = luner.api().get(&format!("/api/traces/{id}")).json();
@@ -126,16 +126,17 @@ fn recorded_bodies_are_shown() {
 }
 
 #[test]
-fn an_export_holds_what_the_list_holds() {
+fn export_contains_the_same_traces_as_the_list() {
     let mock = mock();
-    let luner = with_storage(&mock);
-    some_traffic(&luner);
-    let items = all(&luner);
+    let luner = start_with_storage(&mock);
+    send_mixed_traffic(&luner);
+    let items = wait_for_mixed_traces(&luner);
     let export = luner.api().get("/api/traces/export");
     assert_eq!(export.json(), Value::from(items));
     assert_eq!(export.header("x-luner-rows-total"), Some("5"));
-    let named = export.header("content-disposition").unwrap();
-    assert!(named.starts_with("attachment; filename=\"luner-traces-2") && named.ends_with(".json\""), "{named}");
+    let disposition = export.header("content-disposition").unwrap();
+    assert!(disposition.starts_with("attachment; filename=\"luner-traces-2"), "{disposition}");
+    assert!(disposition.ends_with(".json\""), "{disposition}");
     let csv = luner.api().get("/api/traces/export?format=csv&status=blocked");
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
     let lines: Vec<&str> = csv.text().lines().collect();
@@ -147,29 +148,29 @@ fn an_export_holds_what_the_list_holds() {
 }
 
 #[test]
-fn an_export_of_many_comes_in_pieces() {
+fn large_export_arrives_in_chunks() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).storage_sqlite().log("info").start();
+    let luner = Gateway::in_front_of(mock.base_url()).storage_sqlite().log("info").start();
     let mut client = luner.connect();
-    // In waves: a shard keeps no more traces than some hundred between two of its reports.
+    // In waves, because a shard keeps only some hundred traces between two of its reports.
     for wave in 1..=3 {
         for n in 0..400 {
             assert_eq!(client.send(post_chat("no-such-model", &n.to_string())).answer().status, 404);
         }
-        let all = || luner.api().get("/api/traces?page_size=1").json()["total"] == 400 * wave;
-        eventually("a wave is stored", all);
+        let is_stored = || luner.api().get("/api/traces?page_size=1").json()["total"] == 400 * wave;
+        eventually("a wave is stored", is_stored);
     }
     let export = luner.api().get("/api/traces/export");
     let ids: HashSet<String> =
         export.json().as_array().unwrap().iter().map(|item| item["trace_id"].to_string()).collect();
-    assert_eq!(ids.len(), 1_200, "each once");
+    assert_eq!(ids.len(), 1_200, "each trace is exported once");
     assert!(export.chunks.len() > 2, "{}", export.chunks.len());
     assert_eq!(luner.api().get("/api/traces/export?format=csv").text().lines().count(), 1_201);
 }
 
 #[test]
-fn without_storage_what_needs_it_says_so() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn trace_endpoints_refuse_when_storage_is_off() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     for path in [
         "/api/dashboard/summary",
         "/api/dashboard/cost",
@@ -189,14 +190,14 @@ fn without_storage_what_needs_it_says_so() {
 }
 
 #[test]
-fn another_database_after_a_reload_is_another_history() {
+fn reload_with_another_database_shows_its_history() {
     let mock = mock();
-    let gateway = Gateway::before(mock.base_url()).storage_sqlite();
-    let text = gateway.text();
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite();
+    let text = gateway.config_text();
     let luner = gateway.start();
     assert_eq!(luner.post_chat("gpt-4o", "x").status, 200);
     luner.api().traces("", 1);
-    luner.scratch().rename(&text.replace("luner.db", "other.db"));
+    luner.scratch().write_by_rename(&text.replace("luner.db", "other.db"));
     luner.wait_plan(2);
     assert_eq!(luner.api().get("/api/traces").json()["total"], 0);
     assert_eq!(luner.post_chat("gpt-4o", "y").status, 200);
@@ -204,11 +205,11 @@ fn another_database_after_a_reload_is_another_history() {
 }
 
 #[test]
-fn the_description_is_served_to_everyone() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").token("it-admin-token-4c1f9b27").start();
+fn openapi_document_needs_no_token() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").token("it-admin-token-4c1f9b27").start();
     let answer = luner.ask(get("/api/openapi.json"));
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.text(), std::fs::read_to_string(project("config/openapi.json")).unwrap());
-    let told = crate::support::luner(&["openapi"]);
-    assert_eq!(String::from_utf8_lossy(&told.stdout), answer.text());
+    assert_eq!(answer.text(), std::fs::read_to_string(project_file("config/openapi.json")).unwrap());
+    let printed = run_luner(&["openapi"]);
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), answer.text());
 }

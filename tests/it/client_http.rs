@@ -1,19 +1,21 @@
-//! Request lines, headers and connections that are odd, wrong or malicious (FAULTS.md rows 29 to 36, 79).
+//! Request lines, headers and connections that are odd, wrong or malicious (FAULTS.md rows 29 to 36 and 79).
+
+use serde_json::json;
 
 use crate::support::*;
 
-// Row 29.
+/// FAULTS.md row 29.
 #[test]
-fn nothing_is_tunnelled() {
+fn connect_and_absolute_urls_are_refused() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let host = mock.addr();
     for (what, line) in [
         ("CONNECT", format!("CONNECT {host} HTTP/1.1")),
         ("CONNECT with a path", "CONNECT / HTTP/1.1".into()),
         ("absolute form", format!("GET http://{host}/v1/models HTTP/1.1")),
-        ("absolute form, ours", "GET http://gateway/v1/models HTTP/1.1".into()),
-        ("absolute form, https", "GET https://gateway/v1/models HTTP/1.1".into()),
+        ("absolute form with the gateway's own name", "GET http://gateway/v1/models HTTP/1.1".into()),
+        ("absolute form with https", "GET https://gateway/v1/models HTTP/1.1".into()),
         ("authority form", format!("GET {host} HTTP/1.1")),
         ("*", "OPTIONS * HTTP/1.1".into()),
         ("GET *", "GET * HTTP/1.1".into()),
@@ -30,11 +32,12 @@ fn nothing_is_tunnelled() {
     assert_eq!(mock.totals().requests, 0);
 }
 
-// Row 29. Ignoring h2c would be legal (RFC 9110 section 7.8), as long as nothing of it travels.
+/// FAULTS.md row 29. A server may ignore an upgrade to h2c (RFC 9110 section 7.8); its headers must not reach the
+/// provider.
 #[test]
-fn an_upgrade_is_never_granted() {
+fn upgrade_is_never_granted() {
     let upstream = Upstream::always(ok_chat("hi"));
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     let websocket =
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n";
     let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
@@ -45,7 +48,7 @@ fn an_upgrade_is_never_granted() {
         let answer = luner.ask(post_with(CHAT, lines, chat("gpt-4o", "x")));
         assert!([200, 400].contains(&answer.status), "{lines:?}: {}", answer.status);
         assert_eq!(answer.header("upgrade"), None);
-        // Whatever it said, it still speaks HTTP/1.1 or has closed.
+        // Whatever the answer was, the connection still speaks HTTP/1.1 or is closed.
         client.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").ok();
         assert!(client.next_answer().is_none_or(|answer| answer.status >= 400));
     }
@@ -56,10 +59,10 @@ fn an_upgrade_is_never_granted() {
     }
 }
 
-// Row 30.
+/// FAULTS.md row 30.
 #[test]
-fn a_host_that_is_missing_doubled_or_odd_is_refused() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn missing_repeated_or_malformed_host_is_refused() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     for lines in [
         "",
         "Host: a\r\nHost: a\r\n",
@@ -80,19 +83,19 @@ fn a_host_that_is_missing_doubled_or_odd_is_refused() {
         "Host: http://a\r\n",
         "Host : a\r\n",
     ] {
-        refused_400(&luner, lines, format!("GET /v1/models HTTP/1.1\r\n{lines}\r\n"));
+        assert_refused_400(&luner, lines, format!("GET /v1/models HTTP/1.1\r\n{lines}\r\n"));
     }
     for host in ["gateway", "gateway:8080", "127.0.0.1", "[::1]:80", "a.b-c_d", "a:"] {
         let answer = luner.ask(format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(answer.status, 200, "{host}");
     }
     let answer = luner.ask("GET /v1/models HTTP/1.0\r\n\r\n");
-    assert_eq!(answer.status, 200, "HTTP/1.0 knows no Host");
+    assert_eq!(answer.status, 200, "HTTP/1.0 does not require Host");
 }
 
 #[test]
-fn what_is_not_http_1_is_refused() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn bytes_that_are_not_http_1_are_refused() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     for bytes in [
         "GET /v1/models\r\n\r\n",
         "GET  /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -118,33 +121,35 @@ fn what_is_not_http_1_is_refused() {
         "*1\r\n$4\r\nPING\r\n\r\n",
         "{\"model\":\"gpt-4o\"}\r\n\r\n",
     ] {
-        let answer = refused(&luner, bytes, bytes);
+        let answer = assert_refused(&luner, bytes, bytes);
         assert!([400, 505].contains(&answer.status), "{bytes:?}: {}", answer.status);
     }
 }
 
 #[test]
-fn a_head_over_the_limits_is_refused() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { head_bytes: 8KiB, headers: 20 }").start();
+fn head_over_the_limits_is_refused() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1")
+        .server(json!({ "limits": { "head_bytes": "8KiB", "headers": 20 } }))
+        .start();
     let head = |lines: String| format!("GET /v1/models HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n");
     assert_eq!(luner.ask(head("X: y\r\n".repeat(19))).status, 200);
-    let too_many = refused(&luner, "21 headers", head("X: y\r\n".repeat(20)));
+    let too_many = assert_refused(&luner, "21 headers", head("X: y\r\n".repeat(20)));
     assert_eq!((too_many.status, too_many.error_code().as_deref()), (431, Some("request_too_large")));
     assert_eq!(luner.ask(head(format!("X: {}\r\n", "y".repeat(8000)))).status, 200);
     for lines in [format!("X: {}\r\n", "y".repeat(9000)), format!("{}: y\r\n", "X".repeat(9000))] {
-        assert_eq!(refused(&luner, "a long header", head(lines)).status, 431);
+        assert_eq!(assert_refused(&luner, "a long header", head(lines)).status, 431);
     }
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
-    assert_eq!(refused(&luner, "a long target", long_target).status, 431);
-    // One that never ends is refused at the limit.
-    assert_eq!(refused(&luner, "no end", "x".repeat(9000)).status, 431);
+    assert_eq!(assert_refused(&luner, "a long target", long_target).status, 431);
+    // A request line that never ends is refused at the limit.
+    assert_eq!(assert_refused(&luner, "no end", "x".repeat(9000)).status, 431);
 }
 
-// Row 31.
+/// FAULTS.md row 31.
 #[test]
-fn the_body_is_asked_for_when_the_caller_waits_with_it() {
+fn expect_100_continue_gets_100_before_the_body() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     let body = chat("gpt-4o", "patience");
     let chunks = format!("{}0\r\n\r\n", in_chunk(&body));
@@ -153,73 +158,75 @@ fn the_body_is_asked_for_when_the_caller_waits_with_it() {
         (format!("Content-Length: {}\r\nexpect: 100-Continue\r\n", body.len()), &body),
         ("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n".into(), &chunks),
     ] {
-        let interim = client.send(with_lines(&lines, "")).head();
+        let interim = client.send(raw_chat_post(&lines, "")).head();
         assert_eq!((interim.status, interim.reason.as_str()), (100, "Continue"));
         assert_eq!(interim.headers, []);
         assert!(client.is_quiet());
-        assert_eq!(client.send(rest).answer().said(), reply("patience"));
+        assert_eq!(client.send(rest).answer().content(), reply("patience"));
     }
 }
 
-// Row 31.
+/// FAULTS.md row 31.
 #[test]
-fn a_caller_that_does_not_wait_gets_its_answer_all_the_same() {
+fn caller_that_does_not_wait_for_100_is_answered() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     client.send(post_with(CHAT, "Expect: 100-continue\r\n", chat("gpt-4o", "hasty")));
     let mut answer = client.answer();
     if answer.status == 100 {
         answer = client.answer();
     }
-    assert_eq!(answer.said(), reply("hasty"));
-    // HTTP/1.0 knows no interim answers.
+    assert_eq!(answer.content(), reply("hasty"));
+    // HTTP/1.0 has no interim answers.
     let old = String::from_utf8(post_with(CHAT, "Expect: 100-continue\r\n", chat("gpt-4o", "old"))).unwrap();
-    assert_eq!(luner.ask(old.replace("HTTP/1.1", "HTTP/1.0")).said(), reply("old"));
+    assert_eq!(luner.ask(old.replace("HTTP/1.1", "HTTP/1.0")).content(), reply("old"));
 }
 
-// Row 31: the size is checked before the body is asked for.
+/// FAULTS.md row 31: the announced size is checked before 100 is sent.
 #[test]
-fn a_body_that_is_too_long_is_not_asked_for() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { body_bytes: 4KiB }").start();
-    let answer = refused(&luner, "too long", with_lines("Content-Length: 5000\r\nExpect: 100-continue\r\n", ""));
+fn oversized_body_gets_413_instead_of_100() {
+    let luner =
+        Gateway::in_front_of("http://127.0.0.1:9/v1").server(json!({ "limits": { "body_bytes": "4KiB" } })).start();
+    let answer =
+        assert_refused(&luner, "too long", raw_chat_post("Content-Length: 5000\r\nExpect: 100-continue\r\n", ""));
     assert_eq!(answer.status, 413);
     for lines in ["Expect: other\r\n", "Expect: 100-continue, other\r\n", "Expect: 200-ok\r\n"] {
-        let answer = refused(&luner, lines, with_lines(&format!("Content-Length: 2\r\n{lines}"), ""));
+        let answer = assert_refused(&luner, lines, raw_chat_post(&format!("Content-Length: 2\r\n{lines}"), ""));
         assert_eq!(answer.status, 417, "{lines}");
     }
 }
 
 #[test]
-fn an_http_1_0_caller_gets_answers_it_understands() {
+fn http_1_0_caller_gets_no_chunks_and_no_interim_answers() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let old = |request: Vec<u8>, line: &str| {
         let request = String::from_utf8(request).unwrap();
         request.replacen("HTTP/1.1\r\n", &format!("HTTP/1.0\r\n{line}"), 1)
     };
     let mut client = luner.connect();
     let answer = client.send(old(post_chat("gpt-4o", "old"), "")).answer();
-    assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("close")));
+    assert_eq!((answer.content(), answer.header("connection")), (reply("old"), Some("close")));
     assert!(client.is_closed());
 
     let mut client = luner.connect();
     for _ in 0..3 {
         let answer = client.send(old(post_chat("gpt-4o", "old"), "Connection: Keep-Alive\r\n")).answer();
-        assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("keep-alive")));
+        assert_eq!((answer.content(), answer.header("connection")), (reply("old"), Some("keep-alive")));
     }
-    // It knows no chunks: a stream ends with the connection, whatever was asked for.
+    // HTTP/1.0 has no chunks, so a stream ends with the connection even if keep-alive was requested.
     let answer = client.send(old(post_stream("gpt-4o", "old"), "Connection: Keep-Alive\r\n")).answer();
-    assert_eq!((answer.said(), answer.header("connection")), (reply("old"), Some("close")));
+    assert_eq!((answer.content(), answer.header("connection")), (reply("old"), Some("close")));
     assert_eq!(answer.header("transfer-encoding"), None);
     assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
     assert!(client.is_closed());
 }
 
 #[test]
-fn a_caller_that_says_close_gets_it() {
+fn connection_close_is_honoured() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     for request in [
         post_with(CHAT, "Connection: close\r\n", chat("gpt-4o", "x")),
         post_with(CHAT, "Connection: keep-alive, Close\r\n", chat_stream("gpt-4o", "x")),
@@ -228,7 +235,7 @@ fn a_caller_that_says_close_gets_it() {
         b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec(),
     ] {
         let mut client = luner.connect();
-        // What follows is nobody's.
+        // Bytes after the last request are not parsed.
         let answer = client.send([request, SMUGGLED.into()].concat()).answer();
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(client.is_closed());
@@ -236,21 +243,21 @@ fn a_caller_that_says_close_gets_it() {
 }
 
 #[test]
-fn a_caller_that_ends_its_half_still_gets_its_answer() {
+fn half_closed_caller_still_gets_its_answer() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     for request in [post_chat("gpt-4o", "half"), post_stream("gpt-4o", "half")] {
         let mut client = luner.connect();
         client.send(request).half_close();
-        assert_eq!(client.answer().said(), reply("half"));
+        assert_eq!(client.answer().content(), reply("half"));
         assert!(client.is_closed());
     }
 }
 
 #[test]
-fn the_answer_to_a_head_request_has_no_body() {
+fn answer_to_head_has_no_body() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     for path in ["/v1/models", "/v1/models/gpt-4o", "/v1/models/unknown", "/nowhere", CHAT, "/api/health", "/metrics"] {
         let head = client.send(format!("HEAD {path} HTTP/1.1\r\nHost: gateway\r\n\r\n")).answer_to_head();
@@ -261,11 +268,11 @@ fn the_answer_to_a_head_request_has_no_body() {
     }
 }
 
-// Row 34.
+/// FAULTS.md row 34.
 #[test]
-fn a_header_with_an_underscore_is_another_header() {
+fn underscore_in_a_name_makes_another_header() {
     let upstream = Upstream::always(ok_chat("hi"));
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     let twins =
         "X_User_ID: eve\r\nX_Luner_User: eve\r\nContent_Length: 3\r\nTransfer_Encoding: chunked\r\nX-User_ID: eve\r\n";
     let answer = luner.ask(post_with(CHAT, &format!("{twins}X-User-ID: adam\r\n"), chat("gpt-4o", "x")));
@@ -273,13 +280,13 @@ fn a_header_with_an_underscore_is_another_header() {
     assert!(luner.wait_log("\"request\"").contains("\"user\":\"adam\""));
     let head = upstream.requests().remove(0).head;
     assert!(!head.contains("eve") && !head.to_lowercase().contains("content_length"), "{head}");
-    refused_400(&luner, "a space", post_with(CHAT, "X User ID: eve\r\n", "{}"));
+    assert_refused_400(&luner, "a space", post_with(CHAT, "X User ID: eve\r\n", "{}"));
 }
 
-// Row 35.
+/// FAULTS.md row 35.
 #[test]
-fn no_path_leads_to_a_file() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn no_path_reaches_the_file_system() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let mut client = luner.connect();
     for path in [
         "/../../../etc/passwd",
@@ -305,11 +312,11 @@ fn no_path_leads_to_a_file() {
     }
 }
 
-// Row 36.
+/// FAULTS.md row 36.
 #[test]
-fn a_path_is_taken_as_it_came_or_not_at_all() {
+fn path_is_matched_without_normalisation() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     for path in [
         "//v1/chat/completions",
@@ -334,13 +341,13 @@ fn a_path_is_taken_as_it_came_or_not_at_all() {
     assert_eq!(mock.totals().requests, 0);
     let answer = client.send(post("/v1/chat/completions?api-version=1&x=%00", chat("gpt-4o", "x"))).answer();
     assert_eq!(answer.status, 200);
-    assert!(mock.settled(GUARD));
+    assert!(mock.settled(TIMEOUT));
     assert_eq!(mock.ledger().entries[0].path, "/v1/chat/completions", "no query of the caller's travels");
 }
 
-// Row 79.
+/// FAULTS.md row 79.
 #[test]
-fn what_a_caller_writes_cannot_forge_a_line_of_the_log() {
+fn caller_cannot_forge_a_log_line() {
     let mock = mock();
     let luner = Gateway::new().provider("any", mock.base_url(), &["known"]).start();
     let model = "x\\n{\\\"message\\\":\\\"forged\\\"}\\u001b[31m\\u2028\\u202e";

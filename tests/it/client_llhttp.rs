@@ -1,46 +1,46 @@
-//! llhttp's own cases, over the wire (FAULTS.md row 27). `LUNER_CORPUS` names the folder that holds them; they are never
-//! copied into the project.
+//! llhttp's own test cases, sent to luner (FAULTS.md row 27). `LUNER_CORPUS` names the folder that holds them; they are
+//! not part of the project.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::support::*;
 
-/// A case of llhttp's own tests.
-struct Case {
+/// A test case of llhttp.
+struct LlhttpCase {
     name: String,
     kind: String,
     message: Vec<u8>,
     refused: bool,
 }
 
-// Row 27: every request that llhttp's strict mode refuses is refused here, over the wire.
+/// FAULTS.md row 27: luner refuses every request that llhttp's strict mode refuses.
 #[test]
-fn what_llhttp_refuses_in_strict_mode_is_refused_with_a_closed_connection() {
+fn requests_refused_by_strict_llhttp_are_refused_here() {
     let Some(corpus) = std::env::var_os("LUNER_CORPUS") else {
-        println!("skipped: LUNER_CORPUS is not set, so llhttp's cases are not to be found");
+        println!("skipped: LUNER_CORPUS does not name a folder with llhttp's test cases");
         return;
     };
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
-    let (mut judged, mut seen) = (0, BTreeSet::new());
+    let luner = Gateway::in_front_of(mock.base_url()).start();
+    let (mut refused, mut statuses) = (0, BTreeSet::new());
     for case in cases(&Path::new(&corpus).join("llhttp/request")) {
-        // A lenient case shows what a flag lets pass, so strict mode refuses its message.
+        // A lenient case needs a flag to be accepted, so strict mode refuses it.
         if case.refused || case.kind.contains("lenient") {
-            judged += 1;
-            seen.insert(refusal_of(&luner, &case));
+            refused += 1;
+            statuses.insert(assert_case_is_refused(&luner, &case));
         }
     }
-    println!("{judged} requests of llhttp's are refused, with {seen:?}");
-    assert!(judged > 60, "the corpus is not as expected: {judged}");
+    println!("{refused} requests of llhttp's are refused, with {statuses:?}");
+    assert!(refused > 60, "the corpus has too few cases: {refused}");
     assert_eq!(mock.totals().requests, 0);
 }
 
-/// Sends a case, sees its last answer refuse it and the connection close.
-fn refusal_of(luner: &Running, case: &Case) -> u16 {
+/// Sends a case and asserts that its last answer is a refusal that closes the connection. Returns the status.
+fn assert_case_is_refused(luner: &Running, case: &LlhttpCase) -> u16 {
     let mut client = luner.connect();
-    client.send(mended(&case.message));
-    // A head is judged when it is whole: what llhttp refuses early is finished, so that it can be.
+    client.send(with_valid_host_and_target(&case.message));
+    // luner judges a head once it is whole, llhttp may refuse it earlier. So the head is completed.
     client.try_send("\r\n\r\n").ok();
     client.half_close();
     let mut answers: Vec<Answer> = std::iter::from_fn(|| client.next_answer()).collect();
@@ -51,8 +51,9 @@ fn refusal_of(luner: &Running, case: &Case) -> u16 {
     last.status
 }
 
-/// llhttp leaves Host and fragments to others, and there are tests of our own for them: mended, so that the rest is judged.
-fn mended(message: &[u8]) -> Vec<u8> {
+/// Adds a missing Host and removes fragments. llhttp does not check them, and luner would refuse the message for them
+/// alone; other tests cover that.
+fn with_valid_host_and_target(message: &[u8]) -> Vec<u8> {
     let mut message = message.to_vec();
     let line_end = message.windows(2).position(|two| two == b"\r\n").filter(|at| *at > 0);
     let Some(line_end) = line_end else { return message };
@@ -63,8 +64,9 @@ fn mended(message: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The cases of a folder: in each file a heading, a `meta` comment, a block of `http`, a block of `log`.
-fn cases(folder: &Path) -> Vec<Case> {
+/// The cases in a folder's Markdown files. A case is a heading, a `meta` comment, a block of `http` and a block of
+/// `log`.
+fn cases(folder: &Path) -> Vec<LlhttpCase> {
     let entries = std::fs::read_dir(folder).expect("LUNER_CORPUS points to the corpus");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
@@ -81,7 +83,7 @@ fn cases(folder: &Path) -> Vec<Case> {
                 "```log" => {
                     let log = block();
                     let kind = meta.split("\"type\":").nth(1).and_then(|rest| rest.split('"').nth(1));
-                    cases.push(Case {
+                    cases.push(LlhttpCase {
                         name: format!("{stem}: {title}"),
                         kind: kind.expect("every case has a type").to_owned(),
                         message: unescape(&message),
@@ -97,13 +99,15 @@ fn cases(folder: &Path) -> Vec<Case> {
     cases
 }
 
-/// Codes 21 to 23 are pauses: after a callback, at an upgrade, at HTTP/2's preface.
+/// Whether a line of the log is an error. Codes 21 to 23 are pauses: after a callback, at an upgrade, at HTTP/2's
+/// preface.
 fn is_error(line: &str) -> bool {
     let code = line.split_once("error code=").map(|(_, rest)| rest);
     code.is_some_and(|rest| !["21 ", "22 ", "23 "].iter().any(|pause| rest.starts_with(pause)))
 }
 
-/// As llhttp's test runner does: a line end is CRLF, `\` before one removes it, the rest are the usual escapes.
+/// Unescapes a block as llhttp's test runner does: a line end is CRLF, a `\` before it removes it, the other escapes
+/// are C's.
 fn unescape(block: &str) -> Vec<u8> {
     let block = block.replace("\\\n", "").replace('\n', "\r\n");
     let (mut message, mut rest) = (Vec::new(), block.as_bytes());

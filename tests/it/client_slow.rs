@@ -1,17 +1,21 @@
-//! Callers that are slow, silent, many, or gone (FAULTS.md rows 24 and 68, and the slow half of 25). Time is luner's here:
-//! tests set its deadlines short and wait for what must follow, they never measure.
+//! Callers that are slow, silent or too many (FAULTS.md rows 24, 25, 65 and 68). The tests set luner's deadlines short
+//! and wait for what must follow. They never measure time themselves.
 
 use std::thread;
 
+use serde_json::json;
+
 use crate::support::*;
 
-/// Deadlines short enough to wait for.
-const IMPATIENT: &str = "read_timeout: 300ms\nwrite_timeout: 300ms";
+/// A gateway whose deadlines are short enough to wait for.
+fn impatient(url: impl AsRef<str>) -> Gateway {
+    Gateway::in_front_of(url).server(json!({ "read_timeout": "300ms", "write_timeout": "300ms" }))
+}
 
-// Row 24.
+/// FAULTS.md row 24.
 #[test]
-fn a_head_that_does_not_arrive_in_time_gets_408() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server(IMPATIENT).start();
+fn late_head_gets_408() {
+    let luner = impatient("http://127.0.0.1:9/v1").start();
     for half in ["G", "GET /v1/models HTTP/1.1\r\n", "GET /v1/models HTTP/1.1\r\nHost: gateway\r\nX: ", "\r\n"] {
         let mut client = luner.connect();
         let answer = client.send(half).answer();
@@ -22,11 +26,11 @@ fn a_head_that_does_not_arrive_in_time_gets_408() {
     }
 }
 
-// Row 24.
+/// FAULTS.md row 24.
 #[test]
-fn a_body_that_does_not_arrive_in_time_gets_408() {
+fn late_body_gets_408() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).server(IMPATIENT).start();
+    let luner = impatient(mock.base_url()).start();
     let whole = String::from_utf8(post_chat("gpt-4o", "slow")).unwrap();
     let chunked = format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{{\"mo");
     for half in [&whole[..whole.len() - 1], chunked.as_str()] {
@@ -37,10 +41,10 @@ fn a_body_that_does_not_arrive_in_time_gets_408() {
     assert_eq!(mock.totals().requests, 0);
 }
 
-// Row 24: each byte must not buy more time.
+/// FAULTS.md row 24: a byte must not extend the deadline.
 #[test]
-fn a_caller_that_drips_gets_no_more_time_than_one_that_stalls() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server(IMPATIENT).start();
+fn dripping_caller_gets_no_more_time_than_a_stalled_one() {
+    let luner = impatient("http://127.0.0.1:9/v1").start();
     for start in [
         "GET /".to_owned(),
         "GET /v1/models HTTP/1.1\r\nHost: gateway\r\nX: ".to_owned(),
@@ -49,28 +53,28 @@ fn a_caller_that_drips_gets_no_more_time_than_one_that_stalls() {
     ] {
         let mut client = luner.connect();
         client.send(start);
-        eventually("the drip is cut", || client.try_send("a").is_err() || !client.is_quiet());
+        eventually("the connection is cut", || client.try_send("a").is_err() || !client.is_quiet());
         assert_eq!(client.answer().status, 408);
     }
 }
 
 #[test]
-fn a_connection_between_requests_is_given_more_time_than_a_request() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server(IMPATIENT).start();
+fn idle_connection_may_wait_longer_than_a_request() {
+    let luner = impatient("http://127.0.0.1:9/v1").start();
     let (mut idle, mut fresh) = (luner.connect(), luner.connect());
     assert_eq!(idle.send(get("/v1/models")).answer().status, 200);
-    // By the time that this one is cut, the others have been silent for as long.
+    // When this connection is cut, the others have been silent for as long.
     assert_eq!(luner.connect().send("GET").answer().status, 408);
     assert!(idle.is_quiet() && fresh.is_quiet());
     assert_eq!(idle.send(get("/v1/models")).answer().status, 200);
     assert_eq!(fresh.send(get("/v1/models")).answer().status, 200);
 }
 
-// Row 24.
+/// FAULTS.md row 24.
 #[test]
-fn a_caller_that_stops_reading_is_cut_and_its_provider_let_go() {
-    let gone = Gate::new();
-    let gate = gone.clone();
+fn unread_endless_answer_is_cut_and_its_provider_released() {
+    let released = Gate::new();
+    let gate = released.clone();
     let upstream = Upstream::script(move |conn| {
         let stream = conn.request().json()["stream"] == true;
         conn.write(match stream {
@@ -81,13 +85,13 @@ fn a_caller_that_stops_reading_is_cut_and_its_provider_let_go() {
         while conn.write(&piece) {}
         gate.permit();
     });
-    let luner = Gateway::before(upstream.url()).server(IMPATIENT).start();
+    let luner = impatient(upstream.url()).start();
     let before = (luner.open_fds(), luner.rss_bytes());
     for request in [post_stream("gpt-4o", "x"), post_chat("gpt-4o", "x")] {
         let mut client = luner.connect();
         client.send(request);
-        // The script ends when luner has closed the provider's side.
-        gone.wait();
+        // The script ends when luner has closed the provider's connection.
+        released.wait();
         eventually("descriptors return", || luner.open_fds() <= before.0 + 1);
         drop(client);
     }
@@ -96,34 +100,35 @@ fn a_caller_that_stops_reading_is_cut_and_its_provider_let_go() {
     assert!(after < before.1 + (16 << 20), "an endless answer was buffered: {} → {after}", before.1);
 }
 
-// Row 25: what is announced costs nothing until it comes.
+/// FAULTS.md row 25: an announced body takes memory only as it arrives.
 #[test]
-fn an_announced_body_takes_no_memory() {
+fn announced_body_takes_no_memory() {
     raise_descriptor_limit();
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     luner.health();
     let before = luner.rss_bytes();
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10000000\r\n\r\n{{");
     let clients: Vec<Raw> = (0..200)
         .map(|_| {
             let mut client = luner.connect();
-            // The answer to the first shows that the second was read with it.
+            // Both are sent at once, so the answer to the first shows that the second was read.
             let both = [get("/v1/models"), head.clone().into_bytes()].concat();
             assert_eq!(client.send(both).answer().status, 200);
             client
         })
         .collect();
     let (sent, grown) = (200 * head.len(), luner.rss_bytes().saturating_sub(before));
-    // FAULTS.md: no peer makes luner hold more than 100 times what it sent; the rest is the connections themselves.
+    // FAULTS.md: no peer makes luner hold more than 100 times what it sent. The constant is for the connections
+    // themselves.
     assert!(grown < 100 * sent + (8 << 20), "{grown} bytes for {sent}");
     drop(clients);
 }
 
 #[test]
-fn bad_neighbours_do_not_stop_a_good_caller() {
+fn good_caller_is_served_beside_bad_ones() {
     raise_descriptor_limit();
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).workers(2).start();
+    let luner = Gateway::in_front_of(mock.base_url()).workers(2).start();
     let base = luner.open_fds();
     let mut neighbours: Vec<Raw> = Vec::new();
     for turn in 0..200_usize {
@@ -139,19 +144,19 @@ fn bad_neighbours_do_not_stop_a_good_caller() {
         if turn % 4 == 0 {
             let prompt = format!("good {turn}");
             let request = if turn % 8 == 0 { post_chat("gpt-4o", &prompt) } else { post_stream("gpt-4o", &prompt) };
-            assert_eq!(luner.ask(request).said(), reply(&prompt));
+            assert_eq!(luner.ask(request).content(), reply(&prompt));
         }
     }
     for turn in 0..20 {
         let prompt = format!("still good {turn}");
-        assert_eq!(luner.post_chat("gpt-4o", &prompt).said(), reply(&prompt));
+        assert_eq!(luner.post_chat("gpt-4o", &prompt).content(), reply(&prompt));
     }
     drop(neighbours);
-    // Connections to the provider stay for the next request.
+    // Idle upstream connections stay open.
     eventually("descriptors return", || luner.open_fds() <= base + mock.connections());
 }
 
-/// Bytes that look like nothing, the same for the same seed (xorshift).
+/// Random bytes, the same for the same seed (xorshift).
 fn noise(seed: usize, bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_add(seed as u64);
     let byte = std::iter::repeat_with(|| {
@@ -163,11 +168,11 @@ fn noise(seed: usize, bytes: usize) -> Vec<u8> {
     byte.take(bytes).collect()
 }
 
-// Row 68.
+/// FAULTS.md row 68.
 #[test]
-fn connections_over_the_limit_are_turned_away_until_others_leave() {
+fn connections_over_the_limit_get_503_until_others_leave() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).server("limits: { connections: 8 }").start();
+    let luner = Gateway::in_front_of(mock.base_url()).server(json!({ "limits": { "connections": 8 } })).start();
     let mut inside: Vec<Raw> = (0..8).map(|_| luner.connect()).collect();
     for client in &mut inside {
         assert_eq!(client.send(get("/v1/models")).answer().status, 200);
@@ -175,7 +180,7 @@ fn connections_over_the_limit_are_turned_away_until_others_leave() {
     for turn in 0..20 {
         let mut outside = luner.connect();
         if turn % 2 == 0 {
-            // A caller that is quicker with its request than the gateway with its refusal still reads it.
+            // A caller that sends its request before the refusal arrives must still be able to read the refusal.
             let _ = outside.try_send(post_chat("gpt-4o", "x"));
         }
         let answer = outside.answer();
@@ -186,16 +191,16 @@ fn connections_over_the_limit_are_turned_away_until_others_leave() {
     }
     assert_eq!(mock.totals().requests, 0);
     for client in &mut inside {
-        assert_eq!(client.send(get("/v1/models")).answer().status, 200, "who is inside is not disturbed");
+        assert_eq!(client.send(get("/v1/models")).answer().status, 200, "accepted connections are still served");
     }
     drop(inside);
-    eventually("there is room again", || luner.ask(get("/v1/models")).status == 200);
+    eventually("new connections are accepted again", || luner.ask(get("/v1/models")).status == 200);
 }
 
-// Row 68.
+/// FAULTS.md row 68.
 #[test]
-fn a_refusal_for_want_of_room_carries_a_request_id_and_is_counted() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").server("limits: { connections: 1 }").start();
+fn connection_limit_refusal_has_a_request_id_and_is_counted() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").server(json!({ "limits": { "connections": 1 } })).start();
     let mut inside = luner.connect();
     assert_eq!(inside.send(get("/v1/models")).answer().status, 200);
     let answer = luner.connect().answer();
@@ -206,9 +211,9 @@ fn a_refusal_for_want_of_room_carries_a_request_id_and_is_counted() {
     assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{counted:?}");
 }
 
-// Row 68: resets at every stage of a request.
+/// FAULTS.md row 68: resets at every stage of a request.
 #[test]
-fn a_storm_of_resets_leaves_no_descriptor_behind() {
+fn storm_of_resets_leaks_no_descriptor() {
     raise_descriptor_limit();
     let upstream = Upstream::script(|conn| {
         while let Some(request) = conn.next_request() {
@@ -222,7 +227,7 @@ fn a_storm_of_resets_leaves_no_descriptor_behind() {
             }
         }
     });
-    let luner = Gateway::before(upstream.url()).workers(2).start();
+    let luner = Gateway::in_front_of(upstream.url()).workers(2).start();
     let base = luner.open_fds();
     let storm = || {
         for turn in 0..100 {
@@ -242,23 +247,25 @@ fn a_storm_of_resets_leaves_no_descriptor_behind() {
             scope.spawn(storm);
         }
     });
-    assert_eq!(luner.post_chat("gpt-4o", "after").said(), "hi");
-    // A stream's provider is let go, and only connections that a request may use again are kept.
-    eventually("streams are let go", || luner.open_fds() <= base + upstream.running());
+    assert_eq!(luner.post_chat("gpt-4o", "after").content(), "hi");
+    // Connections of cancelled streams are closed. Only those that a request may reuse are kept.
+    eventually("cancelled streams are closed", || luner.open_fds() <= base + upstream.running());
     drop(upstream);
     eventually("descriptors return", || luner.open_fds() <= base);
 }
 
-// Row 65.
+/// FAULTS.md row 65.
 #[test]
-fn long_requests_that_are_held_are_bounded_and_short_ones_go_on() {
+fn held_bodies_are_bounded_and_short_requests_continue() {
     const CALLERS: usize = 20;
     const BODY_BYTES: usize = 3 << 20;
     let mock = mock_with(|options| (options.ledger, options.bodies) = (false, false));
-    // Room for two of them.
-    let luner = Gateway::before(mock.base_url()).server("limits: { body_bytes: 4MiB, held_bytes: 8MiB }").start();
+    // Two of the bodies fit.
+    let luner = Gateway::in_front_of(mock.base_url())
+        .server(json!({ "limits": { "body_bytes": "4MiB", "held_bytes": "8MiB" } }))
+        .start();
     let whole = post_chat("gpt-4o", &"x".repeat(BODY_BYTES));
-    // So much has come of each that there is to be room for all of it.
+    // Enough of each body for luner to reserve room for the whole of it.
     let (first, rest) = whole.split_at(256 << 10);
     let mut callers: Vec<Raw> = (0..CALLERS).map(|_| luner.connect()).collect();
     for caller in &mut callers {
@@ -274,12 +281,12 @@ fn long_requests_that_are_held_are_bounded_and_short_ones_go_on() {
         assert_eq!((answer.status, answer.error_code().as_deref()), (503, Some("overloaded")));
         assert_eq!(answer.header("connection"), Some("close"));
     }
-    assert_eq!(luner.post_chat("gpt-4o", "short").status, 200, "short ones go on");
-    // None, where all had begun to grow before the first one had room for the whole.
+    assert_eq!(luner.post_chat("gpt-4o", "short").status, 200, "short requests are served");
+    // There may be none left: if all bodies grew before the first one reserved its room, no body got it.
     for mut caller in callers {
-        assert_eq!(caller.send(rest).answer().status, 200, "who has room comes through");
+        assert_eq!(caller.send(rest).answer().status, 200, "a request with room is served");
     }
     for _ in 0..4 {
-        assert_eq!(luner.ask(&whole).status, 200, "what was held is given back");
+        assert_eq!(luner.ask(&whole).status, 200, "the room was given back");
     }
 }

@@ -1,14 +1,16 @@
-//! The console's files, on the wire (FAULTS.md row 35). Without `web/dist` at the time of the build a page stands in for it.
+//! The console's files over HTTP (FAULTS.md row 35). A build without `web/dist` serves a placeholder page instead.
+
+use serde_json::json;
 
 use crate::support::*;
 
-fn page(luner: &Running, path: &str, lines: &str) -> Answer {
-    luner.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"))
+fn page(luner: &Running, path: &str, headers: &str) -> Answer {
+    luner.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
 }
 
 #[test]
-fn the_page_is_served_strictly_and_counts_as_no_request() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn page_is_served_with_strict_headers_and_not_counted_as_a_request() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let root = page(&luner, "/", "");
     assert_eq!(root.status, 200);
     assert_eq!(root.header("content-type"), Some("text/html; charset=utf-8"));
@@ -28,10 +30,10 @@ fn the_page_is_served_strictly_and_counts_as_no_request() {
     assert_eq!(luner.metric("luner_requests_total", &[]), 0.0);
 }
 
-// Row 35.
+/// FAULTS.md row 35.
 #[test]
-fn no_path_leads_to_a_file_that_is_none_of_the_consoles() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn paths_outside_the_console_serve_no_file() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     for path in [
         "/../../../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
@@ -57,9 +59,9 @@ fn no_path_leads_to_a_file_that_is_none_of_the_consoles() {
 }
 
 #[test]
-fn under_a_base_path_everything_is_found_with_and_without_it() {
+fn base_path_serves_everything_with_and_without_it() {
     let upstream = Upstream::always(ok_chat("hello"));
-    let luner = Gateway::before(upstream.url()).server("base_path: /tools/luner").start();
+    let luner = Gateway::in_front_of(upstream.url()).server(json!({ "base_path": "/tools/luner" })).start();
     let root = page(&luner, "/", "Accept-Encoding: br, gzip\r\n");
     assert_eq!((root.status, root.header("content-encoding")), (200, None));
     assert_eq!(root.text().matches("<base href=\"/tools/luner/\"").count(), 1, "{}", root.text());
@@ -78,7 +80,7 @@ fn under_a_base_path_everything_is_found_with_and_without_it() {
     }
     let chat = post(&format!("/tools/luner{CHAT}"), chat("gpt-4o", "hello"));
     assert_eq!((luner.ask(chat).status, luner.post_chat("gpt-4o", "hello").status), (200, 200));
-    assert!(upstream.requests().iter().all(|it| it.line().starts_with("POST /v1/chat/completions ")));
+    assert!(upstream.requests().iter().all(|request| request.line().starts_with("POST /v1/chat/completions ")));
     for path in [
         "/tools/api/health",
         "/tools/lunerapi/health",
@@ -91,9 +93,11 @@ fn under_a_base_path_everything_is_found_with_and_without_it() {
 }
 
 #[test]
-fn the_base_path_is_hot_and_the_session_is_for_it_alone() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").token("a-token-of-sixteen-bytes").start();
-    let signed_in = |luner: &Running| {
+fn base_path_reloads_and_scopes_the_session_cookie() {
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1").token("a-token-of-sixteen-bytes");
+    let with_base_path = gateway.clone().server(json!({ "base_path": "/luner/" })).config_text();
+    let luner = gateway.start();
+    let sign_in = |luner: &Running| {
         let body = r#"{"token":"a-token-of-sixteen-bytes"}"#;
         let answer = luner.ask(format!(
             "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -102,12 +106,11 @@ fn the_base_path_is_hot_and_the_session_is_for_it_alone() {
         assert_eq!(answer.status, 204, "{}", answer.text());
         answer.header("set-cookie").unwrap().to_owned()
     };
-    assert!(signed_in(&luner).contains("; Path=/; "));
+    assert!(sign_in(&luner).contains("; Path=/; "));
     let before = page(&luner, "/", "");
-    let text = std::fs::read_to_string(&luner.scratch().path).unwrap();
-    luner.scratch().write(&text.replacen("server:\n", "server:\n  base_path: /luner/\n", 1));
+    luner.scratch().write(&with_base_path);
     luner.wait_plan(2);
-    assert!(signed_in(&luner).contains("; Path=/luner/; "));
+    assert!(sign_in(&luner).contains("; Path=/luner/; "));
     let after = page(&luner, "/", "");
     assert_ne!(before.header("etag"), after.header("etag"));
     assert!(after.text().contains("<base href=\"/luner/\""));

@@ -1,5 +1,5 @@
-//! One process after the other: a hand-over under load, hand-overs that fail, and the end under load. What callers see, what
-//! the provider saw and what the database holds must agree over all of them.
+//! Hand-overs from one process to the next, hand-overs that fail, and shutdown, all under load. What callers, the
+//! provider and the database saw must agree over all processes.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,22 +14,23 @@ use crate::support::*;
 
 const CALLERS: usize = 150;
 const STREAMS: usize = 50;
-const TAKEN_OVER: &str = "\"handed over, draining\"";
-const NOT_TAKEN_OVER: &str = "no other process took over";
+/// The log lines of a hand-over, and of one that failed.
+const HANDED_OVER: &str = "\"handed over, draining\"";
+const NOT_HANDED_OVER: &str = "no other process took over";
 
-/// One caller, who keeps its connection for as long as it may, and comes back if it is to. Tells how many requests were
-/// answered.
-fn call(addr: SocketAddr, caller: usize, enough: &AtomicBool, comes_back: bool) -> u64 {
+/// Sends requests on one connection until `enough`, or until luner closes it. With `reconnect`, connects again then.
+/// Returns the number of answered requests.
+fn call(addr: SocketAddr, caller: usize, enough: &AtomicBool, reconnect: bool) -> u64 {
     let stream = caller >= CALLERS;
     let mut client = Raw::connect(addr);
     for turn in 0.. {
         let prompt = format!("caller {caller}, turn {turn}");
         let request = if stream { post_stream("gpt-4o", &prompt) } else { post_chat("gpt-4o", &prompt) };
         let answer = client.send(request).answer();
-        assert_eq!((answer.status, answer.said()), (200, reply(&prompt)), "{}", answer.text());
+        assert_eq!((answer.status, answer.content()), (200, reply(&prompt)), "{}", answer.text());
         assert!(!stream || answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
         let closes = answer.header("connection") == Some("close");
-        if enough.load(Ordering::Acquire) || (closes && !comes_back) {
+        if enough.load(Ordering::Acquire) || (closes && !reconnect) {
             return turn + 1;
         }
         if closes {
@@ -39,27 +40,27 @@ fn call(addr: SocketAddr, caller: usize, enough: &AtomicBool, comes_back: bool) 
     unreachable!("turns do not end by themselves")
 }
 
-/// Two hundred callers, some turns each, until `meanwhile` comes back. Gives back how many requests were answered.
-fn under_load(mock: &Mock, luner: &mut Running, comes_back: bool, meanwhile: impl FnOnce(&mut Running)) -> u64 {
+/// Runs `meanwhile` while two hundred callers send requests. Returns the number of answered requests.
+fn under_load(mock: &Mock, luner: &mut Running, reconnect: bool, meanwhile: impl FnOnce(&mut Running)) -> u64 {
     raise_descriptor_limit();
     let (enough, answered, addr) = (AtomicBool::new(false), AtomicU64::new(0), luner.addr());
     thread::scope(|scope| {
         for caller in 0..CALLERS + STREAMS {
             let (enough, answered) = (&enough, &answered);
-            let body = move || answered.fetch_add(call(addr, caller, enough, comes_back), Ordering::AcqRel);
-            thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, body).expect("a thread");
+            let run = move || answered.fetch_add(call(addr, caller, enough, reconnect), Ordering::AcqRel);
+            thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, run).expect("a thread");
         }
-        // Released even when a claim fails, lest the callers never end.
-        let _release = Release(&enough);
-        eventually("everybody calls", || mock.totals().requests > 2 * (CALLERS + STREAMS) as u64);
+        // Set even if an assertion fails, because the scope waits for the callers.
+        let _enough = SetOnDrop(&enough);
+        eventually("every caller has been answered", || mock.totals().requests > 2 * (CALLERS + STREAMS) as u64);
         meanwhile(luner);
     });
     answered.into_inner()
 }
 
-struct Release<'a>(&'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Release<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -77,17 +78,17 @@ fn summary(luner: &Running) -> Value {
 }
 
 #[test]
-fn a_hand_over_under_load_fails_no_request_and_no_account() {
+fn hand_over_under_load_fails_no_request_and_loses_no_record() {
     let mock = slow_mock();
-    let gateway = Gateway::before(mock.base_url()).workers(2).storage_sqlite().log("info");
-    let mut luner = gateway.server("drain_timeout: 8s").start();
+    let gateway = Gateway::in_front_of(mock.base_url()).workers(2).storage_sqlite().log("info");
+    let mut luner = gateway.server(json!({ "drain_timeout": "8s" })).start();
     let answered = under_load(&mock, &mut luner, true, |luner| {
         luner.hand_over();
         assert_eq!(luner.wait_first_exit().code(), Some(0));
         let before = mock.totals().requests;
-        eventually("the other process serves", || mock.totals().requests > before + (CALLERS + STREAMS) as u64);
+        eventually("the successor serves", || mock.totals().requests > before + (CALLERS + STREAMS) as u64);
     });
-    assert!(mock.settled(GUARD));
+    assert!(mock.settled(TIMEOUT));
     let totals = mock.totals();
     assert_eq!((totals.requests, totals.complete, totals.peer_closed), (answered, answered, 0));
     let mut stored = Value::Null;
@@ -95,28 +96,29 @@ fn a_hand_over_under_load_fails_no_request_and_no_account() {
         stored = summary(&luner);
         stored["total_requests"].as_u64() >= Some(answered)
     });
-    assert_eq!(stored["total_requests"], answered, "and none twice");
+    assert_eq!(stored["total_requests"], answered, "no request is stored twice");
     assert_eq!(stored["total_tokens"], totals.prompt_tokens + totals.completion_tokens);
     assert_eq!(luner.count_log("gave connections up"), 0, "{:#?}", luner.logs());
-    // The process that took over is one like any other: it hands over and ends.
+    // The successor can hand over and end like any other process.
     luner.wait_log("the process before this one has ended");
     luner.hand_over();
-    assert_eq!(luner.post_chat("gpt-4o", "third").said(), reply("third"));
+    assert_eq!(luner.post_chat("gpt-4o", "third").content(), reply("third"));
     luner.signal(Signal::TERM);
-    eventually("nobody serves any more", || !luner.is_listening());
+    eventually("no process listens", || !luner.is_listening());
     luner.wait_exit();
     let database = rusqlite::Connection::open(luner.scratch().folder.join("luner.db")).expect("the database opens");
     let sum = |sql: &str| database.query_row(sql, [], |row| row.get::<_, u64>(0)).expect("a sum");
     assert_eq!(sum("SELECT sum(requests) FROM usage_minute"), answered + 1);
-    // Traces are bounded: on a slow disk some are given up, and none is there twice.
+    // Traces are bounded. A slow disk may lose some, and none is stored twice.
     assert!(sum("SELECT count(*) FROM request") <= answered + 1);
     assert_eq!(luner.count_log("accounting could not be stored"), 0, "{:#?}", luner.logs());
 }
 
 #[test]
-fn the_end_under_load_answers_whatever_was_asked() {
+fn shutdown_under_load_answers_every_request() {
     let mock = slow_mock();
-    let mut luner = Gateway::before(mock.base_url()).workers(2).log("info").server("drain_timeout: 8s").start();
+    let mut luner =
+        Gateway::in_front_of(mock.base_url()).workers(2).log("info").server(json!({ "drain_timeout": "8s" })).start();
     let answered = under_load(&mock, &mut luner, false, |luner| {
         luner.signal(Signal::TERM);
         assert_eq!(luner.wait_exit().code(), Some(0));
@@ -127,15 +129,14 @@ fn the_end_under_load_answers_whatever_was_asked() {
 }
 
 #[test]
-fn a_kept_connection_is_not_closed_under_its_callers_hands() {
+fn kept_connections_are_answered_once_more_before_they_close() {
     let mock = mock();
-    let gateway =
-        Gateway::before(mock.base_url()).storage_sqlite().server("drain_timeout: 8s\nadmin: { hosts: [gateway] }");
+    let gateway = Gateway::in_front_of(mock.base_url())
+        .storage_sqlite()
+        .server(json!({ "drain_timeout": "8s", "admin": { "hosts": ["gateway"] } }));
     let mut luner = gateway.start();
-    let policy = |name: &str, user: &str| {
-        json!({ "name": name, "expression": format!("user_id == '{user}'"), "action": "block" }).to_string()
-    };
-    luner.api().create(&serde_json::from_str(&policy("first", "mallory")).unwrap());
+    let policy = |name: &str, user: &str| json!({ "name": name, "expression": format!("user_id == '{user}'"), "action": "block" });
+    luner.api().create(&policy("first", "mallory"));
     let mut kept: Vec<Raw> = (0..4).map(|_| luner.connect()).collect();
     for client in &mut kept {
         assert_eq!(client.send(get("/v1/models")).answer().status, 200);
@@ -143,33 +144,30 @@ fn a_kept_connection_is_not_closed_under_its_callers_hands() {
     luner.hand_over();
     let answers = [
         (get("/api/health"), 200),
-        (post("/api/policies", policy("late", "eve")), 503),
+        (post("/api/policies", policy("late", "eve").to_string()), 503),
         (post_chat("gpt-4o", "kept"), 200),
     ];
     for (client, (request, status)) in kept.iter_mut().zip(answers) {
         let answer = client.send(request).answer();
         assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{}", answer.text());
-        match status {
-            503 => assert_eq!(
-                (answer.error_code().as_deref(), answer.header("retry-after")),
-                (Some("handing_over"), Some("1"))
-            ),
-            _ => assert_ne!(answer.text().find("draining"), Some(0)),
+        if status == 503 {
+            assert_eq!(answer.error_code().as_deref(), Some("handing_over"));
+            assert_eq!(answer.header("retry-after"), Some("1"));
         }
         assert!(client.is_closed());
     }
-    assert!(kept[3].is_quiet(), "who asks for nothing yet may still do so");
-    // What was decided before holds in the process that took over, and there it can be changed.
-    let of_mallory = post_with(CHAT, "X-Luner-User: mallory\r\n", chat("gpt-4o", "x"));
-    assert_eq!(luner.ask(&of_mallory).status, 403);
-    luner.api().create(&serde_json::from_str(&policy("late", "eve")).unwrap());
+    assert!(kept[3].is_quiet(), "a connection without a request stays open");
+    // The successor has the policies, and accepts new ones.
+    let by_mallory = post_with(CHAT, "X-Luner-User: mallory\r\n", chat("gpt-4o", "x"));
+    assert_eq!(luner.ask(&by_mallory).status, 403);
+    luner.api().create(&policy("late", "eve"));
     assert_eq!(luner.ask(post_with(CHAT, "X-Luner-User: eve\r\n", chat("gpt-4o", "x"))).status, 403);
     drop(kept);
     assert_eq!(luner.wait_first_exit().code(), Some(0));
 }
 
 #[test]
-fn a_successor_that_does_not_start_changes_nothing() {
+fn successor_that_fails_to_start_changes_nothing() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::script(move |conn| {
@@ -180,28 +178,28 @@ fn a_successor_that_does_not_start_changes_nothing() {
         conn.write(stream_end());
         conn.hold();
     });
-    let gateway = Gateway::before(upstream.url()).storage_sqlite().workers(2);
-    let good = gateway.text();
+    let gateway = Gateway::in_front_of(upstream.url()).storage_sqlite().workers(2);
+    let good = gateway.config_text();
     let mut luner = gateway.start();
     let mut stream = luner.connect();
     assert_eq!(stream.send(post_stream("gpt-4o", "x")).head().status, 200);
     assert_eq!(stream.chunk(), Some(delta("first").into_bytes()));
 
-    luner.scratch().write(&good.replace("openai", "openai, nonsense: ["));
+    luner.scratch().write("version: v1\nproviders: [");
     luner.wait_log("configuration rejected");
     luner.signal(Signal::USR2);
-    let told = luner.wait_log(NOT_TAKEN_OVER);
-    assert!(told.contains("78"), "it says how the other ended: {told}");
+    let line = luner.wait_log(NOT_HANDED_OVER);
+    assert!(line.contains("78"), "the line has the successor's exit code: {line}");
     assert!(luner.is_running() && stream.is_quiet());
     assert_eq!(luner.metric("luner_handovers_total", &["result=\"failed\""]), 1.0);
     luner.api().create(&json!({ "name": "still", "expression": "user_id == 'x'", "action": "alert" }));
 
-    // One that needs another schema would take the database from this one.
+    // A successor that migrates the schema would make the database unusable for this process, so it must not start.
     luner.scratch().write(&good);
     let database = rusqlite::Connection::open(luner.scratch().folder.join("luner.db")).expect("the database opens");
     database.pragma_update(None, "user_version", 1).expect("a version");
     luner.signal(Signal::USR2);
-    eventually("that failed, too", || luner.count_log(NOT_TAKEN_OVER) == 2);
+    eventually("the second hand-over fails too", || luner.count_log(NOT_HANDED_OVER) == 2);
     luner.wait_log("would take it from the luner that runs");
     database.pragma_update(None, "user_version", 2).expect("a version");
     drop(database);
@@ -215,38 +213,38 @@ fn a_successor_that_does_not_start_changes_nothing() {
     assert_eq!(luner.api().policies().len(), 1);
 }
 
-/// A program in this file, for the place of luner's.
-fn script(path: &Path, text: &str) {
+/// Writes a shell script, to be started in place of luner.
+fn write_script(path: &Path, text: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a script");
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("it may be run");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("the script can be made executable");
 }
 
 #[test]
-fn the_file_at_its_path_is_what_takes_over_and_what_hangs_is_ended() {
+fn successor_is_started_from_the_same_path_and_killed_if_it_hangs() {
     let folder = Scratch::new("");
     let (program, other) = (folder.folder.join("luner"), folder.folder.join("other"));
     symlink(binary(), &program).expect("a link");
-    let gateway = Gateway::before("http://127.0.0.1:9/v1").program(&program);
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1").program(&program);
     let mut luner = gateway.start();
-    let switch = |text: &str| {
-        script(&other, text);
+    let replace_program = |text: &str| {
+        write_script(&other, text);
         std::fs::remove_file(&program).expect("the link is there");
         symlink(&other, &program).expect("a link");
     };
-    switch("exit 23");
+    replace_program("exit 23");
     luner.signal(Signal::USR2);
-    assert!(luner.wait_log(NOT_TAKEN_OVER).contains("exit status: 23"));
+    assert!(luner.wait_log(NOT_HANDED_OVER).contains("exit status: 23"));
     std::fs::remove_file(&program).expect("the link is there");
     luner.signal(Signal::USR2);
-    eventually("no file, no other process", || luner.count_log(NOT_TAKEN_OVER) == 2);
+    eventually("a missing program fails the hand-over", || luner.count_log(NOT_HANDED_OVER) == 2);
     symlink(&other, &program).expect("a link");
 
-    // One that never says a word, while there is a second signal, and then the one to stop.
+    // A successor that hangs: a second SIGUSR2 is ignored, and SIGTERM ends both processes.
     let pid = folder.folder.join("pid");
-    switch(&format!("echo $$ > '{}'; exec sleep 600", pid.display()));
+    replace_program(&format!("echo $$ > '{}'; exec sleep 600", pid.display()));
     luner.signal(Signal::USR2);
     let mut hanging = String::new();
-    eventually("the other process runs", || {
+    eventually("the successor runs", || {
         hanging = std::fs::read_to_string(&pid).unwrap_or_default();
         hanging.ends_with('\n')
     });
@@ -255,14 +253,14 @@ fn the_file_at_its_path_is_what_takes_over_and_what_hangs_is_ended() {
     assert_eq!(luner.health()["status"], "ok");
     luner.signal(Signal::TERM);
     assert_eq!(luner.wait_exit().code(), Some(0));
-    eventually("nothing of it is left", || !Path::new("/proc").join(hanging.trim()).exists());
+    eventually("the successor is gone", || !Path::new("/proc").join(hanging.trim()).exists());
 }
 
 #[test]
-fn the_demo_is_not_handed_over() {
+fn demo_refuses_to_hand_over() {
     let luner = Gateway::demo().start();
     luner.signal(Signal::USR2);
-    luner.wait_log(NOT_TAKEN_OVER);
+    luner.wait_log(NOT_HANDED_OVER);
     assert_eq!(luner.health()["status"], "ok");
-    assert_eq!(luner.count_log(TAKEN_OVER), 0);
+    assert_eq!(luner.count_log(HANDED_OVER), 0);
 }

@@ -1,21 +1,29 @@
-//! Rate limits and circuit breakers: how often a provider is asked, counted by the provider itself.
+//! Rate limits and circuit breakers: how often a provider is called, as the provider itself counts.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
+use crate::support::upstream_cases::*;
 use crate::support::*;
 
-fn limited(url: &str, workers: usize, limit: &str) -> Running {
-    let limits = format!("rate_limit: {{ providers: [{{ name: openai, {limit} }}] }}");
-    Gateway::before(url).top(&limits).workers(workers).log("info").start()
+/// A gateway whose provider may be called `qps` times a second, and `burst` times at once.
+fn limited(url: &str, qps: f64, burst: u32) -> Gateway {
+    Gateway::in_front_of(url).with(rate_limits(&[("openai", qps, burst)])).log("info")
+}
+
+fn rate_limits(limits: &[(&str, f64, u32)]) -> Value {
+    let limits = limits.iter().map(|(name, qps, burst)| json!({ "name": name, "qps": qps, "burst": burst }));
+    json!({ "rate_limit": { "providers": limits.collect::<Vec<_>>() } })
 }
 
 #[test]
-fn what_is_beyond_the_limit_is_told_when_to_come_back() {
+fn request_over_the_limit_is_told_when_to_retry() {
     let mock = mock();
-    let luner = limited(&mock.base_url(), 1, "qps: 0.5, burst: 2");
+    let luner = limited(&mock.base_url(), 0.5, 2).start();
     for _ in 0..2 {
         assert_eq!(luner.post_chat("gpt-4o", "hello").status, 200);
     }
@@ -30,24 +38,24 @@ fn what_is_beyond_the_limit_is_told_when_to_come_back() {
     assert_eq!(luner.metric("luner_refusals_total", &["code=\"rate_limit_exceeded\""]), 1.0);
 }
 
-/// When each request reached the provider.
-fn timed() -> (Upstream, std::sync::Arc<Mutex<Vec<Instant>>>) {
-    let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let theirs = seen.clone();
+/// A provider, and the times at which requests reached it.
+fn upstream_with_times() -> (Upstream, Arc<Mutex<Vec<Instant>>>) {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let recorded = times.clone();
     let upstream = Upstream::script(move |conn| {
         while conn.next_request().is_some() {
-            theirs.lock().unwrap().push(Instant::now());
+            recorded.lock().unwrap().push(Instant::now());
             conn.write(ok_chat("well"));
         }
     });
-    (upstream, seen)
+    (upstream, times)
 }
 
-// 51
+/// FAULTS.md row 51.
 #[test]
-fn fifty_connections_never_get_more_through_than_the_limit() {
-    let (upstream, seen) = timed();
-    let luner = limited(&upstream.url(), 2, "qps: 10, burst: 2");
+fn fifty_connections_together_never_exceed_the_limit() {
+    let (upstream, times) = upstream_with_times();
+    let luner = limited(&upstream.url(), 10.0, 2).workers(2).start();
     let until = Instant::now() + Duration::from_secs(10);
     thread::scope(|scope| {
         for _ in 0..50 {
@@ -57,7 +65,8 @@ fn fifty_connections_never_get_more_through_than_the_limit() {
                     let answer = client.send(post_chat("gpt-4o", "hello")).answer();
                     assert!([200, 429].contains(&answer.status), "{}", answer.text());
                     if answer.status == 429 {
-                        // As a client that obeys; otherwise it is a test of the loopback.
+                        // Waits as a well-behaved client does. Without the wait, this would be a load test of the
+                        // loopback.
                         let ms = answer.header("retry-after-ms").and_then(|ms| ms.parse().ok()).expect("a time");
                         thread::sleep(Duration::from_millis(ms).min(Duration::from_millis(20)));
                     }
@@ -65,55 +74,54 @@ fn fifty_connections_never_get_more_through_than_the_limit() {
             });
         }
     });
-    let seen = seen.lock().unwrap();
-    let first = *seen.first().expect("some got through");
-    for (nth, at) in seen.iter().enumerate() {
+    let times = times.lock().unwrap();
+    let first = *times.first().expect("some requests got through");
+    for (nth, at) in times.iter().enumerate() {
         let allowed = 2.0 + 10.0 * at.duration_since(first).as_secs_f64() + 1.0;
         assert!((nth + 1) as f64 <= allowed, "{} after {:?}", nth + 1, at.duration_since(first));
     }
-    let span = seen.last().unwrap().duration_since(first).as_secs_f64();
-    assert!(seen.len() as f64 >= 0.95 * (10.0 * span), "{} in {span} s", seen.len());
+    let span_s = times.last().unwrap().duration_since(first).as_secs_f64();
+    assert!(times.len() as f64 >= 0.95 * (10.0 * span_s), "{} in {span_s} s", times.len());
 }
 
 #[test]
-fn one_connection_reaches_the_whole_limit() {
-    let (upstream, seen) = timed();
-    let luner = limited(&upstream.url(), 2, "qps: 50, burst: 1");
+fn one_connection_can_use_the_whole_limit() {
+    let (upstream, times) = upstream_with_times();
+    let luner = limited(&upstream.url(), 50.0, 1).workers(2).start();
     let mut client = luner.connect();
     let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
         client.send(post_chat("gpt-4o", "hello")).answer();
     }
-    let seen = seen.lock().unwrap();
-    let span = seen.last().unwrap().duration_since(*seen.first().unwrap()).as_secs_f64();
-    let rate = (seen.len() - 1) as f64 / span;
-    // Half of it would be 25. A busy machine leaves some of a limit without a burst unused.
+    let times = times.lock().unwrap();
+    let span_s = times.last().unwrap().duration_since(*times.first().unwrap()).as_secs_f64();
+    let rate = (times.len() - 1) as f64 / span_s;
+    // If the limit were divided between the two shards, it would be 25. Without a burst, a busy machine loses some of
+    // it.
     assert!((40.0..=50.5).contains(&rate), "{rate} a second");
 }
 
 #[test]
-fn a_changed_limit_goes_on_from_where_the_old_one_stands() {
+fn changed_limit_continues_from_the_old_level() {
     let mock = mock();
-    let luner = limited(&mock.base_url(), 1, "qps: 0.001, burst: 3");
+    let luner = limited(&mock.base_url(), 0.001, 3).start();
     for _ in 0..3 {
         assert_eq!(luner.post_chat("gpt-4o", "hello").status, 200);
     }
     assert_eq!(luner.post_chat("gpt-4o", "hello").status, 429);
-    let plan = luner.health()["plan"].as_u64().expect("a plan");
-    let text = std::fs::read_to_string(&luner.scratch().path).expect("the configuration");
-    luner.scratch().write(&text.replace("burst: 3", "burst: 5"));
-    luner.wait_plan(plan + 1);
+    luner.scratch().write(&limited(&mock.base_url(), 0.001, 5).config_text());
+    luner.wait_plan(2);
     let statuses: Vec<u16> = (0..3).map(|_| luner.post_chat("gpt-4o", "hello").status).collect();
     assert_eq!(statuses, [200, 200, 429]);
 }
 
 #[test]
-fn a_limited_provider_is_followed_by_the_next_of_the_model() {
+fn rate_limited_provider_fails_over_to_the_next() {
     let (first, second) = (mock(), mock());
     let luner = Gateway::new()
         .provider("one", first.base_url(), &["gpt-4o"])
         .provider("two", second.base_url(), &["gpt-4o"])
-        .top("rate_limit: { providers: [{ name: one, qps: 0.001, burst: 1 }, { name: two, qps: 0.001, burst: 1 }] }")
+        .with(rate_limits(&[("one", 0.001, 1), ("two", 0.001, 1)]))
         .start();
     let providers: Vec<_> = (0..3)
         .map(|_| {
@@ -125,31 +133,31 @@ fn a_limited_provider_is_followed_by_the_next_of_the_model() {
 }
 
 #[test]
-fn a_hit_needs_no_room_at_the_provider_and_no_provider_at_all() {
+fn cache_hit_ignores_the_limit_and_needs_no_provider() {
     let mut mock = mock();
-    let luner = limited(&mock.base_url(), 1, "qps: 0.001, burst: 1");
-    let cold = post(CHAT, r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"a"}]}"#);
-    assert_eq!(luner.ask(&cold).header("x-luner-cache"), Some("MISS"));
-    eventually("it is stored", || luner.metric("luner_cache_size", &[]) == 1.0);
+    let luner = limited(&mock.base_url(), 0.001, 1).start();
+    let cacheable = post(CHAT, r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"a"}]}"#);
+    assert_eq!(luner.ask(&cacheable).header("x-luner-cache"), Some("MISS"));
+    eventually("the answer is stored", || luner.metric("luner_cache_size", &[]) == 1.0);
     mock.stop();
     for _ in 0..5 {
-        assert_eq!(luner.ask(&cold).header("x-luner-cache"), Some("HIT"));
+        assert_eq!(luner.ask(&cacheable).header("x-luner-cache"), Some("HIT"));
     }
     assert_eq!(luner.post_chat("gpt-4o", "hello").status, 429);
 }
 
 #[test]
-fn a_refused_request_counts_in_no_window() {
+fn rate_limited_request_does_not_count_in_any_window() {
     let mock = mock();
-    let gateway = Gateway::before(mock.base_url()).storage_sqlite();
-    let luner = gateway.top("rate_limit: { providers: [{ name: openai, qps: 0.001, burst: 1 }] }").start();
-    luner.api().create(&serde_json::json!({ "name": "two", "expression": "request_count > 2", "action": "block" }));
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite();
+    let luner = gateway.with(rate_limits(&[("openai", 0.001, 1)])).start();
+    luner.api().create(&json!({ "name": "two", "expression": "request_count > 2", "action": "block" }));
     let statuses: Vec<u16> = (0..6).map(|_| luner.post_chat("gpt-4o", "hello").status).collect();
     assert_eq!(statuses, [200, 429, 429, 429, 429, 429]);
 }
 
-/// The state of this provider's breaker.
-fn breaker(luner: &Running, provider: &str) -> &'static str {
+/// The state of this provider's circuit breaker.
+fn breaker_state(luner: &Running, provider: &str) -> &'static str {
     let is = |state: &str| {
         let labels = [format!("provider=\"{provider}\""), format!("state=\"{state}\"")];
         luner.metric("luner_breaker_state", &[&labels[0], &labels[1]]) == 1.0
@@ -158,56 +166,53 @@ fn breaker(luner: &Running, provider: &str) -> &'static str {
 }
 
 #[test]
-fn a_provider_that_keeps_failing_is_given_a_pause_and_comes_back() {
-    let up = std::sync::Arc::new(AtomicU64::new(0));
-    let theirs = up.clone();
+fn breaker_opens_for_a_failing_provider_and_closes_again() {
+    let recovered = Arc::new(AtomicBool::new(false));
+    let has_recovered = recovered.clone();
     let upstream = Upstream::script(move |conn| {
         while conn.next_request().is_some() {
-            let answer = match theirs.load(Ordering::Acquire) {
-                0 => "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_owned(),
-                _ => ok_chat("well"),
+            let answer = match has_recovered.load(Ordering::Acquire) {
+                false => "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                true => ok_chat("well"),
             };
             conn.write(answer);
         }
     });
-    let luner = Gateway::new().provider_with("openai", upstream.url(), &["gpt-4o"], "retries: 0").start();
-    assert_eq!(breaker(&luner, "openai"), "closed");
+    let luner = Gateway::new().provider_with("openai", upstream.url(), &["gpt-4o"], json!({ "retries": 0 })).start();
+    assert_eq!(breaker_state(&luner, "openai"), "closed");
     for _ in 0..5 {
         assert_eq!(luner.post_chat("gpt-4o", "hello").status, 502);
     }
     let answer = luner.post_chat("gpt-4o", "hello");
     assert_eq!((answer.status, answer.error_code().as_deref()), (503, Some("overloaded")));
     assert!(answer.header("retry-after").is_some());
-    assert_eq!((breaker(&luner, "openai"), upstream.requests().len()), ("open", 5));
+    assert_eq!((breaker_state(&luner, "openai"), upstream.requests().len()), ("open", 5));
     assert_eq!(luner.health()["breakers"]["open"], 1);
-    up.store(1, Ordering::Release);
-    eventually("it is asked again", || luner.post_chat("gpt-4o", "hello").status == 200);
-    assert_eq!(breaker(&luner, "openai"), "closed");
+    recovered.store(true, Ordering::Release);
+    eventually("the provider is called again", || luner.post_chat("gpt-4o", "hello").status == 200);
+    assert_eq!(breaker_state(&luner, "openai"), "closed");
 }
 
 #[test]
-fn a_provider_that_dies_is_passed_over_and_traffic_returns_to_it() {
+fn unreachable_provider_is_skipped_until_it_returns() {
     let second = mock();
-    let (socket, address) = crate::support::upstream_cases::unheard();
+    let (socket, address) = bound_but_not_listening();
     let luner = Gateway::new()
-        .provider_with("first", format!("http://{address}"), &["gpt-4o"], "retries: 0")
+        .provider_with("first", format!("http://{address}"), &["gpt-4o"], json!({ "retries": 0 }))
         .provider("second", second.base_url(), &["gpt-4o"])
         .start();
     for _ in 0..20 {
         let answer = luner.post_chat("gpt-4o", "hello");
         assert_eq!((answer.status, answer.header("x-luner-provider")), (200, Some("second")));
     }
-    // Five connections were refused; after that it was not asked.
+    // Five connections were refused. After that the breaker was open.
     let refused = luner.metric("luner_upstream_attempts_total", &["provider=\"first\"", "outcome=\"unreachable\""]);
     assert_eq!(refused, 5.0);
     socket.listen(64).expect("it listens");
     let listener = std::net::TcpListener::from(socket);
     let provider = thread::spawn(move || {
         let (stream, _) = listener.accept().expect("the gateway's connection");
-        let _ = std::io::Write::write_all(
-            &mut &stream,
-            crate::support::upstream_cases::last(&completion("well")).as_bytes(),
-        );
+        let _ = std::io::Write::write_all(&mut &stream, ok_json_then_close(&completion("well")).as_bytes());
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
     });
     eventually("traffic returns", || luner.post_chat("gpt-4o", "hello").header("x-luner-provider") == Some("first"));

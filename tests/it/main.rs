@@ -1,5 +1,6 @@
-//! Whole-program tests: a luner process between raw client sockets and scripted providers. `FAULTS.md row 51` above a test
-//! names the row of tests/FAULTS.md that the test shows. `LUNER_IO` chooses the driver: the suite runs once on each.
+//! Whole-program tests: a luner process between raw client sockets and scripted providers. `FAULTS.md row 51` above a
+//! test names the row of tests/FAULTS.md that the test shows. `LUNER_IO` chooses the driver: the suite runs once on
+//! each.
 
 #![allow(
     clippy::disallowed_methods,
@@ -68,7 +69,7 @@ mod stream_faults;
 mod stream_bytes;
 
 // Name servers that are slow to answer.
-mod slow_names;
+mod slow_dns;
 
 // Several providers for one model.
 mod failover;
@@ -77,7 +78,7 @@ mod failover;
 mod limiting;
 
 // Policies that block, downgrade or alert.
-mod governance;
+mod policy_enforcement;
 
 // Answers from the cache.
 mod caching;
@@ -86,7 +87,7 @@ mod caching;
 mod concurrency;
 
 // Every count of the requests, against every other.
-mod accounting;
+mod usage_records;
 
 // A coordinator or a shard that stalls or panics.
 mod stalls;
@@ -95,7 +96,7 @@ mod stalls;
 mod full_disk;
 
 // Spans at a collector, and collectors that misbehave.
-mod exporting;
+mod span_export;
 
 // How the process starts and stops.
 mod process;
@@ -134,7 +135,7 @@ mod api_traces;
 mod api_live_tail;
 
 // Totals, policy replays, provider states.
-mod api_sums;
+mod api_totals;
 
 // Config, live metrics and reload counts over REST.
 mod api_state;

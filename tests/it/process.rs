@@ -1,13 +1,13 @@
-//! The process as its operator sees it: how it starts, on what, how it stops (FAULTS.md rows 63 to 69).
-//! Threads that stand still or fail are in `stalls` and `supervised`.
+//! The process as an operator sees it: how it starts, on which driver, and how it stops (FAULTS.md rows 63, 64, 66, 67
+//! and 69). `stalls` and `supervised` have the tests of threads that stall or panic.
 
 use std::net::TcpListener;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// A provider that streams one event, then waits for `gate` before it ends the stream in order.
+/// A provider that streams one event, waits for `gate`, and then ends the stream in order.
 fn held_stream(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::script(move |conn| {
@@ -21,33 +21,33 @@ fn held_stream(gate: &Gate) -> Upstream {
     })
 }
 
-/// A caller in the middle of a stream.
+/// Opens a connection and reads the first event of a stream.
 #[track_caller]
-fn streaming(luner: &Running) -> Raw {
+fn start_stream(luner: &Running) -> Raw {
     let mut client = luner.connect();
     assert_eq!(client.send(post_stream("gpt-4o", "x")).head().status, 200);
     assert_eq!(client.chunk(), Some(delta("first").into_bytes()));
     client
 }
 
-// Rows 66 and 69.
+/// FAULTS.md rows 66 and 69.
 #[test]
-fn a_stream_that_runs_is_finished_before_the_process_ends() {
+fn running_stream_is_finished_before_the_process_ends() {
     for signal in [Signal::TERM, Signal::INT] {
         let gate = Gate::new();
         let upstream = held_stream(&gate);
-        let mut luner = Gateway::before(upstream.url()).workers(2).start();
-        let mut stream = streaming(&luner);
+        let mut luner = Gateway::in_front_of(upstream.url()).workers(2).start();
+        let mut stream = start_stream(&luner);
         let mut idle = luner.connect();
         assert_eq!(idle.send(get("/v1/models")).answer().status, 200);
         let mut half = luner.connect();
-        // The answer to the first shows that the half was read with it.
+        // One and a half requests are sent at once, so the answer to the first shows that the half was read.
         half.send([get("/v1/models"), b"GET /api/health HTTP/1.1\r\nHost: ".to_vec()].concat());
         assert_eq!(half.answer().status, 200);
 
         luner.signal(signal);
         luner.wait_log("\"draining\"");
-        assert!(idle.is_closed(), "who asks for nothing is not waited for long");
+        assert!(idle.is_closed(), "an idle connection is closed soon");
         eventually("the listener is closed", || !luner.is_listening());
         let health = half.send("gateway\r\n\r\n").answer();
         assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
@@ -64,9 +64,9 @@ fn a_stream_that_runs_is_finished_before_the_process_ends() {
     }
 }
 
-// Row 66.
+/// FAULTS.md row 66.
 #[test]
-fn a_request_that_waits_for_its_provider_is_finished_too() {
+fn request_waiting_for_its_provider_is_finished_before_the_process_ends() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::script(move |conn| {
@@ -75,22 +75,22 @@ fn a_request_that_waits_for_its_provider_is_finished_too() {
         conn.write(ok_chat("late"));
         conn.hold();
     });
-    let mut luner = Gateway::before(upstream.url()).start();
+    let mut luner = Gateway::in_front_of(upstream.url()).start();
     let mut client = luner.connect();
     client.send(post_chat("gpt-4o", "x"));
-    eventually("it is under way", || upstream.requests().len() == 1);
+    eventually("the request is in flight", || upstream.requests().len() == 1);
     luner.signal(Signal::TERM);
     luner.wait_log("\"draining\"");
     gate.permit();
-    assert_eq!(client.answer().said(), "late");
+    assert_eq!(client.answer().content(), "late");
     assert!(client.is_closed());
     assert_eq!(luner.wait_exit().code(), Some(0));
 }
 
-// Row 66.
+/// FAULTS.md row 66.
 #[test]
-fn an_idle_gateway_waits_for_nobody() {
-    let mut luner = Gateway::before("http://127.0.0.1:9/v1").workers(2).start();
+fn idle_gateway_stops_at_once() {
+    let mut luner = Gateway::in_front_of("http://127.0.0.1:9/v1").workers(2).start();
     let mut silent = luner.connect();
     luner.health();
     luner.signal(Signal::TERM);
@@ -98,52 +98,52 @@ fn an_idle_gateway_waits_for_nobody() {
     assert_eq!(luner.wait_exit().code(), Some(0));
 }
 
-// Row 67.
+/// FAULTS.md row 67.
 #[test]
-fn a_second_signal_stops_at_once() {
+fn second_signal_stops_at_once() {
     let gate = Gate::new();
     let upstream = held_stream(&gate);
-    let mut luner = Gateway::before(upstream.url()).start();
-    let mut stream = streaming(&luner);
+    let mut luner = Gateway::in_front_of(upstream.url()).start();
+    let mut stream = start_stream(&luner);
     luner.signal(Signal::TERM);
     luner.wait_log("\"draining\"");
     assert!(luner.is_running());
     luner.signal(Signal::TERM);
     let status = luner.wait_exit();
-    assert!(status.code().is_some(), "it ends by itself, {status}");
-    // What the stream lacks is seen: neither its last event nor its last chunk came.
+    assert!(status.code().is_some(), "luner exits by itself: {status}");
+    // The caller can tell that the stream is incomplete: the last chunk is missing, or an error event precedes it.
     let rest = stream.read_to_end();
     assert!(!rest.ends_with(b"0\r\n\r\n") || rest.windows(5).any(|five| five == b"error"), "{}", show(&rest));
     gate.permit();
 }
 
-// Row 66.
+/// FAULTS.md row 66.
 #[test]
-fn who_does_not_finish_within_drain_timeout_is_cut() {
+fn request_is_cut_at_drain_timeout() {
     let gate = Gate::new();
     let upstream = held_stream(&gate);
-    let mut luner = Gateway::before(upstream.url()).server("drain_timeout: 300ms").start();
-    let mut stream = streaming(&luner);
+    let mut luner = Gateway::in_front_of(upstream.url()).server(json!({ "drain_timeout": "300ms" })).start();
+    let mut stream = start_stream(&luner);
     luner.signal(Signal::TERM);
     assert_eq!(luner.wait_exit().code(), Some(0));
-    assert!(luner.logs().iter().any(|line| line.contains("drain_timeout")), "it says so: {:#?}", luner.logs());
+    assert!(luner.logs().iter().any(|line| line.contains("drain_timeout")), "the log says so: {:#?}", luner.logs());
     let rest = stream.read_to_end();
     assert!(!rest.ends_with(b"0\r\n\r\n") || rest.windows(5).any(|five| five == b"error"), "{}", show(&rest));
     gate.permit();
 }
 
-// Row 67: a reader of our output or of an answer that is gone.
+/// FAULTS.md row 67: the reader of luner's output or of an answer is gone.
 #[test]
-fn a_broken_pipe_is_survived() {
+fn sigpipe_is_ignored() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     luner.signal(Signal::PIPE);
     assert_eq!(luner.post_chat("gpt-4o", "x").status, 200);
 }
 
 #[test]
-fn health_says_what_runs() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").workers(2).start();
+fn health_reports_driver_workers_and_plan() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").workers(2).start();
     let answer = luner.ask(get("/api/health"));
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
     let health = answer.json();
@@ -154,62 +154,60 @@ fn health_says_what_runs() {
     assert!(health["uptime_s"].is_u64() && health["version"].is_string());
     let io = if luner.is_on_io_uring() { "io_uring" } else { "epoll" };
     assert_eq!(health["io"], io);
-    // The suite runs once on each driver, and on the one that it was told.
+    // The suite runs once on each driver, so luner must run on the one that `LUNER_IO` names.
     match std::env::var("LUNER_IO").as_deref() {
         Ok("io_uring") => assert_eq!(io, "io_uring"),
         Ok("epoll") => assert_eq!(io, "epoll"),
         _ => {}
     }
     let body = answer.text();
-    assert!(!body.contains("openai") && !body.contains("127.0.0.1"), "it says nothing of providers: {body}");
+    assert!(!body.contains("openai") && !body.contains("127.0.0.1"), "health reveals no provider: {body}");
     assert_eq!(luner.ask(post("/api/health", "{}")).status, 405);
     assert_eq!(luner.ask(get("/api/nothing")).status, 404);
 }
 
 #[test]
-fn either_driver_can_be_asked_for() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").env("LUNER_IO", "epoll").start();
+fn driver_can_be_chosen() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").env("LUNER_IO", "epoll").start();
     assert_eq!(luner.health()["io"], "epoll");
-    let config = Scratch::new(&Gateway::before("http://127.0.0.1:9/v1").text());
+    let config = Scratch::new(&Gateway::in_front_of("http://127.0.0.1:9/v1").config_text());
     let path = config.path.to_str().unwrap();
-    let output = luner_with(&["--config", path, "--listen", "127.0.0.1:0"], &[("LUNER_IO", "carrier-pigeon")]);
+    let output = run_luner_with_env(&["--config", path, "--listen", "127.0.0.1:0"], &[("LUNER_IO", "carrier-pigeon")]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("carrier-pigeon"));
 }
 
-// Row 64.
+/// FAULTS.md row 64.
 #[test]
-fn scarce_locked_memory_means_a_smaller_ring_and_none_means_epoll() {
+fn scarce_locked_memory_falls_back_to_a_smaller_ring_then_epoll() {
     let mock = mock();
-    // Root may lock any amount, unless it may not: `setpriv` takes that away.
-    let privileged = rustix::process::geteuid().is_root();
-    let start = |bytes: &str| {
-        let limit = format!("--memlock={bytes}:{bytes}");
-        let command = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "prlimit", &limit];
-        let command = if privileged { &command[..] } else { &command[3..] };
-        Gateway::before(mock.base_url()).workers(2).wrap(command).env("LUNER_IO", "auto").start()
-    };
     for (bytes, io) in [("65536", "io_uring"), ("4096", "epoll")] {
-        let luner = start(bytes);
+        let luner = start_with_locked_memory(&mock.base_url(), bytes);
         if luner.health()["io"] == "io_uring" && luner.logs().iter().all(|line| !line.contains("io_uring could not")) {
             println!("skipped: this kernel does not count a ring as locked memory");
             return;
         }
         assert_eq!(luner.health()["io"], io, "{:#?}", luner.logs());
-        assert_eq!(luner.is_on_io_uring(), io == "io_uring", "the log and health tell the same");
+        assert_eq!(luner.is_on_io_uring(), io == "io_uring", "log and health agree");
         luner.wait_log("io_uring could not be set up");
-        assert_eq!(luner.post_chat("gpt-4o", "plain").said(), reply("plain"));
-        assert_eq!(luner.ask(post_stream("gpt-4o", "stream")).said(), reply("stream"));
+        assert_eq!(luner.post_chat("gpt-4o", "plain").content(), reply("plain"));
+        assert_eq!(luner.ask(post_stream("gpt-4o", "stream")).content(), reply("stream"));
     }
 }
 
-// Row 64: a reason once, not once a shard.
+/// Starts a gateway that may lock only this much memory.
+fn start_with_locked_memory(url: &str, bytes: &str) -> Running {
+    let limit = format!("--memlock={bytes}:{bytes}");
+    // Root may lock any amount unless it loses CAP_IPC_LOCK, so `setpriv` drops it.
+    let command = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "prlimit", &limit];
+    let command = if rustix::process::geteuid().is_root() { &command[..] } else { &command[3..] };
+    Gateway::in_front_of(url).workers(2).wrap(command).env("LUNER_IO", "auto").start()
+}
+
+/// FAULTS.md row 64: the reason is logged once, not once per shard.
 #[test]
-fn a_ring_that_cannot_be_had_is_told_once() {
-    let privileged = rustix::process::geteuid().is_root();
-    let command = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "prlimit", "--memlock=4096:4096"];
-    let command = if privileged { &command[..] } else { &command[3..] };
-    let luner = Gateway::before("http://127.0.0.1:9/v1").workers(2).wrap(command).env("LUNER_IO", "auto").start();
+fn failed_ring_setup_is_logged_once() {
+    let luner = start_with_locked_memory("http://127.0.0.1:9/v1", "4096");
     if luner.is_on_io_uring() {
         println!("skipped: this kernel does not count a ring as locked memory");
         return;
@@ -218,46 +216,48 @@ fn a_ring_that_cannot_be_had_is_told_once() {
     assert_eq!(lines, 1, "{:#?}", luner.logs());
 }
 
-// Row 63.
+/// FAULTS.md row 63.
 #[test]
-fn running_out_of_descriptors_is_survived_without_spinning() {
+fn running_out_of_descriptors_does_not_spin() {
     raise_descriptor_limit();
     let mock = mock();
-    let luner =
-        Gateway::before(mock.base_url()).server("read_timeout: 1s").wrap(&["prlimit", "--nofile=64:64"]).start();
+    let luner = Gateway::in_front_of(mock.base_url())
+        .server(json!({ "read_timeout": "1s" }))
+        .wrap(&["prlimit", "--nofile=64:64"])
+        .start();
     let base = luner.open_fds();
     let mut clients: Vec<Raw> = (0..100).map(|_| luner.connect()).collect();
     luner.wait_log("cannot accept connections");
-    // A request that is never finished takes read_timeout to be refused: a second of which luner must not use much.
+    // An unfinished request is refused after read_timeout, which is one second. luner must use little of that second.
     let before = luner.cpu_ticks();
     assert_eq!(clients[0].send("GET").answer().status, 408);
     let used = luner.cpu_ticks() - before;
     assert!(used < 50, "{used} hundredths of a second of processor time in one second");
-    let told = luner.logs().iter().filter(|line| line.contains("cannot accept connections")).count();
-    assert!(told < 5, "one line for a run of failures, not {told}");
-    // Who is inside is served.
+    let lines = luner.logs().iter().filter(|line| line.contains("cannot accept connections")).count();
+    assert!(lines < 5, "a run of failures is logged once, not {lines} times");
+    // An accepted connection is served.
     assert_eq!(clients[1].send(get("/v1/models")).answer().status, 200);
     drop(clients);
     eventually("descriptors return", || luner.open_fds() <= base);
-    assert_eq!(luner.post_chat("gpt-4o", "again").said(), reply("again"));
+    assert_eq!(luner.post_chat("gpt-4o", "again").content(), reply("again"));
 }
 
 #[test]
-fn a_taken_port_is_a_clear_failure() {
+fn port_in_use_fails_the_start_with_a_clear_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let config = Scratch::new(&Gateway::before("http://127.0.0.1:9/v1").text());
-    let output = luner(&["--config", config.path.to_str().unwrap(), "--listen", &address]);
+    let config = Scratch::new(&Gateway::in_front_of("http://127.0.0.1:9/v1").config_text());
+    let output = run_luner(&["--config", config.path.to_str().unwrap(), "--listen", &address]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&address) && stderr.contains("in use"), "{stderr}");
 }
 
 #[test]
-fn the_demo_answers_without_a_file() {
+fn demo_answers_without_a_config_file() {
     let mut luner = Gateway::demo().start();
-    assert_eq!(luner.post_chat("gpt-4o", "hello").said(), reply("hello"));
-    assert_eq!(luner.ask(post_stream("any-model", "hello")).said(), reply("hello"));
+    assert_eq!(luner.post_chat("gpt-4o", "hello").content(), reply("hello"));
+    assert_eq!(luner.ask(post_stream("any-model", "hello")).content(), reply("hello"));
     assert_eq!(luner.health()["status"], "ok");
     let greeting = luner.logs().join("\n");
     assert!(greeting.contains(&format!("Console    http://{}/\n", luner.addr())), "{greeting}");
@@ -269,14 +269,14 @@ fn the_demo_answers_without_a_file() {
 }
 
 #[test]
-fn of_many_refusals_some_are_logged_and_the_rest_are_counted() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn log_of_refusals_is_limited_and_the_rest_is_counted() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let mut client = luner.connect();
     for _ in 0..400 {
         assert_eq!(client.send(get("/v1/nothing")).answer().status, 404);
     }
-    let told = luner.wait_log("more requests did not go well than are logged");
-    let left_out =
-        serde_json::from_str::<serde_json::Value>(&told).expect("JSON")["requests"].as_u64().expect("a number");
-    assert!((1..=300).contains(&left_out), "{told}");
+    let line = luner.wait_log("more requests did not go well than are logged");
+    let suppressed: Value = serde_json::from_str(&line).expect("JSON");
+    let suppressed = suppressed["requests"].as_u64().expect("a number");
+    assert!((1..=300).contains(&suppressed), "{line}");
 }

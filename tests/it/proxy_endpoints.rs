@@ -1,16 +1,16 @@
-//! What an OpenAI client relies on, through a provider that talks sense.
+//! The proxied endpoints as an OpenAI client uses them, with a provider that behaves.
 
 use serde_json::{Value, json};
 
 use crate::support::*;
 
 #[test]
-fn a_chat_request_gets_the_providers_answer() {
+fn chat_request_gets_the_providers_answer() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let answer = luner.post_chat("gpt-4o", "hello there");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.said(), reply("hello there"));
+    assert_eq!(answer.content(), reply("hello there"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("x-luner-provider"), Some("openai"));
     assert_eq!(answer.header("x-luner-model"), Some("gpt-4o"));
@@ -21,10 +21,10 @@ fn a_chat_request_gets_the_providers_answer() {
 }
 
 #[test]
-fn the_body_reaches_the_provider_byte_for_byte() {
+fn request_body_reaches_the_provider_byte_for_byte() {
     let upstream = Upstream::always(ok_chat("hi"));
-    let luner = Gateway::before(upstream.url()).start();
-    // Odd spacing, escapes and numbers that a re-serialisation would change.
+    let luner = Gateway::in_front_of(upstream.url()).start();
+    // Odd spacing, escapes and numbers that parsing and writing again would change.
     let body = "{ \"messages\" :[],\r\n\t\"model\":\"gpt-4o\", \"x\":1.0e+2,\"y\":\"\\u00e9\\/é\", \"z\": -0 }\n";
     assert_eq!(luner.ask(post(CHAT, body)).status, 200);
     let received = upstream.requests().remove(0);
@@ -35,15 +35,15 @@ fn the_body_reaches_the_provider_byte_for_byte() {
 }
 
 #[test]
-fn a_providers_answer_reaches_the_caller_byte_for_byte() {
+fn answer_body_reaches_the_caller_byte_for_byte() {
     let body = "{ \"id\":\"x\" , \"choices\":[ ],\"usage\":{\"prompt_tokens\":1e0},\"odd\":\"\\u00e9\" }\n\n";
     let upstream = Upstream::always(ok_json(body));
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     assert_eq!(luner.post_chat("gpt-4o", "x").text(), body);
 }
 
 #[test]
-fn a_stream_passes_event_by_event() {
+fn stream_passes_event_by_event() {
     let seen = Gate::new();
     let gate = seen.clone();
     let upstream = Upstream::script(move |conn| {
@@ -57,7 +57,7 @@ fn a_stream_passes_event_by_event() {
         conn.write(stream_end());
         conn.hold();
     });
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     let mut client = luner.connect();
     let head = client.send(post_stream("gpt-4o", "count")).head();
     assert_eq!(head.status, 200);
@@ -69,11 +69,11 @@ fn a_stream_passes_event_by_event() {
     }
     assert_eq!(client.chunk(), Some(b"data: [DONE]\n\n".to_vec()));
     assert_eq!(client.chunk(), None);
-    assert_eq!(client.send(get("/v1/models")).answer().status, 200, "the connection goes on");
+    assert_eq!(client.send(get("/v1/models")).answer().status, 200, "the connection stays usable");
 }
 
 #[test]
-fn a_streams_head_arrives_before_its_first_event() {
+fn head_of_a_stream_arrives_before_its_first_event() {
     let seen = Gate::new();
     let gate = seen.clone();
     let upstream = Upstream::script(move |conn| {
@@ -84,7 +84,7 @@ fn a_streams_head_arrives_before_its_first_event() {
         conn.write(stream_end());
         conn.hold();
     });
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     let mut client = luner.connect();
     assert_eq!(client.send(post_stream("gpt-4o", "x")).head().status, 200);
     seen.permit();
@@ -92,20 +92,20 @@ fn a_streams_head_arrives_before_its_first_event() {
 }
 
 #[test]
-fn usage_is_asked_for_and_taken_out_again() {
+fn usage_is_requested_and_removed_from_the_stream() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let prompt = "a prompt of thirty-two characters";
     let answer = luner.ask(post_stream("gpt-4o", prompt));
-    assert_eq!(answer.said(), reply(prompt));
+    assert_eq!(answer.content(), reply(prompt));
     assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
     for event in answer.events().iter().filter(|event| *event != "[DONE]") {
         let event: Value = serde_json::from_str(event).unwrap();
-        assert_ne!(event["choices"], json!([]), "the usage chunk is the gateway's own: {event}");
+        assert_ne!(event["choices"], json!([]), "the requested usage chunk is removed: {event}");
     }
-    assert!(mock.settled(GUARD));
-    let seen: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
-    assert_eq!(seen["stream_options"], json!({ "include_usage": true }));
+    assert!(mock.settled(TIMEOUT));
+    let received: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
+    assert_eq!(received["stream_options"], json!({ "include_usage": true }));
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), mock_llm::tokens(prompt) as f64);
     assert_eq!(
         luner.metric("luner_tokens_used_total", &["type=\"completion\""]),
@@ -114,23 +114,23 @@ fn usage_is_asked_for_and_taken_out_again() {
 }
 
 #[test]
-fn usage_that_the_caller_asked_for_stays() {
+fn usage_requested_by_the_caller_stays_in_the_stream() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let body = r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}]}"#;
     let answer = luner.ask(post(CHAT, body));
     let events = answer.events();
     let usage: Value = serde_json::from_str(&events[events.len() - 2]).unwrap();
     assert_eq!(usage["choices"], json!([]));
     assert_eq!(usage["usage"]["prompt_tokens"], 1);
-    assert!(mock.settled(GUARD));
-    assert_eq!(mock.ledger().entries[0].body.as_deref(), Some(body), "there was nothing to splice");
+    assert!(mock.settled(TIMEOUT));
+    assert_eq!(mock.ledger().entries[0].body.as_deref(), Some(body), "the body needs no change");
 }
 
 #[test]
-fn usage_that_the_caller_declined_is_asked_for_all_the_same() {
+fn usage_declined_by_the_caller_is_requested_and_removed() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     for options in [r#"{"include_usage":false}"#, r#"{ "include_usage" : null , "x":1}"#, "{}", "null", r#"{"x":[1]}"#]
     {
         mock.reset_ledger();
@@ -138,18 +138,18 @@ fn usage_that_the_caller_declined_is_asked_for_all_the_same() {
             r#"{{"model":"gpt-4o","stream":true,"stream_options":{options},"messages":[{{"role":"user","content":"hi"}}]}}"#
         );
         let answer = luner.ask(post(CHAT, &body));
-        assert_eq!(answer.said(), reply("hi"), "{options}");
+        assert_eq!(answer.content(), reply("hi"), "{options}");
         assert!(!answer.text().contains("prompt_tokens\":1"), "{options}: {}", answer.text());
-        assert!(mock.settled(GUARD));
-        let seen: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
-        assert_eq!(seen["stream_options"]["include_usage"], true, "{options}");
+        assert!(mock.settled(TIMEOUT));
+        let received: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
+        assert_eq!(received["stream_options"]["include_usage"], true, "{options}");
     }
 }
 
 #[test]
-fn completions_are_proxied_plain_and_as_a_stream() {
+fn completions_are_proxied_plain_and_streamed() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let answer = luner.ask(post("/v1/completions", r#"{"model":"gpt-4o","prompt":"old style"}"#));
     assert_eq!(answer.json()["choices"][0]["text"], reply("old style"));
     let answer = luner.ask(post("/v1/completions", r#"{"model":"gpt-4o","prompt":"old style","stream":true}"#));
@@ -158,45 +158,45 @@ fn completions_are_proxied_plain_and_as_a_stream() {
         event["choices"][0]["text"].as_str().unwrap_or_default().to_owned()
     });
     assert_eq!(text.collect::<String>(), reply("old style"));
-    assert!(!answer.text().contains("\"choices\":[]"), "the usage chunk was taken out");
-    assert!(mock.settled(GUARD));
+    assert!(!answer.text().contains("\"choices\":[]"), "the usage chunk is removed");
+    assert!(mock.settled(TIMEOUT));
     assert!(mock.ledger().entries[1].body.as_deref().is_some_and(|body| body.contains("include_usage")));
 }
 
 #[test]
 fn embeddings_are_proxied() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let answer = luner.ask(post("/v1/embeddings", r#"{"model":"gpt-4o","input":["one","two"]}"#));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["data"].as_array().map(Vec::len), Some(2));
-    assert!(mock.settled(GUARD));
+    assert!(mock.settled(TIMEOUT));
     let prompt = mock.totals().prompt_tokens as f64;
     assert!(prompt > 0.0);
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), prompt);
 }
 
 #[test]
-fn responses_are_proxied_plain_and_as_a_stream() {
+fn responses_are_proxied_plain_and_streamed() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let answer = luner.ask(post("/v1/responses", r#"{"model":"gpt-4o","input":"new style"}"#));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.text().contains(&reply("new style")));
     let answer = luner.ask(post("/v1/responses", r#"{"model":"gpt-4o","input":"new style","stream":true}"#));
     assert!(answer.text().contains("event: response.created\n"), "{}", answer.text());
     assert!(answer.text().contains("event: response.completed\n"));
-    assert!(!answer.text().contains("event: error"), "this stream has no [DONE], and needs none");
-    assert!(mock.settled(GUARD));
+    assert!(!answer.text().contains("event: error"), "a stream of this endpoint ends without [DONE]");
+    assert!(mock.settled(TIMEOUT));
     let body = mock.ledger().entries[1].body.clone().unwrap();
-    assert!(!body.contains("stream_options"), "this endpoint knows no such option: {body}");
+    assert!(!body.contains("stream_options"), "this endpoint has no such option: {body}");
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), mock.totals().prompt_tokens as f64);
 }
 
 #[test]
-fn tool_calls_pass_plain_and_as_a_stream() {
+fn tool_calls_pass_plain_and_streamed() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     for stream in [false, true] {
         let body = json!({
             "model": "gpt-4o", "stream": stream, "tool_choice": "required",
@@ -211,11 +211,11 @@ fn tool_calls_pass_plain_and_as_a_stream() {
 }
 
 #[test]
-fn models_are_answered_from_the_configuration() {
-    let nobody = format!("http://{}/v1", Upstream::nobody());
+fn models_are_listed_from_the_config() {
+    let url = format!("http://{}/v1", Upstream::closed_port());
     let luner = Gateway::new()
-        .provider("one", &nobody, &["gpt-4o", "ft:gpt-4o:acme::1"])
-        .provider("two", &nobody, &["org/model", "claude-*"])
+        .provider("one", &url, &["gpt-4o", "ft:gpt-4o:acme::1"])
+        .provider("two", &url, &["org/model", "claude-*"])
         .start();
     let list = luner.ask(get("/v1/models")).json();
     assert_eq!(list["object"], "list");
@@ -232,16 +232,16 @@ fn models_are_answered_from_the_configuration() {
     assert_eq!((missing.status, missing.error_code().as_deref()), (404, Some("model_not_found")));
 }
 
-// openai-node percent-encodes what RFC 3986 does not allow in a segment of a path: `models.retrieve("org/model")`.
+/// openai-node percent-encodes what RFC 3986 does not allow in a path segment: `models.retrieve("org/model")`.
 #[test]
-fn a_models_id_in_the_path_may_be_percent_encoded() {
-    let nobody = format!("http://{}/v1", Upstream::nobody());
-    let luner = Gateway::new().provider("one", nobody, &["org/model", "modèle", "a%2Fb"]).start();
+fn model_id_in_the_path_may_be_percent_encoded() {
+    let url = format!("http://{}/v1", Upstream::closed_port());
+    let luner = Gateway::new().provider("one", url, &["org/model", "modèle", "a%2Fb"]).start();
     for (path, id) in [
         ("org%2Fmodel", "org/model"),
         ("org%2fmodel", "org/model"),
         ("mod%C3%A8le", "modèle"),
-        // Decoded once, not twice.
+        // The path is decoded once, not twice.
         ("a%252Fb", "a%2Fb"),
     ] {
         let answer = luner.ask(get(&format!("/v1/models/{path}")));
@@ -254,9 +254,9 @@ fn a_models_id_in_the_path_may_be_percent_encoded() {
 }
 
 #[test]
-fn an_unknown_model_is_not_found() {
+fn unknown_model_gets_404() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     for stream in [post_chat("gpt-5", "x"), post_stream("gpt-5", "x")] {
         let answer = luner.ask(stream);
         assert_eq!((answer.status, answer.error_code().as_deref()), (404, Some("model_not_found")));
@@ -267,9 +267,9 @@ fn an_unknown_model_is_not_found() {
 }
 
 #[test]
-fn an_unknown_path_is_not_found_and_a_wrong_method_not_allowed() {
+fn unknown_path_gets_404_and_wrong_method_405() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     for path in ["/v1/audio/speech", "/v1", "/v1/", "/v2/chat/completions", "/v1/models/"] {
         let answer = client.send(get(path)).answer();
@@ -292,8 +292,8 @@ fn an_unknown_path_is_not_found_and_a_wrong_method_not_allowed() {
 }
 
 #[test]
-fn a_405_allows_only_what_the_path_does() {
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
+fn answer_405_lists_the_allowed_methods() {
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
     let allowed = |answer: Answer| answer.header("allow").unwrap_or_default().replace(' ', "");
     assert_eq!(allowed(luner.ask(get(CHAT))), "POST");
     assert_eq!(allowed(luner.ask(post("/v1/models", "{}"))), "GET,HEAD");

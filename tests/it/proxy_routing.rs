@@ -1,9 +1,11 @@
-//! Which provider a request goes to, with which key and path, and how its own refusals come back.
+//! Which provider a request goes to, with which path and key, and over which connection.
+
+use serde_json::json;
 
 use crate::support::*;
 
 #[test]
-fn an_exact_name_wins_then_the_longer_pattern_then_the_order_of_the_file() {
+fn exact_name_wins_over_longer_pattern_over_file_order() {
     let mock = mock();
     let luner = Gateway::new()
         .provider("all", mock.base_url(), &["*"])
@@ -28,7 +30,7 @@ fn an_exact_name_wins_then_the_longer_pattern_then_the_order_of_the_file() {
 }
 
 #[test]
-fn a_base_url_may_end_with_v1_or_not_or_stand_below_a_path() {
+fn base_url_may_omit_v1_or_contain_a_path() {
     let upstream = Upstream::always(ok_chat("hi"));
     let root = format!("http://{}", upstream.addr());
     let luner = Gateway::new()
@@ -49,19 +51,19 @@ fn a_base_url_may_end_with_v1_or_not_or_stand_below_a_path() {
 }
 
 #[test]
-fn a_provider_without_a_key_gets_none() {
+fn provider_without_a_key_gets_no_authorization() {
     let upstream = Upstream::always(ok_chat("hi"));
-    let luner = Gateway::new().provider_with("local", upstream.url(), &["m"], "api_key: \"\"").start();
+    let luner = Gateway::new().provider_with("local", upstream.url(), &["m"], json!({ "api_key": "" })).start();
     let answer = luner.ask(post_with(CHAT, "Authorization: Bearer of-the-caller\r\n", chat("m", "x")));
     assert_eq!(answer.status, 200);
     assert_eq!(upstream.requests()[0].header("authorization"), None);
 }
 
 #[test]
-fn a_key_may_come_from_the_environment() {
+fn api_key_may_come_from_the_environment() {
     let upstream = Upstream::always(ok_chat("hi"));
     let luner = Gateway::new()
-        .provider_with("a", upstream.url(), &["m"], "api_key: \"${IT_KEY}\"")
+        .provider_with("a", upstream.url(), &["m"], json!({ "api_key": "${IT_KEY}" }))
         .env("IT_KEY", &format!("{CANARY}-of-the-environment"))
         .start();
     assert_eq!(luner.post_chat("m", "x").status, 200);
@@ -70,7 +72,7 @@ fn a_key_may_come_from_the_environment() {
 }
 
 #[test]
-fn a_providers_own_4xx_passes_as_it_came() {
+fn providers_429_passes_unchanged() {
     let body =
         r#"{"error":{"message":"slow down","type":"requests","param":null,"code":"rate_limit_exceeded"}, "x":1 }"#;
     let upstream = Upstream::always(format!(
@@ -78,22 +80,22 @@ fn a_providers_own_4xx_passes_as_it_came() {
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     ));
-    let luner = Gateway::before(upstream.url()).start();
+    let luner = Gateway::in_front_of(upstream.url()).start();
     let answer = luner.post_chat("gpt-4o", "x");
     assert_eq!((answer.status, answer.text()), (429, body));
     assert_eq!((answer.header("retry-after"), answer.header("retry-after-ms")), (Some("7"), Some("6500")));
     assert_eq!(answer.header("x-luner-provider"), Some("openai"));
-    assert_eq!(upstream.requests().len(), 1, "4xx is not tried again");
+    assert_eq!(upstream.requests().len(), 1, "a 4xx is not retried");
 }
 
 #[test]
-fn connections_to_a_provider_are_used_again() {
+fn upstream_connections_are_reused() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url()).start();
+    let luner = Gateway::in_front_of(mock.base_url()).start();
     let mut client = luner.connect();
     for turn in 0..20 {
         let request = if turn % 2 == 0 { post_chat("gpt-4o", "x") } else { post_stream("gpt-4o", "x") };
-        assert_eq!(client.send(request).answer().said(), reply("x"));
+        assert_eq!(client.send(request).answer().content(), reply("x"));
     }
     assert_eq!(mock.totals().connections, 1);
 }

@@ -1,5 +1,5 @@
-//! Changes of the configuration while luner runs (FAULTS.md rows 70 to 73): found however the file changes, taken up whole or
-//! not at all, without disturbing what is under way.
+//! Changes of the config file while luner runs (FAULTS.md rows 70 to 73 and 78): found however the file changes,
+//! applied as a whole or not at all, without disturbing running requests.
 
 use std::sync::Arc;
 
@@ -7,65 +7,67 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// The configuration of a gateway before `url`, with `models`.
-fn models(url: &str, models: &[&str]) -> String {
-    Gateway::new().provider("openai", url, models).text()
+/// A config with one provider at `url` that serves `models`.
+fn config_with(url: &str, models: &[&str]) -> String {
+    Gateway::new().provider("openai", url, models).config_text()
 }
 
-fn listed(luner: &Running) -> Vec<String> {
+/// The models that `GET /v1/models` lists.
+fn listed_models(luner: &Running) -> Vec<String> {
     let list = luner.ask(get("/v1/models")).json();
     list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Waits until every shard answers by the new configuration: connections are spread over them.
+/// Waits until every shard uses the new config. The eight connections are spread over the shards.
 #[track_caller]
 fn wait_models(luner: &Running, models: &[&str]) {
-    eventually(&format!("{models:?} are served"), || (0..8).all(|_| listed(luner) == models));
+    eventually(&format!("{models:?} are served"), || (0..8).all(|_| listed_models(luner) == models));
 }
 
-// Row 71.
+/// FAULTS.md row 71.
 #[test]
-fn a_change_is_found_whether_written_renamed_or_swapped() {
+fn change_is_found_whether_written_renamed_or_relinked() {
     let mock = mock();
     let url = mock.base_url();
     let gateway = || Gateway::new().workers(2);
-    let plain = gateway().start_in(Arc::new(Scratch::new(&models(&url, &["a"]))));
-    assert_eq!(listed(&plain), ["a"]);
-    plain.scratch().write(&models(&url, &["a", "b"]));
+    let plain = gateway().start_in(Arc::new(Scratch::new(&config_with(&url, &["a"]))));
+    assert_eq!(listed_models(&plain), ["a"]);
+    plain.scratch().write(&config_with(&url, &["a", "b"]));
     wait_models(&plain, &["a", "b"]);
-    plain.scratch().rename(&models(&url, &["b"]));
+    plain.scratch().write_by_rename(&config_with(&url, &["b"]));
     wait_models(&plain, &["b"]);
-    // After a rename there is another file behind the name.
-    plain.scratch().write(&models(&url, &["c"]));
+    // After a rename, the name belongs to another file.
+    plain.scratch().write(&config_with(&url, &["c"]));
     wait_models(&plain, &["c"]);
     std::fs::remove_file(&plain.scratch().path).unwrap();
-    assert_eq!(listed(&plain), ["c"]);
-    plain.scratch().write(&models(&url, &["d"]));
+    assert_eq!(listed_models(&plain), ["c"]);
+    plain.scratch().write(&config_with(&url, &["d"]));
     wait_models(&plain, &["d"]);
-    assert_eq!(plain.post_chat("d", "x").said(), reply("x"));
+    assert_eq!(plain.post_chat("d", "x").content(), reply("x"));
 
-    let mounted = gateway().start_in(Arc::new(Scratch::config_map(&models(&url, &["a"]))));
+    let mounted = gateway().start_in(Arc::new(Scratch::config_map(&config_with(&url, &["a"]))));
     for model in ["b", "c", "d"] {
-        mounted.scratch().swap(&models(&url, &[model]));
+        mounted.scratch().swap_link(&config_with(&url, &[model]));
         wait_models(&mounted, &[model]);
     }
     assert_eq!(mounted.metric("luner_config_reloads_total", &["ok"]), 3.0);
     assert_eq!(mounted.health()["plan"], 4);
 }
 
-// Row 70.
+/// FAULTS.md row 70.
 #[test]
-fn a_bad_file_keeps_the_old_plan_and_is_told_once() {
+fn bad_file_keeps_the_old_plan_and_is_reported_once() {
     let mock = mock();
-    let gateway = Gateway::before(mock.base_url()).storage_sqlite();
-    let good = gateway.text();
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite();
+    let good = gateway.config_text();
     let luner = gateway.workers(2).start();
-    let bad = good.replace("models:", "modles:").replace(CANARY, "sk-canary-of-the-new-file");
-    for (n, bad) in [bad.as_str(), "", "version: v1\nproviders: [\n", &good[..good.len() / 2]].into_iter().enumerate() {
-        luner.scratch().rename(bad);
+    let misspelt = good.replace("\"models\"", "\"modles\"").replace(CANARY, "sk-canary-of-the-new-file");
+    let bad_files = [misspelt.as_str(), "", "version: v1\nproviders: [\n", &good[..good.len() / 2]];
+    for (n, bad) in bad_files.into_iter().enumerate() {
+        luner.scratch().write_by_rename(bad);
         let count = n as f64 + 1.0;
-        eventually("it was rejected", || luner.metric("luner_config_reloads_total", &["rejected"]) == count);
-        assert_eq!(luner.post_chat("gpt-4o", "x").said(), reply("x"), "the old plan goes on");
+        eventually("the file is rejected", || luner.metric("luner_config_reloads_total", &["rejected"]) == count);
+        assert_eq!(luner.post_chat("gpt-4o", "x").content(), reply("x"), "the old plan stays");
         assert_eq!(luner.health()["plan"], 1);
         let shown = luner.api().config();
         assert!(shown["rejected"]["at"].as_str().unwrap().ends_with('Z'), "{shown}");
@@ -81,21 +83,21 @@ fn a_bad_file_keeps_the_old_plan_and_is_told_once() {
             assert_eq!(shown["rejected"]["differences"], differences);
         }
     }
-    let told = luner.logs().iter().filter(|line| line.contains("configuration rejected")).count();
-    assert_eq!(told, 4, "once each");
+    let lines = luner.logs().iter().filter(|line| line.contains("configuration rejected")).count();
+    assert_eq!(lines, 4, "each file is reported once");
     assert_eq!(luner.api().audit().iter().filter(|entry| entry["action"] == "config.rejected").count(), 4);
-    luner.scratch().rename(&good);
-    eventually("it is in order again", || luner.api().config()["rejected"].is_null());
-    assert_eq!(luner.health()["plan"], 1, "what runs already is not published again");
+    luner.scratch().write_by_rename(&good);
+    eventually("the good file is accepted", || luner.api().config()["rejected"].is_null());
+    assert_eq!(luner.health()["plan"], 1, "an unchanged config makes no new plan");
     assert!(luner.logs().iter().all(|line| !line.contains("sk-canary-of")));
     assert!(!luner.api().get("/api/audit?page_size=200").text().contains("sk-canary-of"));
 }
 
-// Row 78.
+/// FAULTS.md row 78.
 #[test]
-fn a_reload_is_audited_without_secrets() {
-    let gateway = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite();
-    let good = gateway.text();
+fn reload_is_audited_without_secrets() {
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite();
+    let good = gateway.config_text();
     let luner = gateway.start();
     luner.scratch().write(&good.replace("gpt-4o-mini", "gpt-5").replace(CANARY, "sk-canary-of-the-new-file"));
     luner.wait_plan(2);
@@ -109,9 +111,9 @@ fn a_reload_is_audited_without_secrets() {
     assert!(luner.logs().iter().all(|line| !line.contains("sk-canary-of")));
 }
 
-// Row 73.
+/// FAULTS.md row 73.
 #[test]
-fn a_request_under_way_finishes_by_the_plan_that_it_began_with() {
+fn running_request_finishes_with_the_plan_it_started_with() {
     let gate = Gate::new();
     let held = gate.clone();
     let old = Upstream::script(move |conn| {
@@ -121,26 +123,26 @@ fn a_request_under_way_finishes_by_the_plan_that_it_began_with() {
         conn.hold();
     });
     let new = Upstream::always(ok_chat("from the new one"));
-    let luner = Gateway::before(old.url()).workers(2).start();
+    let luner = Gateway::in_front_of(old.url()).workers(2).start();
     let mut client = luner.connect();
     client.send(post_chat("gpt-4o", "x"));
-    eventually("it is under way", || old.requests().len() == 1);
-    luner.scratch().rename(&Gateway::before(new.url()).text());
+    eventually("the request is in flight", || old.requests().len() == 1);
+    luner.scratch().write_by_rename(&Gateway::in_front_of(new.url()).config_text());
     luner.wait_plan(2);
-    assert_eq!(luner.post_chat("gpt-4o", "y").said(), "from the new one");
+    assert_eq!(luner.post_chat("gpt-4o", "y").content(), "from the new one");
     gate.permit();
-    assert_eq!(client.answer().said(), "from the old one");
-    // The connection goes on by the new plan.
-    assert_eq!(client.send(post_chat("gpt-4o", "z")).answer().said(), "from the new one");
+    assert_eq!(client.answer().content(), "from the old one");
+    // The next request on the same connection uses the new plan.
+    assert_eq!(client.send(post_chat("gpt-4o", "z")).answer().content(), "from the new one");
     assert_eq!(old.requests().len(), 1);
 }
 
-// Row 73.
+/// FAULTS.md row 73.
 #[test]
-fn a_rotated_key_is_the_next_requests() {
+fn rotated_key_is_used_by_the_next_request() {
     let upstream = Upstream::script(|conn| while conn.next_request().is_some() && conn.write(ok_chat("well")) {});
-    let gateway = Gateway::before(upstream.url());
-    let good = gateway.text();
+    let gateway = Gateway::in_front_of(upstream.url());
+    let good = gateway.config_text();
     let luner = gateway.start();
     let mut client = luner.connect();
     assert_eq!(client.send(post_chat("gpt-4o", "x")).answer().status, 200);
@@ -153,30 +155,30 @@ fn a_rotated_key_is_the_next_requests() {
     assert!(luner.logs().iter().all(|line| !line.contains("sk-rotated")));
 }
 
-// Row 73.
+/// FAULTS.md row 73.
 #[test]
-fn a_removed_provider_is_gone_and_its_name_forgotten() {
+fn removed_provider_is_gone_and_its_name_no_longer_resolved() {
     let mock = mock();
-    // By name, so that it is looked up.
+    // With a host name, so that luner resolves it.
     let by_name = mock.base_url().replace("127.0.0.1", "localhost");
-    let both = Gateway::before(mock.base_url()).provider("second", &by_name, &["second-model"]);
-    let first = Gateway::before(mock.base_url()).text();
+    let both = Gateway::in_front_of(mock.base_url()).provider("second", &by_name, &["second-model"]);
+    let without_second = Gateway::in_front_of(mock.base_url()).config_text();
+    let with_second = both.config_text();
     let luner = both.workers(2).start();
     for round in 0..3 {
         eventually("both are served", || luner.post_chat("second-model", "x").status == 200);
-        luner.scratch().rename(&first);
+        luner.scratch().write_by_rename(&without_second);
         luner.wait_plan(2 + 2 * round);
         let answer = luner.post_chat("second-model", "x");
         assert_eq!((answer.status, answer.error_code().as_deref()), (404, Some("model_not_found")));
-        assert_eq!(luner.post_chat("gpt-4o", "y").said(), reply("y"));
-        eventually("nobody looks its name up any more", || threads(&luner, "dns localhost") == 0);
-        let both = Gateway::before(mock.base_url()).provider("second", &by_name, &["second-model"]).text();
-        luner.scratch().rename(&both);
+        assert_eq!(luner.post_chat("gpt-4o", "y").content(), reply("y"));
+        eventually("its name is no longer resolved", || threads(&luner, "dns localhost") == 0);
+        luner.scratch().write_by_rename(&with_second);
         luner.wait_plan(3 + 2 * round);
     }
 }
 
-/// Threads of luner's by that name, as the kernel cuts it.
+/// Number of luner's threads of this name, which the kernel truncates to 15 characters.
 fn threads(luner: &Running, name: &str) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", luner.pid())).expect("the process's threads");
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -184,16 +186,16 @@ fn threads(luner: &Running, name: &str) -> usize {
 }
 
 #[test]
-fn the_log_level_changes_without_a_restart() {
+fn log_level_changes_without_a_restart() {
     let mock = mock();
-    let quiet = Gateway::before(mock.base_url()).log("warn");
-    // At warn, luner does not say where it listens: it begins with debug.
-    let loud = Gateway::before(mock.base_url()).text();
-    let luner = Gateway::before(mock.base_url()).workers(2).start();
+    let quiet = Gateway::in_front_of(mock.base_url()).log("warn");
+    // Starts at debug, because at warn luner does not log the address that it listens on.
+    let loud = Gateway::in_front_of(mock.base_url()).config_text();
+    let luner = Gateway::in_front_of(mock.base_url()).workers(2).start();
     let lines = |luner: &Running| luner.logs().iter().filter(|line| line.contains("\"request\"")).count();
     luner.post_chat("gpt-4o", "x");
     eventually("a request is logged", || lines(&luner) == 1);
-    luner.scratch().write(&quiet.text());
+    luner.scratch().write(&quiet.config_text());
     luner.wait_plan(2);
     for _ in 0..8 {
         assert_eq!(luner.post_chat("gpt-4o", "x").status, 200);
@@ -202,23 +204,24 @@ fn the_log_level_changes_without_a_restart() {
     luner.wait_plan(3);
     luner.post_chat("gpt-4o", "x");
     eventually("requests are logged again", || lines(&luner) >= 2);
-    assert_eq!(lines(&luner), 2, "those between were not: {:#?}", luner.logs());
+    assert_eq!(lines(&luner), 2, "no request was logged at warn: {:#?}", luner.logs());
 }
 
 #[test]
-fn a_price_file_that_changes_is_taken_up_and_a_bad_one_refused() {
-    let gateway = Gateway::before("http://127.0.0.1:9/v1").top("pricing: { file: \"${LUNER_IT_FOLDER}/prices.json\" }");
-    let scratch = Arc::new(Scratch::new(&gateway.text()));
+fn changed_price_file_is_loaded_and_a_bad_one_refused() {
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1")
+        .with(json!({ "pricing": { "file": "${LUNER_IT_FOLDER}/prices.json" } }));
+    let scratch = Arc::new(Scratch::new(&gateway.config_text()));
     let prices = scratch.folder.join("prices.json");
     let (config, folder) = (scratch.path.to_str().unwrap(), scratch.folder.to_str().unwrap());
 
-    let env = [("LUNER_IT_FOLDER", folder)];
+    let env = [(FOLDER, folder)];
     for arguments in [&["--config", config, "--listen", "127.0.0.1:0"][..], &["check", "--config", config]] {
-        let missing = luner_with(arguments, &env);
+        let missing = run_luner_with_env(arguments, &env);
         assert_eq!(missing.status.code(), Some(78));
-        let said = String::from_utf8_lossy(&missing.stderr).into_owned();
-        assert!(said.contains("pricing.file") && said.contains("prices.json"), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let stderr = String::from_utf8_lossy(&missing.stderr).into_owned();
+        assert!(stderr.contains("pricing.file") && stderr.contains("prices.json"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 
     let table = |models: &[&str]| {
@@ -228,7 +231,7 @@ fn a_price_file_that_changes_is_taken_up_and_a_bad_one_refused() {
         Value::Object(entries.collect()).to_string()
     };
     std::fs::write(&prices, table(&["gpt-4o"])).unwrap();
-    assert_eq!(luner_with(&["check", "--config", config], &env).status.code(), Some(0));
+    assert_eq!(run_luner_with_env(&["check", "--config", config], &env).status.code(), Some(0));
     let luner = gateway.start_in(scratch);
     let shown = luner.api().config();
     assert_eq!((&shown["prices"]["models"], &shown["prices"]["unpriced"]), (&json!(1), &json!(["gpt-4o-mini"])));
@@ -237,7 +240,7 @@ fn a_price_file_that_changes_is_taken_up_and_a_bad_one_refused() {
     luner.wait_plan(2);
     assert_eq!(luner.api().config()["prices"]["unpriced"], json!([]));
     std::fs::write(&prices, "{\n  \"gpt-4o\": {\n").unwrap();
-    eventually("it was rejected", || !luner.api().config()["rejected"].is_null());
+    eventually("the price file is rejected", || !luner.api().config()["rejected"].is_null());
     let shown = luner.api().config();
     let problem = &shown["rejected"]["problems"][0];
     assert_eq!(problem["key"], "pricing.file");
@@ -247,66 +250,68 @@ fn a_price_file_that_changes_is_taken_up_and_a_bad_one_refused() {
 
 #[test]
 fn access_and_limits_change_without_a_restart() {
-    let gateway = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite();
-    let luner = Gateway::before("http://127.0.0.1:9/v1").storage_sqlite().workers(2).start();
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite();
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().workers(2).start();
     assert_eq!(luner.api().get("/api/policies").status, 200);
     let token = "it-admin-token-4c1f9b27";
-    let guarded = gateway.clone().token(token).server("limits: { body_bytes: 1KiB }");
-    luner.scratch().write(&guarded.text());
+    let guarded = gateway.clone().token(token).server(json!({ "limits": { "body_bytes": "1KiB" } }));
+    luner.scratch().write(&guarded.config_text());
     luner.wait_plan(2);
     assert_eq!(luner.api().get("/api/policies").status, 401);
-    let with_token = luner.api().with(&format!("Host: x\r\nAuthorization: Bearer {token}\r\n"));
+    let with_token = luner.api().with_headers(&format!("Host: x\r\nAuthorization: Bearer {token}\r\n"));
     assert_eq!(with_token.get("/api/policies").status, 200);
     assert_eq!(luner.post_chat("gpt-4o", &"x".repeat(2_000)).status, 413);
     assert_eq!(with_token.config()["config"]["server"]["limits"]["body_bytes"], "1KiB");
-    luner.scratch().write(&gateway.text());
+    luner.scratch().write(&gateway.config_text());
     luner.wait_plan(3);
     assert_eq!(luner.api().get("/api/policies").status, 200);
 }
 
 #[test]
-fn what_needs_a_restart_is_told() {
-    let gateway = Gateway::before("http://127.0.0.1:9/v1");
-    let luner = Gateway::before("http://127.0.0.1:9/v1").start();
-    luner.scratch().write(&gateway.clone().server("listen: \":1\"\nworkers: 9\nwrite_timeout: 5s").text());
+fn settings_that_need_a_restart_are_reported() {
+    let gateway = Gateway::in_front_of("http://127.0.0.1:9/v1");
+    let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").start();
+    luner
+        .scratch()
+        .write(&gateway.clone().server(json!({ "listen": ":1", "workers": 9, "write_timeout": "5s" })).config_text());
     luner.wait_log("need a restart");
     let shown = luner.api().config();
-    assert_eq!(shown["needs_restart"], json!(["server.write_timeout"]), "the command line decides the others");
+    assert_eq!(shown["needs_restart"], json!(["server.write_timeout"]), "the command line overrides the other two");
     assert_eq!(shown["config"]["server"]["write_timeout"], "2m");
     assert_eq!(luner.health()["plan"], 1);
 }
 
 #[test]
 fn storage_can_be_switched_on_and_off() {
-    let none = Gateway::before("http://127.0.0.1:9/v1");
-    let sqlite = none.clone().storage_sqlite().text();
+    let none = Gateway::in_front_of("http://127.0.0.1:9/v1");
+    let sqlite = none.clone().storage_sqlite().config_text();
     let luner = none.clone().start();
     luner.scratch().write(&sqlite);
     luner.wait_plan(2);
     luner.api().create(&json!({ "name": "n", "expression": "cost_usd > 10.0", "action": "block" }));
-    luner.scratch().write(&none.text());
-    eventually("it is off", || luner.health()["storage"] == "off");
+    luner.scratch().write(&none.config_text());
+    eventually("the storage is off", || luner.health()["storage"] == "off");
     assert_eq!(luner.api().get("/api/policies").status, 503);
     luner.scratch().write(&sqlite);
-    eventually("it is on again", || luner.health()["storage"] == "ok");
+    eventually("the storage is on again", || luner.health()["storage"] == "ok");
     assert_eq!(luner.api().policies().len(), 1);
-    // A database that cannot be used is refused with everything else in that file.
+    // An unusable database rejects the whole file, the new models included.
     std::fs::write(luner.scratch().folder.join("other.db"), "no database".repeat(500)).unwrap();
     luner.scratch().write(&sqlite.replace("/luner.db", "/other.db").replace("gpt-4o-mini", "gpt-5"));
-    eventually("it was rejected", || !luner.api().config()["rejected"].is_null());
+    eventually("the file is rejected", || !luner.api().config()["rejected"].is_null());
     assert_eq!(luner.api().config()["rejected"]["problems"][0]["key"], "storage.sqlite.path");
-    assert_eq!(listed(&luner), ["gpt-4o", "gpt-4o-mini"]);
+    assert_eq!(listed_models(&luner), ["gpt-4o", "gpt-4o-mini"]);
     assert_eq!(luner.api().policies().len(), 1);
 }
 
-// Row 72.
+/// FAULTS.md row 72.
 #[test]
-fn a_thousand_changes_under_load_leave_every_core_with_the_last_and_nothing_behind() {
+fn thousand_reloads_under_load_reach_every_shard_and_leak_nothing() {
     const CHANGES: usize = 1_000;
     let mock = mock();
     let url = mock.base_url();
     let luner =
-        Gateway::new().workers(2).log("info").start_in(Arc::new(Scratch::new(&models(&url, &["gpt-4o", "m-0"]))));
+        Gateway::new().workers(2).log("info").start_in(Arc::new(Scratch::new(&config_with(&url, &["gpt-4o", "m-0"]))));
     let warm = |luner: &Running| {
         for _ in 0..50 {
             assert_eq!(luner.post_chat("gpt-4o", "x").status, 200);
@@ -317,15 +322,19 @@ fn a_thousand_changes_under_load_leave_every_core_with_the_last_and_nothing_behi
     let (fds, threads, memory) = (luner.open_fds(), tasks(), luner.rss_bytes());
     let mut client = luner.connect();
     for n in 1..=CHANGES {
-        luner.scratch().rename(&models(&url, &["gpt-4o", &format!("m-{n}")]));
+        luner.scratch().write_by_rename(&config_with(&url, &["gpt-4o", &format!("m-{n}")]));
         assert_eq!(client.send(post_chat("gpt-4o", "x")).answer().status, 200, "after change {n}");
     }
     drop(client);
     wait_models(&luner, &["gpt-4o", &format!("m-{CHANGES}")]);
     warm(&luner);
-    assert_eq!(luner.metric("luner_config_reloads_total", &["rejected"]), 0.0, "a rename is never half a file");
+    assert_eq!(
+        luner.metric("luner_config_reloads_total", &["rejected"]),
+        0.0,
+        "a file replaced by rename is never read in half"
+    );
     eventually("descriptors return", || luner.open_fds() <= fds + 2);
     eventually("threads return", || tasks() <= threads);
     let grown = luner.rss_bytes().saturating_sub(memory);
-    assert!(grown < 32 << 20, "{grown} bytes more");
+    assert!(grown < 32 << 20, "memory grew by {grown} bytes");
 }

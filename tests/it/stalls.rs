@@ -1,5 +1,5 @@
-//! A coordinator that stands still for ten seconds, and one that fails: the data path goes on without it, the books catch up,
-//! and what could not be kept is counted.
+//! A coordinator that stalls for ten seconds, and threads that panic (FAULTS.md rows 59, 60 and 62). During a stall,
+//! requests continue; afterwards the totals catch up, and dropped traces are counted.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -11,38 +11,39 @@ use std::time::{Duration, Instant};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// What the row says.
+/// Length of the stall. Arbitrary: long against the one-second flush window, short enough for a test.
 const STALL: Duration = Duration::from_secs(10);
 const CALLERS: usize = 4;
-/// What may be held for a coordinator that stands still, at this load: traces of some seconds, with bodies.
+/// Most memory that may be held for a stalled coordinator. Enough for the traces of some seconds of this load, with
+/// bodies.
 const HELD_BYTES_MAX: usize = 192 << 20;
 
-/// Does `work` while one thread of luner's, the coordinator, is stopped, and the others run. The main thread is the
-/// coordinator, and its id is the process's.
-fn while_the_coordinator_stands_still<T>(luner: &Running, work: impl FnOnce() -> T) -> T {
+/// Does `work` while the coordinator's thread is stopped and the others run. The coordinator is the main thread, so its
+/// id is the process id.
+fn with_stopped_coordinator<T>(luner: &Running, work: impl FnOnce() -> T) -> T {
     let main = Pid::from_raw(i32::try_from(luner.pid()).expect("a process id"));
-    // Both calls are for one thread; a signal would stop them all.
+    // Both calls affect one thread. A signal would stop them all.
     ptrace::seize(main, ptrace::Options::empty()).expect("a parent may trace its child");
-    ptrace::interrupt(main).expect("a traced thread is stopped");
-    waitpid(main, Some(WaitPidFlag::__WALL)).expect("it has stopped");
+    ptrace::interrupt(main).expect("a traced thread can be stopped");
+    waitpid(main, Some(WaitPidFlag::__WALL)).expect("the thread stops");
     let state = |thread: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{}/task/{thread}/stat", luner.pid())).expect("its state");
         stat.rsplit_once(") ").expect("a name in brackets").1.chars().next()
     };
-    assert_eq!(state(luner.pid()), Some('t'), "the coordinator stands still");
-    let done = work();
-    assert_eq!(state(luner.pid()), Some('t'), "it still stands");
-    ptrace::detach(main, None).expect("a stopped thread is let go");
-    done
+    assert_eq!(state(luner.pid()), Some('t'), "the coordinator is stopped");
+    let result = work();
+    assert_eq!(state(luner.pid()), Some('t'), "the coordinator is still stopped");
+    ptrace::detach(main, None).expect("a stopped thread can be resumed");
+    result
 }
 
-/// Many callers for so long. Gives back how many requests they sent, of which each was answered with 200, and the time that
-/// 99 of 100 took at most.
-fn load(luner: &Running, prompt: &str, lasts: Duration) -> (u64, Duration) {
+/// Sends requests from several callers for this long, and asserts that each is answered with 200. Returns their number
+/// and the 99th percentile of their latencies.
+fn load(luner: &Running, prompt: &str, length: Duration) -> (u64, Duration) {
     let (stop, times, sent) = (AtomicBool::new(false), Mutex::<Vec<Duration>>::default(), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..CALLERS {
@@ -58,7 +59,7 @@ fn load(luner: &Running, prompt: &str, lasts: Duration) -> (u64, Duration) {
                 times.lock().unwrap().extend(own);
             });
         }
-        let until = Instant::now() + lasts;
+        let until = Instant::now() + length;
         while Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
@@ -69,19 +70,18 @@ fn load(luner: &Running, prompt: &str, lasts: Duration) -> (u64, Duration) {
     (sent.into_inner(), times[times.len() * 99 / 100])
 }
 
-// 59
+/// FAULTS.md row 59.
 #[test]
-fn a_coordinator_that_stands_still_holds_no_request_up_and_its_books_catch_up() {
+fn stalled_coordinator_delays_no_request_and_catches_up() {
     let mock = mock_with(|options| (options.ledger, options.bodies) = (false, false));
-    let gateway = Gateway::before(mock.base_url()).storage_sqlite().workers(2).log("info");
-    let text = gateway.text().replace("storage: { ", "storage: { capture: all, ");
-    let luner = gateway.yaml(text).start();
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite().workers(2).log("info");
+    let luner = gateway.with(json!({ "storage": { "capture": "all" } })).start();
     let prompt = "a long question ".repeat(1_000);
     let (before, p99_before) = load(&luner, &prompt, Duration::from_secs(2));
     let rss_before = luner.rss_bytes();
-    let ((during, p99_during), held) = while_the_coordinator_stands_still(&luner, || {
-        let done = load(&luner, &prompt, STALL);
-        (done, luner.rss_bytes().saturating_sub(rss_before))
+    let ((during, p99_during), held) = with_stopped_coordinator(&luner, || {
+        let load = load(&luner, &prompt, STALL);
+        (load, luner.rss_bytes().saturating_sub(rss_before))
     });
     let (after, p99_after) = load(&luner, &prompt, Duration::from_secs(1));
     eprintln!(
@@ -89,7 +89,7 @@ fn a_coordinator_that_stands_still_holds_no_request_up_and_its_books_catch_up() 
          held {} KiB",
         held / 1024
     );
-    assert!(held < HELD_BYTES_MAX, "{held} bytes are held for a coordinator that stands still");
+    assert!(held < HELD_BYTES_MAX, "{held} bytes are held for a stalled coordinator");
     let sent = before + during + after;
     let mut summary = Value::Null;
     eventually("every request is in the store", || {
@@ -102,41 +102,41 @@ fn a_coordinator_that_stands_still_holds_no_request_up_and_its_books_catch_up() 
     assert_eq!(summary["total_tokens"], tokens, "{summary}");
     assert_eq!(luner.metric("luner_requests_total", &["status=\"200\""]), sent as f64);
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"total\""]), tokens as f64);
-    // Traces are what is given up, and each is either there or counted.
-    let mut books = (Value::Null, 0.0);
+    // Only traces are dropped, and each trace is either stored or counted.
+    let mut dropped = 0.0;
     eventually("each trace is stored or counted as dropped", || {
-        let stored = luner.api().get("/api/dashboard/summary").json()["total_traces"].clone();
-        books = (stored, luner.metric("luner_traces_dropped_total", &[]));
-        books.0.as_f64().map(|stored| stored + books.1) == Some(sent as f64)
+        let stored = luner.api().get("/api/dashboard/summary").json()["total_traces"].as_f64().expect("a count");
+        dropped = luner.metric("luner_traces_dropped_total", &[]);
+        stored + dropped == sent as f64
     });
-    assert!(books.1 > 0.0, "the load was no load: {books:?}");
+    assert!(dropped > 0.0, "the load was too small to drop a trace");
     assert_eq!(luner.health()["status"], "ok");
 }
 
-/// Luner with a failure on demand: how it ended, and what it said.
-fn failing(place: &str) -> (ExitStatus, Vec<String>) {
+/// Runs luner with a panic injected at `place`. Returns its exit status and its output.
+fn run_with_panic_in(place: &str) -> (ExitStatus, Vec<String>) {
     let mock = mock();
-    let mut luner = Gateway::before(mock.base_url()).storage_sqlite().workers(2).env("LUNER_FAULT", place).start();
-    // The answer may be lost with the process.
+    let mut luner = Gateway::in_front_of(mock.base_url()).storage_sqlite().workers(2).env("LUNER_FAULT", place).start();
+    // The process may end before it answers.
     let mut client = luner.connect();
     client.send(post_chat("gpt-4o", "x"));
     let status = luner.wait_exit();
     (status, luner.take_logs())
 }
 
-// 60
+/// FAULTS.md row 60.
 #[test]
-fn a_coordinator_that_fails_ends_the_process_and_says_so() {
-    let (status, lines) = failing("coordinator");
+fn coordinator_panic_ends_the_process_with_a_log_line() {
+    let (status, lines) = run_with_panic_in("coordinator");
     assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{lines:#?}");
-    let told = lines.iter().find(|line| line.contains("thread `main` failed and ends the process"));
-    assert!(told.is_some_and(|line| line.contains("src/coordinator")), "{lines:#?}");
+    let line = lines.iter().find(|line| line.contains("thread `main` failed and ends the process"));
+    assert!(line.is_some_and(|line| line.contains("src/coordinator")), "{lines:#?}");
 }
 
-// 62
+/// FAULTS.md row 62.
 #[test]
-fn a_shard_that_fails_ends_the_process_and_says_so() {
-    let (status, lines) = failing("shard");
+fn shard_panic_ends_the_process_with_a_log_line() {
+    let (status, lines) = run_with_panic_in("shard");
     assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{lines:#?}");
     assert!(
         lines.iter().any(|line| line.contains("thread `shard-") && line.contains("ends the process")),

@@ -1,5 +1,5 @@
-//! Streams that break, drip, or look odd, and callers that leave or stop reading: whole events pass byte for byte, an end
-//! before its time is said, and nobody waits or hoards for a peer that is gone.
+//! Streams that break off, drip, or fall silent (FAULTS.md rows 6, 7, 11 and 15): whole events pass byte for byte, and
+//! a premature end reaches the caller as an error event.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::upstream_cases::*;
 use crate::support::*;
 
-/// An endpoint that streams, a request for a stream of it, and two whole events of it.
+/// An endpoint that can stream, a request for such a stream, and two whole events of it.
 struct Endpoint {
     path: &'static str,
     request: Vec<u8>,
@@ -40,15 +40,15 @@ fn endpoints() -> [Endpoint; 3] {
     ]
 }
 
-/// `event` is one whole event that makes OpenAI's own clients raise, with this type and code.
+/// Asserts that `event` is one whole event that makes OpenAI's own clients raise, with this type and code.
 #[track_caller]
 fn assert_error_event(path: &str, event: &str, kind: &str, code: &str) {
-    let event = event.strip_suffix("\n\n").unwrap_or_else(|| panic!("a whole event: {event:?}"));
+    let event = event.strip_suffix("\n\n").unwrap_or_else(|| panic!("not a whole event: {event:?}"));
     let data = match path {
         "/v1/responses" => event.strip_prefix("event: error\ndata: "),
         _ => event.strip_prefix("data: "),
     };
-    let data = data.unwrap_or_else(|| panic!("an error event: {event:?}"));
+    let data = data.unwrap_or_else(|| panic!("not an error event: {event:?}"));
     let data: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
     assert_eq!(data["error"]["type"], kind, "{data}");
     assert_eq!(data["error"]["code"], code, "{data}");
@@ -61,124 +61,125 @@ fn assert_error_event(path: &str, event: &str, kind: &str, code: &str) {
     assert!(!data.to_string().contains("127.0.0.1"), "{data}");
 }
 
-/// Each scene, behind two whole events, makes this error event, and the next request works.
+/// Asserts on every endpoint that each case, after two whole events, causes this error event, and that the next request
+/// is answered.
 #[track_caller]
-fn assert_each_breaks(lines: &str, scenes: impl Fn(&Endpoint) -> Vec<Scene>, refusal: Refusal) {
+fn assert_error_events(settings: Value, cases: impl Fn(&Endpoint) -> Vec<Case>, refusal: Refusal) {
     std::thread::scope(|scope| {
         for endpoint in endpoints() {
-            let scenes = scenes(&endpoint);
-            scope.spawn(move || assert_each_breaks_at(&endpoint, lines, &scenes, refusal));
+            let (cases, settings) = (cases(&endpoint), settings.clone());
+            scope.spawn(move || assert_error_events_of(&endpoint, settings, &cases, refusal));
         }
     });
 }
 
-fn assert_each_breaks_at(endpoint: &Endpoint, lines: &str, scenes: &[Scene], (_, kind, code): Refusal) {
-    let upstream = plays(scenes);
-    let gateway = gateway(&upstream, lines);
+fn assert_error_events_of(endpoint: &Endpoint, settings: Value, cases: &[Case], (_, kind, code): Refusal) {
+    let upstream = upstream_with_cases(cases);
+    let gateway = start_with(&upstream, settings);
     let fds = gateway.open_fds();
-    for (index, scene) in scenes.iter().enumerate() {
-        println!("{}: {}", endpoint.path, scene.name);
+    for (index, case) in cases.iter().enumerate() {
+        println!("{}: {}", endpoint.path, case.name);
         let answer = gateway.ask(&endpoint.request);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let behind = answer.text().strip_prefix(endpoint.events.as_str());
-        let behind = behind.unwrap_or_else(|| panic!("first the whole events: {:?}", answer.text()));
-        assert_error_event(endpoint.path, behind, kind, code);
-        assert_goes_on(&mut gateway.connect());
+        let rest = answer.text().strip_prefix(endpoint.events.as_str());
+        let rest = rest.unwrap_or_else(|| panic!("the whole events must come first: {:?}", answer.text()));
+        assert_error_event(endpoint.path, rest, kind, code);
+        assert_next_is_answered(&mut gateway.connect());
         assert_eq!(upstream.requests().len(), 2 * (index + 1), "the provider saw each request once");
     }
     eventually("the provider's connections are closed", || upstream.running() == 0);
     eventually("no descriptor is left", || gateway.open_fds() <= fds);
 }
 
-/// Half an event.
+/// Half of an event.
 const PARTIAL: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"par";
 
-// 6, 11
+/// FAULTS.md rows 6 and 11.
 #[test]
-fn a_stream_that_ends_before_its_end_gets_an_error_event() {
+fn truncated_stream_ends_with_an_error_event() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n";
-    let scenes = |endpoint: &Endpoint| {
+    let cases = |endpoint: &Endpoint| {
         let events = in_chunk(&endpoint.events);
         let both = in_chunk(format!("{}{PARTIAL}", endpoint.events));
         let length = endpoint.events.len();
         vec![
-            scene("a clean end", format!("{STREAM_HEAD}{events}0\r\n\r\n"), End::Hold),
-            scene("a clean end in an event", format!("{STREAM_HEAD}{both}0\r\n\r\n"), End::Hold),
-            scene("closed", format!("{STREAM_HEAD}{events}"), End::Fin),
-            scene("closed in an event", format!("{STREAM_HEAD}{both}"), End::Fin),
-            scene("closed in a chunk", format!("{STREAM_HEAD}{events}ff\r\n{PARTIAL}"), End::Fin),
-            scene("closed in a chunk's size", format!("{STREAM_HEAD}{events}f"), End::Fin),
-            scene("closed without a length", format!("{head}\r\n{}{PARTIAL}", endpoint.events), End::Fin),
-            scene(
+            case("a clean end", format!("{STREAM_HEAD}{events}0\r\n\r\n"), Ending::Hold),
+            case("a clean end in an event", format!("{STREAM_HEAD}{both}0\r\n\r\n"), Ending::Hold),
+            case("closed", format!("{STREAM_HEAD}{events}"), Ending::Close),
+            case("closed in an event", format!("{STREAM_HEAD}{both}"), Ending::Close),
+            case("closed in a chunk", format!("{STREAM_HEAD}{events}ff\r\n{PARTIAL}"), Ending::Close),
+            case("closed in a chunk's size", format!("{STREAM_HEAD}{events}f"), Ending::Close),
+            case("closed without a length", format!("{head}\r\n{}{PARTIAL}", endpoint.events), Ending::Close),
+            case(
                 "a length, a clean end",
                 format!("{head}Content-Length: {length}\r\n\r\n{}", endpoint.events),
-                End::Hold,
+                Ending::Hold,
             ),
-            scene(
+            case(
                 "a length, closed",
                 format!("{head}Content-Length: {}\r\n\r\n{}", length + 1, endpoint.events),
-                End::Fin,
+                Ending::Close,
             ),
-            scene("a bad chunk", format!("{STREAM_HEAD}{events}nonsense\r\n"), End::Hold),
-            scene("an empty size", format!("{STREAM_HEAD}{events}\r\n"), End::Hold),
-            scene("a size of 2^64-1", format!("{STREAM_HEAD}{events}ffffffffffffffff\r\n"), End::Hold),
-            scene("a bare line feed", format!("{STREAM_HEAD}{events}5\ndata:\r\n"), End::Hold),
+            case("a bad chunk", format!("{STREAM_HEAD}{events}nonsense\r\n"), Ending::Hold),
+            case("an empty size", format!("{STREAM_HEAD}{events}\r\n"), Ending::Hold),
+            case("a size of 2^64-1", format!("{STREAM_HEAD}{events}ffffffffffffffff\r\n"), Ending::Hold),
+            case("a bare line feed", format!("{STREAM_HEAD}{events}5\ndata:\r\n"), Ending::Hold),
         ]
     };
-    assert_each_breaks("", scenes, BROKEN);
+    assert_error_events(json!({}), cases, BAD_GATEWAY);
 }
 
-// 6
+/// FAULTS.md row 6.
 #[test]
-fn a_stream_that_is_reset_gets_an_error_event() {
+fn reset_stream_ends_with_an_error_event() {
     for endpoint in endpoints() {
         let gate = Gate::new();
-        let (theirs, events) = (gate.clone(), endpoint.events.clone());
+        let (may_reset, events) = (gate.clone(), endpoint.events.clone());
         let upstream = Upstream::script(move |conn| {
             if conn.number > 0 {
-                return serve_well(conn);
+                return answer_every_request(conn);
             }
             conn.request();
             conn.write(format!("{STREAM_HEAD}{}", in_chunk(format!("{events}{PARTIAL}"))));
-            theirs.wait();
+            may_reset.wait();
             conn.reset();
         });
-        let gateway = gateway(&upstream, "");
+        let gateway = start_in_front_of(&upstream);
         let mut caller = gateway.connect();
         assert_eq!(caller.send(&endpoint.request).head().status, 200);
         let mut seen = Vec::new();
         while seen.len() < endpoint.events.len() {
             seen.extend(caller.chunk().expect("an event"));
         }
-        assert_eq!(String::from_utf8_lossy(&seen), endpoint.events, "whole events, and nothing of the next");
+        assert_eq!(String::from_utf8_lossy(&seen), endpoint.events, "only whole events are forwarded");
         gate.permit();
         let error = caller.chunk().expect("an error event");
-        assert_error_event(endpoint.path, &String::from_utf8_lossy(&error), BROKEN.1, BROKEN.2);
-        assert_eq!(caller.chunk(), None, "then the end");
-        assert_goes_on(&mut gateway.connect());
+        assert_error_event(endpoint.path, &String::from_utf8_lossy(&error), BAD_GATEWAY.1, BAD_GATEWAY.2);
+        assert_eq!(caller.chunk(), None, "the stream ends after the error event");
+        assert_next_is_answered(&mut gateway.connect());
         eventually("the attempt is counted", || {
             gateway.metric("luner_upstream_attempts_total", &["outcome=\"broken\""]) == 1.0
         });
     }
 }
 
-// 7
+/// FAULTS.md row 7.
 #[test]
-fn a_stream_that_falls_silent_gets_an_error_event() {
-    let scenes = |endpoint: &Endpoint| {
+fn silent_stream_ends_with_an_error_event() {
+    let cases = |endpoint: &Endpoint| {
         let events = in_chunk(&endpoint.events);
         let both = in_chunk(format!("{}{PARTIAL}", endpoint.events));
         vec![
-            scene("between two events", format!("{STREAM_HEAD}{events}"), End::Hold),
-            scene("in an event", format!("{STREAM_HEAD}{both}"), End::Hold),
+            case("between two events", format!("{STREAM_HEAD}{events}"), Ending::Hold),
+            case("in an event", format!("{STREAM_HEAD}{both}"), Ending::Hold),
         ]
     };
-    assert_each_breaks("stream_idle_timeout: 300ms", scenes, LATE);
+    assert_error_events(json!({ "stream_idle_timeout": "300ms" }), cases, GATEWAY_TIMEOUT);
 }
 
-// 7
+/// FAULTS.md row 7.
 #[test]
-fn a_dripping_stream_is_waited_for_as_long_as_it_drips() {
+fn dripping_stream_is_not_timed_out() {
     let upstream = Upstream::script(|conn| {
         conn.request();
         conn.write(STREAM_HEAD);
@@ -189,68 +190,68 @@ fn a_dripping_stream_is_waited_for_as_long_as_it_drips() {
         conn.write(stream_end());
         conn.hold();
     });
-    let gateway = gateway(&upstream, "stream_idle_timeout: 400ms");
+    let gateway = start_with(&upstream, json!({ "stream_idle_timeout": "400ms" }));
     assert_eq!(gateway.ask(post_stream("gpt-4o", "hello?")).text(), "data: slow\n\ndata: [DONE]\n\n");
 }
 
-// 6
+/// FAULTS.md row 6.
 #[test]
-fn what_happens_behind_the_last_event_is_nobodys_business() {
+fn faults_after_the_last_event_are_ignored() {
     let whole = delta("one") + "data: [DONE]\n\n";
     let comment = format!("{whole}: bye");
-    let scenes = [
-        scene("closed", format!("{STREAM_HEAD}{}", in_chunk(&whole)), End::Fin),
-        scene("reset", format!("{STREAM_HEAD}{}", in_chunk(&whole)), End::Rst),
-        scene("silent", format!("{STREAM_HEAD}{}", in_chunk(&whole)), End::Hold),
-        scene("a bad chunk", format!("{STREAM_HEAD}{}nonsense\r\n", in_chunk(&whole)), End::Hold),
-        scene("half a comment", format!("{STREAM_HEAD}{}0\r\n\r\n", in_chunk(&comment)), End::Fin),
-        scene("half a comment, closed", format!("{STREAM_HEAD}{}", in_chunk(&comment)), End::Fin),
+    let cases = [
+        case("closed", format!("{STREAM_HEAD}{}", in_chunk(&whole)), Ending::Close),
+        case("reset", format!("{STREAM_HEAD}{}", in_chunk(&whole)), Ending::Reset),
+        case("silent", format!("{STREAM_HEAD}{}", in_chunk(&whole)), Ending::Hold),
+        case("a bad chunk", format!("{STREAM_HEAD}{}nonsense\r\n", in_chunk(&whole)), Ending::Hold),
+        case("half a comment", format!("{STREAM_HEAD}{}0\r\n\r\n", in_chunk(&comment)), Ending::Close),
+        case("half a comment, closed", format!("{STREAM_HEAD}{}", in_chunk(&comment)), Ending::Close),
     ];
-    for scene in scenes {
-        println!("scene: {}", scene.name);
+    for case in cases {
+        println!("case: {}", case.name);
         let upstream = Upstream::script({
-            let scene = scene.clone();
+            let case = case.clone();
             move |conn| {
                 if conn.number > 0 {
-                    return serve_well(conn);
+                    return answer_every_request(conn);
                 }
                 conn.request();
-                conn.write(&scene.bytes);
+                conn.write(&case.bytes);
                 let port = conn.stream().local_addr().expect("its address").port();
-                // A reset takes along what the gateway has not read.
-                eventually("the gateway has read", || all_read(port));
-                scene.end.play(conn);
+                // A reset discards the bytes that the gateway has not read.
+                eventually("the gateway has read", || gateway_has_read_all(port));
+                case.ending.apply(conn);
             }
         });
-        let gateway = gateway(&upstream, "stream_idle_timeout: 300ms");
+        let gateway = start_with(&upstream, json!({ "stream_idle_timeout": "300ms" }));
         let answer = gateway.ask(post_stream("gpt-4o", "hello?"));
-        let behind = answer.text().strip_prefix(whole.as_str());
-        assert!(matches!(behind, Some("" | ": bye")), "{:?}", answer.text());
-        assert_goes_on(&mut gateway.connect());
+        let rest = answer.text().strip_prefix(whole.as_str());
+        assert!(matches!(rest, Some("" | ": bye")), "{:?}", answer.text());
+        assert_next_is_answered(&mut gateway.connect());
     }
 }
 
-// 15
+/// FAULTS.md row 15.
 #[test]
-fn an_event_beyond_all_measure_is_an_error_event_in_bounded_memory() {
+fn oversized_event_ends_with_an_error_event_in_bounded_memory() {
     let upstream = Upstream::script(|conn| {
         if conn.number > 0 {
-            return serve_well(conn);
+            return answer_every_request(conn);
         }
         conn.request();
         conn.write(format!("{STREAM_HEAD}{}", in_chunk(delta("one"))));
-        // Without an end, until the gateway has enough.
+        // An event without an end, until the gateway closes.
         let part = in_chunk("data: without an end ".repeat(4096));
         conn.write(in_chunk("data: "));
         while conn.write(&part) {}
     });
-    let gateway = gateway(&upstream, "");
+    let gateway = start_in_front_of(&upstream);
     let rss = gateway.rss_bytes();
     let answer = gateway.ask(post_stream("gpt-4o", "hello?"));
-    let behind = answer.text().strip_prefix(delta("one").as_str()).expect("first the whole event");
-    assert_error_event(CHAT, behind, BROKEN.1, BROKEN.2);
+    let rest = answer.text().strip_prefix(delta("one").as_str()).expect("the whole event comes first");
+    assert_error_event(CHAT, rest, BAD_GATEWAY.1, BAD_GATEWAY.2);
     eventually("the provider's connection is closed", || upstream.running() == 0);
-    // The event's cap, twice while its buffer grows, and room for the rest.
-    assert!(rss_peak(&gateway) < rss + (64 << 20), "{} bytes at most, {rss} before", rss_peak(&gateway));
-    assert_goes_on(&mut gateway.connect());
+    // The largest event's size, doubled while its buffer grows, and room for the rest.
+    assert!(peak_rss_bytes(&gateway) < rss + (64 << 20), "{} bytes at most, {rss} before", peak_rss_bytes(&gateway));
+    assert_next_is_answered(&mut gateway.connect());
 }

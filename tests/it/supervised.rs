@@ -1,4 +1,4 @@
-//! What supervisors start, are told, and ask: sockets that they pass, `sd_notify(3)`, `luner health` (FAULTS.md row 61).
+//! luner under a supervisor: sockets passed at the start, `sd_notify(3)` messages, `luner health` (FAULTS.md row 61).
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::*;
 
-/// A supervisor, as far as it listens.
+/// The socket on which a supervisor receives notifications.
 struct Supervisor {
     socket: UnixDatagram,
     name: String,
@@ -20,48 +20,48 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn at_a_path() -> Supervisor {
+    fn with_path() -> Supervisor {
         let folder = Scratch::new("");
         let path = folder.folder.join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket in the temporary folder");
-        Supervisor::on(socket, path.to_str().unwrap().to_owned(), folder)
+        Supervisor::new(socket, path.to_str().unwrap().to_owned(), folder)
     }
 
-    fn without_a_path() -> Supervisor {
+    fn with_abstract_name() -> Supervisor {
         let name = format!("luner-it-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&Name::from_abstract_name(&name).unwrap()).expect("an abstract socket");
-        Supervisor::on(socket, format!("@{name}"), Scratch::new(""))
+        Supervisor::new(socket, format!("@{name}"), Scratch::new(""))
     }
 
-    fn on(socket: UnixDatagram, name: String, folder: Scratch) -> Supervisor {
-        socket.set_read_timeout(Some(GUARD)).expect("a timeout");
+    fn new(socket: UnixDatagram, name: String, folder: Scratch) -> Supervisor {
+        socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         Supervisor { socket, name, _folder: folder }
     }
 
     /// The next message.
     #[track_caller]
-    fn hears(&self) -> String {
-        let mut room = [0; 4096];
-        let n = self.socket.recv(&mut room).expect("the supervisor is told something");
-        String::from_utf8(room[..n].to_vec()).expect("text")
+    fn next_message(&self) -> String {
+        let mut buffer = [0; 4096];
+        let n = self.socket.recv(&mut buffer).expect("the supervisor receives a message");
+        String::from_utf8(buffer[..n].to_vec()).expect("text")
     }
 
-    /// The next message that is no sign of life.
+    /// The next message that is not a watchdog heartbeat.
     #[track_caller]
-    fn hears_news(&self) -> String {
+    fn next_state(&self) -> String {
         loop {
-            let message = self.hears();
+            let message = self.next_message();
             if message != WATCHDOG {
                 return message;
             }
         }
     }
 
-    /// Messages that wait.
-    fn waiting(&self) -> usize {
+    /// Discards the messages that have arrived and returns their number.
+    fn discard_messages(&self) -> usize {
         self.socket.set_nonblocking(true).expect("a socket that does not block");
-        let mut room = [0; 4096];
-        let count = std::iter::from_fn(|| self.socket.recv(&mut room).ok()).count();
+        let mut buffer = [0; 4096];
+        let count = std::iter::from_fn(|| self.socket.recv(&mut buffer).ok()).count();
         self.socket.set_nonblocking(false).expect("a socket that blocks");
         count
     }
@@ -70,33 +70,33 @@ impl Supervisor {
 const WATCHDOG: &str = "WATCHDOG=1\n";
 
 fn gateway() -> Gateway {
-    Gateway::before("http://127.0.0.1:9/v1")
+    Gateway::in_front_of("http://127.0.0.1:9/v1")
 }
 
 #[test]
-fn the_supervisor_hears_when_it_serves_and_when_it_ends() {
-    for supervisor in [Supervisor::at_a_path(), Supervisor::without_a_path()] {
+fn supervisor_is_notified_of_start_and_stop() {
+    for supervisor in [Supervisor::with_path(), Supervisor::with_abstract_name()] {
         let mut luner = gateway().workers(2).env("NOTIFY_SOCKET", &supervisor.name).start();
-        let ready = supervisor.hears();
+        let ready = supervisor.next_message();
         assert_eq!(ready, format!("READY=1\nSTATUS=serving at {} with 2 workers\n", luner.addr()));
         luner.signal(Signal::TERM);
-        assert_eq!(supervisor.hears(), "STOPPING=1\nSTATUS=draining\n");
+        assert_eq!(supervisor.next_message(), "STOPPING=1\nSTATUS=draining\n");
         assert_eq!(luner.wait_exit().code(), Some(0));
-        assert_eq!(supervisor.waiting(), 0);
+        assert_eq!(supervisor.discard_messages(), 0);
     }
 }
 
 #[test]
-fn the_supervisor_follows_a_hand_over_and_hears_of_one_that_fails() {
-    let supervisor = Supervisor::at_a_path();
+fn supervisor_is_notified_of_hand_overs_and_failed_ones() {
+    let supervisor = Supervisor::with_path();
     let gateway = gateway();
-    let good = gateway.text();
+    let good = gateway.config_text();
     let mut luner = gateway.env("NOTIFY_SOCKET", &supervisor.name).env("WATCHDOG_USEC", "60000000").start();
-    assert!(supervisor.hears_news().starts_with("READY=1\n"));
+    assert!(supervisor.next_state().starts_with("READY=1\n"));
     luner.scratch().write("version: v0");
     luner.signal(Signal::USR2);
-    assert!(supervisor.hears_news().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    let failed = supervisor.hears_news();
+    assert!(supervisor.next_state().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    let failed = supervisor.next_state();
     assert!(
         failed.starts_with("READY=1\nSTATUS=serving; no other process took over") && failed.contains("78"),
         "{failed}"
@@ -104,62 +104,62 @@ fn the_supervisor_follows_a_hand_over_and_hears_of_one_that_fails() {
 
     luner.scratch().write(&good);
     luner.hand_over();
-    assert!(supervisor.hears_news().starts_with("RELOADING=1\n"));
+    assert!(supervisor.next_state().starts_with("RELOADING=1\n"));
     let main = format!("MAINPID={}\nREADY=1\nSTATUS=handed over\n", luner.serving_pid());
-    assert_eq!(supervisor.hears_news(), main, "the other is silent before");
-    assert!(supervisor.hears_news().starts_with("READY=1\nSTATUS=serving at "));
+    assert_eq!(supervisor.next_state(), main, "the successor sends nothing before this");
+    assert!(supervisor.next_state().starts_with("READY=1\nSTATUS=serving at "));
     assert_eq!(luner.wait_first_exit().code(), Some(0));
     luner.wait_log("the process before this one has ended");
     luner.signal(Signal::TERM);
-    let rest = std::iter::from_fn(|| Some(supervisor.hears_news())).find(|news| !news.starts_with("READY=1\n"));
+    let rest = std::iter::from_fn(|| Some(supervisor.next_state())).find(|state| !state.starts_with("READY=1\n"));
     assert_eq!(rest.as_deref(), Some("STOPPING=1\nSTATUS=draining\n"));
     luner.wait_exit();
 }
 
-/// The thread of this name.
+/// The id of the thread of this name.
 fn thread_of(luner: &Running, name: &str) -> nix::unistd::Pid {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", luner.pid())).expect("its threads");
-    let is_it =
+    let is_named =
         |path: &std::path::Path| std::fs::read_to_string(path.join("comm")).is_ok_and(|found| found.trim() == name);
-    let found = tasks.flatten().map(|task| task.path()).find(|path| is_it(path)).expect("that thread");
+    let found = tasks.flatten().map(|task| task.path()).find(|path| is_named(path)).expect("a thread of this name");
     nix::unistd::Pid::from_raw(found.file_name().unwrap().to_str().unwrap().parse().unwrap())
 }
 
-// Row 61. Another thread's stop is what a debugger does.
+/// FAULTS.md row 61. The shard's thread is stopped as a debugger would stop it.
 #[test]
-fn a_stalled_shard_is_told_of_and_ends_the_signs_of_life() {
-    let supervisor = Supervisor::at_a_path();
+fn stalled_shard_is_reported_and_stops_the_watchdog_messages() {
+    let supervisor = Supervisor::with_path();
     let luner = gateway().workers(2).env("NOTIFY_SOCKET", &supervisor.name).env("WATCHDOG_USEC", "200000").start();
     for _ in 0..3 {
-        while supervisor.hears() != WATCHDOG {}
+        while supervisor.next_message() != WATCHDOG {}
     }
     assert_eq!(luner.health()["stalled_workers"], 0);
-    // Whom the other shard serves.
     let stalled = thread_of(&luner, "shard-1");
-    let mut asking: Vec<Raw> = (0..16).map(|_| luner.connect()).collect();
+    // Some of these connections belong to the other shard.
+    let mut clients: Vec<Raw> = (0..16).map(|_| luner.connect()).collect();
     if let Err(error) = ptrace::attach(stalled) {
-        println!("skipped: this machine lets nobody trace its own child ({error})");
+        println!("skipped: this machine does not allow tracing a child ({error})");
         return;
     }
-    waitpid(stalled, Some(nix::sys::wait::WaitPidFlag::__WALL)).expect("it has stopped");
-    let told = luner.wait_log("a shard is stalled");
-    assert!(told.contains("\"shard\":1"), "{told}");
-    supervisor.waiting();
-    asking.iter_mut().for_each(|client| _ = client.send(get("/api/health")));
+    waitpid(stalled, Some(nix::sys::wait::WaitPidFlag::__WALL)).expect("the thread stops");
+    let line = luner.wait_log("a shard is stalled");
+    assert!(line.contains("\"shard\":1"), "{line}");
+    supervisor.discard_messages();
+    clients.iter_mut().for_each(|client| _ = client.send(get("/api/health")));
     let mut health = json!(null);
     eventually("the other shard answers", || {
-        let served = asking.iter_mut().position(|client| !client.is_quiet());
-        served.is_some_and(|at| {
-            health = asking[at].answer().json();
+        let answered = clients.iter_mut().position(|client| !client.is_quiet());
+        answered.is_some_and(|at| {
+            health = clients[at].answer().json();
             true
         })
     });
     assert_eq!((&health["status"], &health["stalled_workers"]), (&json!("degraded"), &json!(1)));
-    assert_eq!(supervisor.waiting(), 0, "no sign of life meanwhile");
-    ptrace::detach(stalled, None).expect("it goes on");
+    assert_eq!(supervisor.discard_messages(), 0, "a stalled luner sends no heartbeat");
+    ptrace::detach(stalled, None).expect("the thread can be resumed");
     luner.wait_log("a shard goes on that was stalled");
-    while supervisor.hears() != WATCHDOG {}
-    eventually("all is well again", || luner.health()["status"] == "ok");
+    while supervisor.next_message() != WATCHDOG {}
+    eventually("health is ok again", || luner.health()["status"] == "ok");
 }
 
 fn listening() -> (Arc<TcpListener>, SocketAddr) {
@@ -169,7 +169,7 @@ fn listening() -> (Arc<TcpListener>, SocketAddr) {
 }
 
 #[test]
-fn sockets_that_were_passed_are_served_by_every_shard() {
+fn passed_sockets_are_served_by_every_shard() {
     let mock = mock();
     let ((first, at_first), (second, at_second)) = (listening(), listening());
     for (sockets, addresses, workers) in [
@@ -177,12 +177,12 @@ fn sockets_that_were_passed_are_served_by_every_shard() {
         (vec![first.clone(), second.clone()], vec![at_first, at_second], 1),
         (vec![first, second], vec![at_first, at_second], 2),
     ] {
-        let gateway = Gateway::before(mock.base_url()).workers(workers).server("drain_timeout: 4s");
+        let gateway = Gateway::in_front_of(mock.base_url()).workers(workers).server(json!({ "drain_timeout": "4s" }));
         let mut luner = gateway.activated(&sockets).start();
         assert_eq!(luner.addr(), addresses[0]);
         let ask_all = || {
             for addr in addresses.iter().cycle().take(20) {
-                assert_eq!(Raw::connect(*addr).send(post_chat("gpt-4o", "passed")).answer().said(), reply("passed"));
+                assert_eq!(Raw::connect(*addr).send(post_chat("gpt-4o", "passed")).answer().content(), reply("passed"));
             }
         };
         ask_all();
@@ -192,18 +192,18 @@ fn sockets_that_were_passed_are_served_by_every_shard() {
         ask_all();
         luner.signal(Signal::TERM);
         luner.wait_exit();
-        // Whoever asks between two processes waits for the next.
+        // A request between two processes waits for the next one.
         let mut early = Raw::connect(at_first);
         early.send(post_chat("gpt-4o", "early"));
-        let luner = Gateway::before(mock.base_url()).activated(&sockets).start();
-        assert_eq!(early.answer().said(), reply("early"));
+        let luner = Gateway::in_front_of(mock.base_url()).activated(&sockets).start();
+        assert_eq!(early.answer().content(), reply("early"));
         drop(luner);
     }
 }
 
-/// Starts luner with this as the only socket that was passed, to its end.
-fn passed(stdin: Stdio) -> Output {
-    let config = Scratch::new(&gateway().text());
+/// Runs luner to its end with this as the only passed socket.
+fn run_with_socket(stdin: Stdio) -> Output {
+    let config = Scratch::new(&gateway().config_text());
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"]);
     command.arg(binary()).arg("--config").arg(&config.path).stdin(stdin);
@@ -211,56 +211,59 @@ fn passed(stdin: Stdio) -> Output {
 }
 
 #[test]
-fn what_does_not_listen_is_refused() {
+fn passed_socket_that_does_not_listen_is_refused() {
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let fd = |socket: std::os::fd::OwnedFd| Stdio::from(socket);
     for (socket, reason) in
         [(fd(bound.into()), "does not listen"), (fd(datagrams.into()), "tcp socket"), (Stdio::null(), "not a socket")]
     {
-        let output = passed(socket);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(reason), "{said}");
+        let output = run_with_socket(socket);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(reason), "{stderr}");
     }
 }
 
-fn health(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = luner(&[&["health"], arguments].concat());
-    let said = String::from_utf8(output.stdout).expect("text");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    (output.status.code(), said)
-}
-
-#[test]
-fn health_is_a_line_and_an_exit_code() {
-    let mut luner = gateway().start();
-    let url = format!("http://{}", luner.addr());
-    let (code, said) = health(&["--url", &url]);
-    assert_eq!(code, Some(0));
-    assert!(said.starts_with("ok: luner ") && said.contains(&url), "{said}");
-    let config = Scratch::new(&gateway().server(&format!("listen: \":{}\"", luner.addr().port())).text());
-    let path = config.path.to_str().unwrap();
-    assert_eq!(health(&["--config", path, "--live"]).0, Some(0), "by the configuration's address");
-    luner.signal(Signal::TERM);
-    luner.wait_exit();
-    for live in [&[][..], &["--live"]] {
-        let (code, said) = health(&[&["--config", path], live].concat());
-        assert_eq!((code, said.starts_with("unreachable: ")), (Some(1), true), "{said}");
-    }
-    // A mistake in the file is told, too.
-    config.write("version: v0");
-    let (code, said) = health_of_many_lines(path);
-    assert!(code == Some(1) && said.contains("version"), "{said}");
-}
-
-fn health_of_many_lines(path: &str) -> (Option<i32>, String) {
-    let output = luner(&["health", "--config", path]);
+/// Runs `luner health`. Returns its exit code and what it printed.
+fn run_health(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run_luner(&[&["health"], arguments].concat());
     (output.status.code(), String::from_utf8(output.stdout).expect("text"))
 }
 
+/// Runs `luner health` and asserts that it prints one line. Returns its exit code and the line.
+#[track_caller]
+fn health_line(arguments: &[&str]) -> (Option<i32>, String) {
+    let (code, stdout) = run_health(arguments);
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    (code, stdout)
+}
+
 #[test]
-fn health_tells_the_states_apart() {
+fn health_prints_a_line_and_sets_the_exit_code() {
+    let mut luner = gateway().start();
+    let url = format!("http://{}", luner.addr());
+    let (code, line) = health_line(&["--url", &url]);
+    assert_eq!(code, Some(0));
+    assert!(line.starts_with("ok: luner ") && line.contains(&url), "{line}");
+    let listen = json!({ "listen": format!(":{}", luner.addr().port()) });
+    let config = Scratch::new(&gateway().server(listen).config_text());
+    let path = config.path.to_str().unwrap();
+    assert_eq!(health_line(&["--config", path, "--live"]).0, Some(0), "the address is read from the config");
+    luner.signal(Signal::TERM);
+    luner.wait_exit();
+    for live in [&[][..], &["--live"]] {
+        let (code, line) = health_line(&[&["--config", path], live].concat());
+        assert_eq!((code, line.starts_with("unreachable: ")), (Some(1), true), "{line}");
+    }
+    // Mistakes in the config file are reported too.
+    config.write("version: v0");
+    let (code, stdout) = run_health(&["--config", path]);
+    assert!(code == Some(1) && stdout.contains("version"), "{stdout}");
+}
+
+#[test]
+fn health_exit_code_depends_on_the_state() {
     let state = |status: &str| {
         let body = json!({ "status": status, "version": "1", "uptime_s": 1, "io": "epoll", "storage": "ok" });
         let code = if status == "draining" { "503 Service Unavailable" } else { "200 OK" };
@@ -277,9 +280,9 @@ fn health_tells_the_states_apart() {
     ] {
         let upstream = Upstream::always(answer.clone());
         let url = format!("http://{}/", upstream.addr());
-        assert_eq!(health(&["--url", &url]).0, Some(serves), "{answer}");
-        assert_eq!(health(&["--url", &url, "--live"]).0, Some(lives), "{answer}");
+        assert_eq!(health_line(&["--url", &url]).0, Some(serves), "{answer}");
+        assert_eq!(health_line(&["--url", &url, "--live"]).0, Some(lives), "{answer}");
     }
     let silent = Upstream::script(|conn| _ = conn.hold());
-    assert_eq!(health(&["--url", &format!("http://{}", silent.addr())]).0, Some(1));
+    assert_eq!(health_line(&["--url", &format!("http://{}", silent.addr())]).0, Some(1));
 }

@@ -1,39 +1,42 @@
-//! Plain answers whose body is cut, slow, long, encoded, or counts its tokens in odd ways.
+//! Plain answers whose body is truncated, slow, long or encoded, or reports odd usage (FAULTS.md rows 5, 7, 11, 16 and
+//! 21).
 
 use std::time::Duration;
+
+use serde_json::json;
 
 use crate::support::upstream_cases::*;
 use crate::support::*;
 
-// 5
+/// FAULTS.md row 5.
 #[test]
-fn a_body_cut_short_is_a_502_and_never_a_200() {
+fn truncated_body_gets_502_and_never_200() {
     let body = completion("cut");
     let half = &body[..body.len() / 2];
-    let announced = ok_with(&format!("Content-Length: {}\r\n", body.len()), half);
-    let chunked = ok_with("Transfer-Encoding: chunked\r\n", &in_chunk(half));
-    // All of the payload is there, the last chunk is not.
-    let endless = ok_with("Transfer-Encoding: chunked\r\n", &in_chunk(&body));
-    let split = ok_with("Transfer-Encoding: chunked\r\n", &format!("{:x}\r\n{half}", body.len()));
-    let scenes = [
-        scene("a length, closed", announced.clone(), End::Fin),
-        scene("a length, reset", announced, End::Rst),
-        scene("nothing of the length", ok_with("Content-Length: 9\r\n", ""), End::Fin),
-        scene("chunks, closed", chunked.clone(), End::Fin),
-        scene("chunks, reset", chunked, End::Rst),
-        scene("no last chunk, closed", endless.clone(), End::Fin),
-        scene("no last chunk, reset", endless, End::Rst),
-        scene("in a chunk, closed", split.clone(), End::Fin),
-        scene("in a chunk, reset", split, End::Rst),
-        scene("up to the end, reset", ok_with("Connection: close\r\n", half), End::Rst),
+    let announced = ok_json_with(&format!("Content-Length: {}\r\n", body.len()), half);
+    let chunked = ok_json_with("Transfer-Encoding: chunked\r\n", &in_chunk(half));
+    // The whole payload arrives, the last chunk is missing.
+    let endless = ok_json_with("Transfer-Encoding: chunked\r\n", &in_chunk(&body));
+    let split = ok_json_with("Transfer-Encoding: chunked\r\n", &format!("{:x}\r\n{half}", body.len()));
+    let cases = [
+        case("a length, closed", announced.clone(), Ending::Close),
+        case("a length, reset", announced, Ending::Reset),
+        case("a length and no body", ok_json_with("Content-Length: 9\r\n", ""), Ending::Close),
+        case("chunks, closed", chunked.clone(), Ending::Close),
+        case("chunks, reset", chunked, Ending::Reset),
+        case("no last chunk, closed", endless.clone(), Ending::Close),
+        case("no last chunk, reset", endless, Ending::Reset),
+        case("in a chunk, closed", split.clone(), Ending::Close),
+        case("in a chunk, reset", split, Ending::Reset),
+        case("no length, reset", ok_json_with("Connection: close\r\n", half), Ending::Reset),
     ];
-    let gateway = assert_each_is_refused("retries: 3", &scenes, &question(), BROKEN);
+    let gateway = assert_each_is_refused(json!({ "retries": 3 }), &cases, &chat_request(), BAD_GATEWAY);
     eventually("each broken attempt is counted once", || {
-        gateway.metric("luner_upstream_attempts_total", &["outcome=\"broken\""]) == scenes.len() as f64
+        gateway.metric("luner_upstream_attempts_total", &["outcome=\"broken\""]) == cases.len() as f64
     });
 }
 
-/// More than luner collects before it passes an answer on.
+/// A JSON body of at least this length.
 fn long_body(bytes: usize) -> String {
     let mut body = String::from("{\"object\":\"list\",\"data\":[");
     while body.len() < bytes {
@@ -44,92 +47,99 @@ fn long_body(bytes: usize) -> String {
     body
 }
 
-const LONG: usize = 2 << 20;
+/// More than luner buffers before it starts to forward an answer.
+const LONG_BYTES: usize = 2 << 20;
 
-// 5
+/// FAULTS.md row 5.
 #[test]
-fn a_long_body_passes_whole() {
-    let body = long_body(LONG);
-    let scenes = [
-        scene("a length", ok_with(&format!("Content-Length: {}\r\n", body.len()), &body), End::Hold),
-        scene("chunks", ok_with("Transfer-Encoding: chunked\r\n", &format!("{}0\r\n\r\n", in_chunk(&body))), End::Hold),
-        scene("up to the end", ok_with("Connection: close\r\n", &body), End::Fin),
+fn long_body_passes_whole() {
+    let body = long_body(LONG_BYTES);
+    let cases = [
+        case("a length", ok_json_with(&format!("Content-Length: {}\r\n", body.len()), &body), Ending::Hold),
+        case(
+            "chunks",
+            ok_json_with("Transfer-Encoding: chunked\r\n", &format!("{}0\r\n\r\n", in_chunk(&body))),
+            Ending::Hold,
+        ),
+        case("no length", ok_json_with("Connection: close\r\n", &body), Ending::Close),
     ];
-    for scene in scenes {
-        println!("scene: {}", scene.name);
-        let upstream = plays(std::slice::from_ref(&scene));
-        let gateway = gateway(&upstream, "");
-        let answer = gateway.ask(question());
+    for case in cases {
+        println!("case: {}", case.name);
+        let upstream = upstream_with_cases(std::slice::from_ref(&case));
+        let gateway = start_in_front_of(&upstream);
+        let answer = gateway.ask(chat_request());
         assert_eq!(answer.status, 200);
         assert!(answer.body == body.as_bytes(), "{} bytes instead of {}", answer.body.len(), body.len());
         eventually("its tokens are counted", || gateway.metric("luner_tokens_used_total", &["type=\"prompt\""]) == 3.0);
     }
 }
 
-// 5, 11
+/// FAULTS.md rows 5 and 11.
 #[test]
-fn a_long_body_cut_short_looks_torn() {
-    let body = long_body(LONG);
+fn truncated_long_body_reaches_the_caller_truncated() {
+    let body = long_body(LONG_BYTES);
     let most = &body[..3 << 19];
-    let announced = ok_with(&format!("Content-Length: {}\r\n", body.len()), most);
-    let chunked = ok_with("Transfer-Encoding: chunked\r\n", &in_chunk(most));
-    let unended = ok_with("Connection: close\r\n", most);
-    let scenes = [
-        scene("a length, closed", announced.clone(), End::Fin),
-        scene("a length, reset", announced.clone(), End::Rst),
-        scene("a length, silent", announced, End::Hold),
-        scene("chunks, closed", chunked.clone(), End::Fin),
-        scene("chunks, reset", chunked.clone(), End::Rst),
-        scene("chunks, silent", chunked.clone(), End::Hold),
-        scene("a bad chunk", format!("{chunked}nonsense\r\n"), End::Hold),
-        scene("up to the end, reset", unended, End::Rst),
+    let announced = ok_json_with(&format!("Content-Length: {}\r\n", body.len()), most);
+    let chunked = ok_json_with("Transfer-Encoding: chunked\r\n", &in_chunk(most));
+    let unended = ok_json_with("Connection: close\r\n", most);
+    let cases = [
+        case("a length, closed", announced.clone(), Ending::Close),
+        case("a length, reset", announced.clone(), Ending::Reset),
+        case("a length, silent", announced, Ending::Hold),
+        case("chunks, closed", chunked.clone(), Ending::Close),
+        case("chunks, reset", chunked.clone(), Ending::Reset),
+        case("chunks, silent", chunked.clone(), Ending::Hold),
+        case("a bad chunk", format!("{chunked}nonsense\r\n"), Ending::Hold),
+        case("no length, reset", unended, Ending::Reset),
     ];
     std::thread::scope(|scope| {
-        for scene in scenes {
-            scope.spawn(|| assert_looks_torn(scene));
+        for case in cases {
+            scope.spawn(|| assert_reaches_caller_truncated(case));
         }
     });
 }
 
-fn assert_looks_torn(scene: Scene) {
-    println!("scene: {}", scene.name);
-    // A reset takes along what the gateway has not read yet, so that the end waits for the caller's word.
+/// Asserts that the caller can tell that the answer is incomplete.
+fn assert_reaches_caller_truncated(case: Case) {
+    println!("case: {}", case.name);
+    // A reset discards the bytes that the gateway has not read, so the provider ends only after the caller has seen the
+    // head.
     let gate = Gate::new();
-    let theirs = gate.clone();
-    let end = scene.end;
+    let may_end = gate.clone();
+    let ending = case.ending;
     let upstream = Upstream::script(move |conn| {
         if conn.number > 0 {
-            return serve_well(conn);
+            return answer_every_request(conn);
         }
         conn.request();
-        conn.write(&scene.bytes);
-        theirs.wait();
-        end.play(conn);
+        conn.write(&case.bytes);
+        may_end.wait();
+        ending.apply(conn);
     });
-    let gateway = gateway(&upstream, "stream_idle_timeout: 300ms");
+    let gateway = start_with(&upstream, json!({ "stream_idle_timeout": "300ms" }));
     let fds = gateway.open_fds();
     let mut caller = gateway.connect();
-    let head = caller.send(question()).head();
+    let head = caller.send(chat_request()).head();
     assert_eq!(head.status, 200);
     gate.permit();
     let rest = caller.read_to_end();
     match head.header("content-length") {
-        Some(length) => assert!(rest.len() < length.parse().expect("a length"), "all of it came"),
+        Some(length) => assert!(rest.len() < length.parse().expect("a length"), "the whole body arrived"),
         None => {
             assert_eq!(head.header("transfer-encoding"), Some("chunked"));
-            assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "the last chunk came");
+            assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "the last chunk arrived");
         }
     }
     drop(caller);
     eventually("the provider's connection is closed", || upstream.running() == 0);
     eventually("no descriptor is left", || gateway.open_fds() <= fds);
-    assert_goes_on(&mut gateway.connect());
+    assert_next_is_answered(&mut gateway.connect());
 }
 
-// 7
+/// FAULTS.md row 7.
 #[test]
-fn a_dripping_answer_is_waited_for_as_long_as_it_drips() {
-    // Longer than the idle timeout as a whole, shorter between two bytes.
+fn dripping_answer_is_not_timed_out() {
+    // The whole answer takes longer than the idle timeout, the pause between two bytes is shorter.
     let upstream = Upstream::script(|conn| {
         conn.request();
         let answer = ok_chat("well");
@@ -141,54 +151,54 @@ fn a_dripping_answer_is_waited_for_as_long_as_it_drips() {
         }
         conn.hold();
     });
-    let gateway = gateway(&upstream, "stream_idle_timeout: 400ms");
-    assert_goes_on(&mut gateway.connect());
+    let gateway = start_with(&upstream, json!({ "stream_idle_timeout": "400ms" }));
+    assert_next_is_answered(&mut gateway.connect());
 }
 
-// 7
+/// FAULTS.md row 7.
 #[test]
-fn a_body_that_stops_coming_is_a_504() {
+fn stalled_body_gets_504() {
     let body = completion("slow");
     let half = &body[..body.len() / 2];
-    let scenes = [
-        scene("a length", ok_with(&format!("Content-Length: {}\r\n", body.len()), half), End::Hold),
-        scene("chunks", ok_with("Transfer-Encoding: chunked\r\n", &in_chunk(half)), End::Hold),
-        scene("up to the end", ok_with("Connection: close\r\n", half), End::Hold),
+    let cases = [
+        case("a length", ok_json_with(&format!("Content-Length: {}\r\n", body.len()), half), Ending::Hold),
+        case("chunks", ok_json_with("Transfer-Encoding: chunked\r\n", &in_chunk(half)), Ending::Hold),
+        case("no length", ok_json_with("Connection: close\r\n", half), Ending::Hold),
     ];
-    assert_each_is_refused("stream_idle_timeout: 300ms", &scenes, &question(), LATE);
+    assert_each_is_refused(json!({ "stream_idle_timeout": "300ms" }), &cases, &chat_request(), GATEWAY_TIMEOUT);
 }
 
-// 16
+/// FAULTS.md row 16.
 #[test]
-fn an_encoded_body_passes_as_it_came() {
+fn encoded_body_passes_unchanged() {
     let gzip: Vec<u8> = [0x1f, 0x8b, 8, 0].into_iter().chain((0..=255).cycle().take(60_000)).collect();
-    let head = format!("{JSON_HEAD}Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len());
+    let head = ok_json_with(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", gzip.len()), "");
     let upstream = Upstream::always([head.as_bytes(), &gzip].concat());
-    let gateway = gateway(&upstream, "");
-    for request in [question(), post_stream("gpt-4o", "hello?")] {
+    let gateway = start_in_front_of(&upstream);
+    for request in [chat_request(), post_stream("gpt-4o", "hello?")] {
         let answer = gateway.ask(request);
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-encoding"), Some("gzip"));
         assert!(answer.body == gzip, "the body was changed");
     }
-    assert_eq!(upstream.requests()[0].header("accept-encoding"), Some("identity"), "it was not asked for");
+    assert_eq!(upstream.requests()[0].header("accept-encoding"), Some("identity"), "luner asks for no encoding");
 }
 
-// 16
+/// FAULTS.md row 16.
 #[test]
-fn a_decompression_bomb_is_nothing_but_bytes() {
+fn decompression_bomb_is_not_unpacked() {
     let mock = mock_with(|options| options.fault = Some("gzip-bomb".parse().expect("a fault")));
-    let gateway = Gateway::before(mock.base_url()).start();
+    let gateway = Gateway::in_front_of(mock.base_url()).start();
     let rss = gateway.rss_bytes();
     let answer = gateway.post_chat("gpt-4o", "a bomb, please");
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
     assert!(answer.body.len() < 1 << 20 && answer.body.starts_with(&[0x1f, 0x8b]));
-    assert!(rss_peak(&gateway) < rss + (8 << 20), "something was unpacked");
+    assert!(peak_rss_bytes(&gateway) < rss + (8 << 20), "the bomb was unpacked");
 }
 
-// 21
+/// FAULTS.md row 21.
 #[test]
-fn usage_that_makes_no_sense_passes_and_is_not_believed() {
+fn nonsensical_usage_passes_and_is_clamped() {
     let usages = [
         "null",
         "{}",
@@ -205,23 +215,23 @@ fn usage_that_makes_no_sense_passes_and_is_not_believed() {
         "{\"prompt_tokens\":3,\"completion_tokens\":5,\"total_tokens\":1,\"prompt_tokens_details\":{\"cached_tokens\":99}}",
     ];
     let bodies = usages.map(|usage| format!("{{\"choices\":[],\"usage\":{usage}}}"));
-    let bodies = bodies.into_iter().chain(["{}".into(), "[]".into(), "no JSON".into(), "{\"usage\":{".into()]);
+    let bodies = bodies.into_iter().chain(["{}".into(), "[]".into(), "not JSON".into(), "{\"usage\":{".into()]);
     let bodies: Vec<String> = bodies.collect();
-    let theirs = bodies.clone();
+    let scripted = bodies.clone();
     let upstream = Upstream::script(move |conn| {
-        for body in &theirs {
+        for body in &scripted {
             conn.request();
             conn.write(ok_json(body));
         }
         conn.hold();
     });
-    let gateway = gateway(&upstream, "");
+    let gateway = start_in_front_of(&upstream);
     let mut caller = gateway.connect();
     for body in &bodies {
-        let answer = caller.send(question()).answer();
+        let answer = caller.send(chat_request()).answer();
         assert_eq!((answer.status, answer.text()), (200, body.as_str()));
     }
-    eventually("all of them are counted", || {
+    eventually("all requests are counted", || {
         gateway.metric("luner_requests_total", &["status=\"200\"", "provider=\"openai\""]) == bodies.len() as f64
     });
     let metrics = gateway.metrics();

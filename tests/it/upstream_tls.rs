@@ -1,59 +1,59 @@
-//! Providers behind TLS: who is trusted, what is never said to anyone else, and that nothing is lost or believed on the way
-//! through the encryption.
+//! Providers behind TLS (FAULTS.md row 20): which certificates are trusted, that nothing is sent to an untrusted
+//! provider, and that the faults of plain connections are handled alike under encryption.
 
 use std::io::Read;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::tls::*;
 use crate::support::upstream_cases::*;
 use crate::support::*;
 
-// 20
+/// FAULTS.md row 20.
 #[test]
-fn a_provider_whose_authority_is_trusted_answers_and_streams_on_one_connection() {
+fn trusted_provider_answers_and_streams_on_one_connection() {
     let authority = Authority::new();
     let streamed = format!("{STREAM_HEAD}{}{}", in_chunk(delta("well")), stream_end());
     for versions in [[&TLS13], [&TLS12]] {
-        let seen = Seen::default();
+        let recording = Recording::default();
         let streamed = streamed.clone();
-        let upstream = upstream(&authority.speaks(&versions, |_| {}), &seen, move |tls| {
+        let upstream = tls_upstream(&authority.server_of_versions(&versions, |_| {}), &recording, move |tls| {
             while let Some(request) = tls.request() {
                 let request: Value = serde_json::from_str(&request).expect("JSON");
                 tls.write(if request["stream"] == true { streamed.clone() } else { ok_chat("well") });
             }
         });
-        let gateway = authority.gateway(https(&upstream), "");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({}));
         for _ in 0..5 {
-            assert_goes_on(&mut gateway.connect());
-            assert_eq!(gateway.ask(post_stream("gpt-4o", "hello?")).said(), "well");
+            assert_next_is_answered(&mut gateway.connect());
+            assert_eq!(gateway.ask(post_stream("gpt-4o", "hello?")).content(), "well");
         }
         assert_eq!(upstream.connections(), 1);
-        assert!(!holds(&lock(&seen.raw), "POST"), "it was not encrypted");
+        assert!(!contains(&recording.bytes(), "POST"), "the requests were not encrypted");
     }
 }
 
-// 19, 20
+/// FAULTS.md rows 19 and 20.
 #[test]
-fn a_provider_is_reached_and_checked_by_its_name() {
+fn provider_certificate_is_checked_against_its_host_name() {
     let authority = Authority::new();
-    let seen = Seen::default();
+    let recording = Recording::default();
     let named = authority.server(|params| params.subject_alt_names.truncate(1));
-    let upstream = upstream(&named, &seen, |tls| tls.serve_well());
-    let gateway = authority.gateway(format!("https://localhost:{}", upstream.addr().port()), "");
-    assert_goes_on(&mut gateway.connect());
+    let upstream = tls_upstream(&named, &recording, |tls| tls.answer_every_request());
+    let gateway = authority.start_gateway(format!("https://localhost:{}", upstream.addr().port()), json!({}));
+    assert_next_is_answered(&mut gateway.connect());
 }
 
-// 20
+/// FAULTS.md row 20.
 #[test]
-fn a_certificate_that_proves_nothing_is_a_502_and_not_a_word_is_said() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+fn untrusted_certificate_gets_502_and_no_request_is_sent() {
+    let (authority, unknown) = (Authority::new(), Authority::new());
     let good = authority.server(|_| {});
     let bad = [
-        ("another authority's", stranger.server(|_| {})),
+        ("signed by an unknown authority", unknown.server(|_| {})),
         (
             "expired",
             authority.server(|params| {
@@ -63,89 +63,90 @@ fn a_certificate_that_proves_nothing_is_a_502_and_not_a_word_is_said() {
         ),
         ("not yet valid", authority.server(|params| params.not_before = date_time_ymd(3000, 1, 1))),
         (
-            "another host's",
+            "for another host",
             authority.server(|params| {
                 params.subject_alt_names = CertificateParams::new(vec!["example.com".into(), "127.0.0.2".into()])
                     .expect("names")
                     .subject_alt_names;
             }),
         ),
-        ("nobody's", authority.server(|params| params.subject_alt_names.clear())),
-        ("self-signed", self_signed()),
+        ("without a name", authority.server(|params| params.subject_alt_names.clear())),
+        ("self-signed", self_signed_server()),
     ];
     for (name, config) in bad {
         println!("{name}");
-        let seen = Seen::default();
-        let (good, theirs) = (good.clone(), seen.clone());
+        let recording = Recording::default();
+        let (good, recorded) = (good.clone(), recording.clone());
         let upstream = Upstream::script(move |conn| {
             let config = if conn.number == 0 { &config } else { &good };
-            Tls::new(config, conn.stream(), &theirs).serve_well();
+            TlsConn::new(config, conn.stream(), &recorded).answer_every_request();
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 0");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 0 }));
         let fds = gateway.open_fds();
         let mut caller = gateway.connect();
-        assert_refusal(&caller.send(question()).answer(), BROKEN);
-        assert_eq!(seen.requests().len(), 0);
-        let raw = lock(&seen.raw).clone();
-        assert!(!holds(&raw, "POST") && !holds(&raw, "how are you") && !holds(&raw, CANARY), "in plain text");
+        assert_refusal(&caller.send(chat_request()).answer(), BAD_GATEWAY);
+        assert_eq!(recording.requests().len(), 0);
+        for secret in ["POST", "how are you", CANARY] {
+            assert!(!contains(&recording.bytes(), secret), "{secret:?} was sent in plain text");
+        }
         eventually("the connection is closed", || upstream.running() == 0);
         eventually("no descriptor is left", || gateway.open_fds() <= fds + 1);
-        // As soon as the provider proves itself.
-        assert_goes_on(&mut caller);
+        // The next connection has a valid certificate.
+        assert_next_is_answered(&mut caller);
         eventually("the attempt is counted", || {
             gateway.metric("luner_upstream_attempts_total", &["outcome=\"unreachable\""]) == 1.0
         });
     }
 }
 
-// 20
+/// FAULTS.md row 20.
 #[test]
-fn a_handshake_that_stalls_is_a_504() {
+fn stalled_handshake_gets_504() {
     let authority = Authority::new();
-    // Not a byte, and the beginning of a record.
-    for begun in [&b""[..], &[22, 3, 3, 0, 80, 2]] {
+    // The provider sends nothing, or the start of a TLS record.
+    for sent in [&b""[..], &[22, 3, 3, 0, 80, 2]] {
         let config = authority.server(|_| {});
-        let seen = Seen::default();
+        let recording = Recording::default();
         let upstream = Upstream::script(move |conn| {
             if conn.number > 0 {
-                return Tls::new(&config, conn.stream(), &seen).serve_well();
+                return TlsConn::new(&config, conn.stream(), &recording).answer_every_request();
             }
-            conn.write(begun);
+            conn.write(sent);
             conn.hold();
         });
-        let gateway = authority.gateway(https(&upstream), "connect_timeout: 300ms");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "connect_timeout": "300ms" }));
         let fds = gateway.open_fds();
         let mut caller = gateway.connect();
-        assert_refusal(&caller.send(question()).answer(), LATE);
+        assert_refusal(&caller.send(chat_request()).answer(), GATEWAY_TIMEOUT);
         eventually("the connection is closed", || upstream.running() == 0);
         eventually("no descriptor is left", || gateway.open_fds() <= fds + 1);
-        assert_goes_on(&mut caller);
+        assert_next_is_answered(&mut caller);
     }
 }
 
-// 20
+/// FAULTS.md row 20.
 #[test]
-fn a_provider_that_speaks_no_tls_is_a_502_and_not_a_word_is_said() {
+fn provider_without_tls_gets_502_and_no_request_is_sent() {
     let authority = Authority::new();
     for answer in ["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""] {
-        let seen = Seen::default();
-        let theirs = seen.clone();
+        let recording = Recording::default();
+        let recorded = recording.clone();
         let upstream = Upstream::script(move |conn| {
-            let mut room = [0; 4096];
-            let mut tap = Tap { socket: conn.stream(), seen: theirs.clone() };
-            let _ = tap.read(&mut room);
+            let mut buffer = [0; 4096];
+            let mut socket = RecordedSocket { socket: conn.stream(), recording: recorded.clone() };
+            let _ = socket.read(&mut buffer);
             conn.write(answer);
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 0");
-        assert_refusal(&gateway.ask(question()), BROKEN);
-        let raw = lock(&seen.raw).clone();
-        assert!(!raw.is_empty() && !holds(&raw, "POST") && !holds(&raw, CANARY), "in plain text");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 0 }));
+        assert_refusal(&gateway.ask(chat_request()), BAD_GATEWAY);
+        let bytes = recording.bytes();
+        assert!(!bytes.is_empty() && !contains(&bytes, "POST") && !contains(&bytes, CANARY), "sent in plain text");
     }
 }
 
-// 5, 20
+/// FAULTS.md rows 5 and 20.
 #[test]
-fn an_end_that_tls_does_not_vouch_for_is_no_end() {
+fn connection_end_without_close_notify_is_truncation() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
     let body = completion("cut");
@@ -153,202 +154,201 @@ fn an_end_that_tls_does_not_vouch_for_is_no_end() {
     for polite in [false, true] {
         println!("close_notify: {polite}");
         let unended = unended.clone();
-        let upstream = upstream(&config, &Seen::default(), move |tls| {
+        let upstream = tls_upstream(&config, &Recording::default(), move |tls| {
             tls.request();
             tls.write(&unended);
             if polite {
-                tls.say_goodbye();
+                tls.send_close_notify();
             }
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 3");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 3 }));
         let mut caller = gateway.connect();
-        let answer = caller.send(question()).answer();
+        let answer = caller.send(chat_request()).answer();
         match polite {
             true => assert_eq!((answer.status, answer.text()), (200, body.as_str())),
-            // Anyone on the way may have cut it.
-            false => assert_refusal(&answer, BROKEN),
+            // Anyone on the network path may have cut the connection.
+            false => assert_refusal(&answer, BAD_GATEWAY),
         }
-        assert_goes_on(&mut caller);
+        assert_next_is_answered(&mut caller);
     }
 }
 
-// 4, 5, 20
+/// FAULTS.md rows 4, 5 and 20.
 #[test]
-fn an_answer_that_breaks_under_encryption_is_a_502() {
+fn truncated_encrypted_answer_gets_502() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
     let whole = ok_chat("cut");
     let (half, polite) = (whole[..whole.len() / 2].to_owned(), [false, true]);
     for (bytes, polite) in ["", half.as_str()].iter().flat_map(|bytes| polite.map(|polite| (*bytes, polite))) {
         let bytes = bytes.to_owned();
-        let seen = Seen::default();
-        let upstream = upstream(&config, &seen, move |tls| {
+        let recording = Recording::default();
+        let upstream = tls_upstream(&config, &recording, move |tls| {
             tls.request();
             tls.write(&bytes);
             if polite {
-                tls.say_goodbye();
+                tls.send_close_notify();
             }
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 3");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 3 }));
         let mut caller = gateway.connect();
-        assert_refusal(&caller.send(question()).answer(), BROKEN);
-        assert_goes_on(&mut caller);
-        assert_eq!(seen.requests().len(), 2, "nothing was tried again");
+        assert_refusal(&caller.send(chat_request()).answer(), BAD_GATEWAY);
+        assert_next_is_answered(&mut caller);
+        assert_eq!(recording.requests().len(), 2, "nothing was retried");
     }
 }
 
-// 6, 20
+/// FAULTS.md rows 6 and 20.
 #[test]
-fn a_stream_that_breaks_under_encryption_gets_an_error_event() {
+fn truncated_encrypted_stream_ends_with_an_error_event() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
     for polite in [false, true] {
-        let upstream = upstream(&config, &Seen::default(), move |tls| {
+        let upstream = tls_upstream(&config, &Recording::default(), move |tls| {
             tls.request();
             tls.write(format!("{STREAM_HEAD}{}", in_chunk(delta("one") + "data: {\"par")));
             if polite {
-                tls.say_goodbye();
+                tls.send_close_notify();
             }
         });
-        let gateway = authority.gateway(https(&upstream), "");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({}));
         let answer = gateway.ask(post_stream("gpt-4o", "hello?"));
         let events = answer.events();
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(format!("data: {}\n\n", events[0]), delta("one"));
         let error: Value = serde_json::from_str(&events[1]).expect("JSON in the error event");
         assert_eq!(error["error"]["code"], "provider_error");
-        assert_goes_on(&mut gateway.connect());
+        assert_next_is_answered(&mut gateway.connect());
     }
 }
 
-// 3, 7, 20
+/// FAULTS.md rows 3, 7 and 20.
 #[test]
-fn silence_under_encryption_is_a_504() {
+fn silent_encrypted_provider_gets_504() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
-    for begun in ["", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
-        let upstream = upstream(&config, &Seen::default(), move |tls| {
+    for sent in ["", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
+        let upstream = tls_upstream(&config, &Recording::default(), move |tls| {
             tls.request();
-            tls.write(begun);
+            tls.write(sent);
             assert!(tls.request().is_none());
         });
-        let gateway = authority.gateway(https(&upstream), "timeout: 300ms\nstream_idle_timeout: 300ms");
+        let gateway = authority
+            .start_gateway(https_url(&upstream), json!({ "timeout": "300ms", "stream_idle_timeout": "300ms" }));
         let mut caller = gateway.connect();
-        assert_refusal(&caller.send(question()).answer(), LATE);
+        assert_refusal(&caller.send(chat_request()).answer(), GATEWAY_TIMEOUT);
         eventually("the connection is closed", || upstream.running() == 0);
-        assert_goes_on(&mut caller);
+        assert_next_is_answered(&mut caller);
     }
 }
 
-// 10, 20
+/// FAULTS.md rows 10 and 20.
 #[test]
-fn a_kept_encrypted_connection_that_was_closed_is_replaced_and_nobody_notices() {
+fn closed_idle_encrypted_connection_is_replaced_unnoticed() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
     for polite in [false, true] {
-        let seen = Seen::default();
-        let upstream = upstream(&config, &seen, move |tls| {
+        let recording = Recording::default();
+        let upstream = tls_upstream(&config, &recording, move |tls| {
             tls.request();
             tls.write(ok_chat("well"));
             tls.request();
             if polite {
-                tls.say_goodbye();
+                tls.send_close_notify();
             }
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 0");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 0 }));
         let mut caller = gateway.connect();
         for _ in 0..3 {
-            assert_goes_on(&mut caller);
+            assert_next_is_answered(&mut caller);
         }
-        assert_eq!((upstream.connections(), seen.requests().len()), (2, 4));
+        assert_eq!((upstream.connections(), recording.requests().len()), (2, 4));
     }
 }
 
-// 12, 20
+/// FAULTS.md rows 12 and 20.
 #[test]
-fn bytes_behind_an_encrypted_answer_never_reach_the_next_caller() {
+fn bytes_after_an_encrypted_answer_never_reach_the_next_caller() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
-    // Among them sizes of a read and of a record, so that what follows waits somewhere on the way.
+    // Some are the size of a read or of a TLS record, so that the bytes after them wait in one of the buffers.
     for size in [400, 4 << 10, 8 << 10, 16 << 10, 64 << 10] {
-        println!("behind {size} bytes");
+        println!("after {size} bytes");
         let written = Gate::new();
-        let theirs = written.clone();
-        let upstream = upstream(&config, &Seen::default(), move |tls| {
+        let has_written = written.clone();
+        let upstream = tls_upstream(&config, &Recording::default(), move |tls| {
             tls.request();
-            tls.write(format!("{}{}", answer_of(size), ok_chat("another-caller's-canary")));
-            theirs.permit();
-            assert!(tls.request().is_none(), "the connection is used again");
+            tls.write(format!("{}{}", ok_chat_of_size(size), ok_chat("another-caller's-canary")));
+            has_written.permit();
+            assert!(tls.request().is_none(), "the connection was reused");
         });
-        let gateway = authority.gateway(https(&upstream), "retries: 0");
-        assert_eq!(gateway.ask(question()).status, 200);
+        let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 0 }));
+        assert_eq!(gateway.ask(chat_request()).status, 200);
         written.wait();
-        assert_goes_on(&mut gateway.connect());
+        assert_next_is_answered(&mut gateway.connect());
         assert_eq!(upstream.connections(), 2);
     }
 }
 
 #[test]
-fn long_bodies_pass_through_encryption_whole() {
+fn long_encrypted_bodies_pass_whole() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
-    let seen = Seen::default();
-    let said = "l".repeat(3 << 20);
-    let theirs = said.clone();
-    let upstream = upstream(&config, &seen, move |tls| {
+    let recording = Recording::default();
+    let text = "l".repeat(3 << 20);
+    let scripted = text.clone();
+    let upstream = tls_upstream(&config, &recording, move |tls| {
         while tls.request().is_some() {
-            tls.write(ok_chat(&theirs));
+            tls.write(ok_chat(&scripted));
         }
     });
-    let gateway = authority.gateway(https(&upstream), "");
-    let asked = chat("gpt-4o", &"x".repeat(5 << 20));
+    let gateway = authority.start_gateway(https_url(&upstream), json!({}));
+    let body = chat("gpt-4o", &"x".repeat(5 << 20));
     for _ in 0..2 {
-        let answer = gateway.ask(post(CHAT, &asked));
-        assert!(answer.said() == said, "{} bytes came", answer.body.len());
+        let answer = gateway.ask(post(CHAT, &body));
+        assert!(answer.content() == text, "{} bytes arrived", answer.body.len());
     }
-    assert!(seen.requests().iter().all(|request| *request == asked));
+    assert!(recording.requests().iter().all(|request| *request == body));
     assert_eq!(upstream.connections(), 1);
 }
 
-// 14, 20
+/// FAULTS.md rows 14 and 20.
 #[test]
-fn a_provider_that_takes_its_time_gets_a_long_request_whole() {
+fn slow_encrypted_provider_gets_a_long_request_whole() {
     let authority = Authority::new();
-    let seen = Seen::default();
-    // Behind the handshake TLS 1.3 sends tickets: bytes that the gateway can read, and no answer.
-    let upstream = upstream(&authority.server(|_| {}), &seen, |tls| {
-        let mut handshake = [0; 1];
-        let n = rustls::Stream::new(&mut tls.session, &mut tls.tap).read(&mut handshake).expect("the request begins");
-        tls.pending.extend_from_slice(&handshake[..n]);
+    let recording = Recording::default();
+    // After the handshake, TLS 1.3 sends tickets: bytes that the gateway can read and that are no answer.
+    let upstream = tls_upstream(&authority.server(|_| {}), &recording, |tls| {
+        tls.read_first_byte();
         std::thread::sleep(Duration::from_millis(400));
-        tls.serve_well();
+        tls.answer_every_request();
     });
-    let gateway = authority.gateway(https(&upstream), "retries: 0");
-    let asked = chat("gpt-4o", &"x".repeat(5 << 20));
-    let answer = gateway.ask(post(CHAT, &asked));
+    let gateway = authority.start_gateway(https_url(&upstream), json!({ "retries": 0 }));
+    let body = chat("gpt-4o", &"x".repeat(5 << 20));
+    let answer = gateway.ask(post(CHAT, &body));
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(seen.requests() == [asked]);
+    assert!(recording.requests() == [body]);
 }
 
-// 20, 22
+/// FAULTS.md rows 20 and 22.
 #[test]
-fn a_caller_who_leaves_cancels_an_encrypted_request() {
+fn leaving_cancels_an_encrypted_request() {
     let authority = Authority::new();
     let config = authority.server(|_| {});
     let streaming = format!("{STREAM_HEAD}{}", in_chunk(delta("one")));
-    for begun in [String::new(), streaming] {
-        let seen = Seen::default();
-        let upstream = upstream(&config, &seen, move |tls| {
+    for sent in [String::new(), streaming] {
+        let recording = Recording::default();
+        let upstream = tls_upstream(&config, &recording, move |tls| {
             tls.request();
-            tls.write(&begun);
+            tls.write(&sent);
             assert!(tls.request().is_none());
         });
-        let gateway = authority.gateway(https(&upstream), "");
+        let gateway = authority.start_gateway(https_url(&upstream), json!({}));
         let mut caller = gateway.connect();
         caller.send(post_stream("gpt-4o", "hello?"));
-        eventually("the provider has the request", || seen.requests().len() == 1);
+        eventually("the provider has the request", || recording.requests().len() == 1);
         drop(caller);
         eventually("the provider's connection is closed", || upstream.running() == 0);
-        assert_goes_on(&mut gateway.connect());
+        assert_next_is_answered(&mut gateway.connect());
     }
 }

@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    // Row 35.
+    /// FAULTS.md row 35.
     #[test]
     fn tricks_with_paths_lead_nowhere() {
         for path in [

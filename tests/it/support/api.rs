@@ -1,30 +1,31 @@
-//! A client of the REST API: one connection a call, JSON in and out. Every answer is held against the API's description.
+//! A client of the REST API: one connection per call, JSON in and out. Every answer is checked against the OpenAPI
+//! document.
 
 use serde_json::Value;
 
 use super::{Answer, Running, contract};
 
-/// Who calls the API of a running luner.
+/// A client of a running luner's REST API.
 pub struct Api<'r> {
     luner: &'r Running,
-    /// Header lines, each ending with CR LF.
-    lines: String,
+    /// Header lines of every call, each ending with CR LF.
+    headers: String,
 }
 
 impl<'r> Api<'r> {
     pub fn new(luner: &'r Running, token: Option<&str>) -> Api<'r> {
         let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
-        Api { luner, lines: format!("Host: localhost\r\n{}", authorization.unwrap_or_default()) }
+        Api { luner, headers: format!("Host: localhost\r\n{}", authorization.unwrap_or_default()) }
     }
 
-    /// The same caller with these lines as its whole head, each ending with CR LF.
-    pub fn with(&self, lines: &str) -> Api<'r> {
-        Api { luner: self.luner, lines: lines.to_owned() }
+    /// A client that sends these header lines instead, each ending with CR LF.
+    pub fn with_headers(&self, headers: &str) -> Api<'r> {
+        Api { luner: self.luner, headers: headers.to_owned() }
     }
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
-        let answer = self.luner.ask(format!("GET {path} HTTP/1.1\r\n{}\r\n", self.lines));
+        let answer = self.luner.ask(format!("GET {path} HTTP/1.1\r\n{}\r\n", self.headers));
         contract::check("GET", path, &answer);
         answer
     }
@@ -41,25 +42,25 @@ impl<'r> Api<'r> {
 
     #[track_caller]
     pub fn delete(&self, path: &str) -> Answer {
-        let answer = self.luner.ask(format!("DELETE {path} HTTP/1.1\r\n{}\r\n", self.lines));
+        let answer = self.luner.ask(format!("DELETE {path} HTTP/1.1\r\n{}\r\n", self.headers));
         contract::check("DELETE", path, &answer);
         answer
     }
 
-    /// Any method with any body that claims to be JSON.
+    /// Calls with any method and any body, which is announced as JSON.
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Answer {
-        let (lines, body) = (&self.lines, body.as_ref());
+        let (headers, body) = (&self.headers, body.as_ref());
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\n{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         let answer = self.luner.ask([head.as_bytes(), body].concat());
         contract::check(method, path, &answer);
         answer
     }
 
-    /// Creates a policy and gives it back.
+    /// Creates a policy and returns it as the API does.
     #[track_caller]
     pub fn create(&self, policy: &Value) -> Value {
         let answer = self.post("/api/policies", policy);
@@ -67,7 +68,7 @@ impl<'r> Api<'r> {
         answer.json()
     }
 
-    /// All policies, as the answer to their creation showed them: without their matches by the hour.
+    /// All policies without their hourly matches, and so equal to what [`Api::create`] returned.
     #[track_caller]
     pub fn policies(&self) -> Vec<Value> {
         let answer = self.get("/api/policies");
@@ -77,7 +78,7 @@ impl<'r> Api<'r> {
         items
     }
 
-    /// One policy, likewise.
+    /// One policy without its hourly matches.
     #[track_caller]
     pub fn policy(&self, path: &str) -> Value {
         let answer = self.get(path);
@@ -87,7 +88,7 @@ impl<'r> Api<'r> {
         policy
     }
 
-    /// The newest traces that pass this query, once there are so many of them.
+    /// Waits for at least `count` traces that match this query, and returns the newest ones.
     #[track_caller]
     pub fn traces(&self, query: &str, count: usize) -> Vec<Value> {
         let mut items = Vec::new();
@@ -100,7 +101,7 @@ impl<'r> Api<'r> {
         items
     }
 
-    /// The newest entries of the audit.
+    /// The newest entries of the audit log.
     #[track_caller]
     pub fn audit(&self) -> Vec<Value> {
         let answer = self.get("/api/audit?page_size=200");
@@ -118,6 +119,6 @@ impl<'r> Api<'r> {
 }
 
 fn without_series(policy: &mut Value) {
-    // Absent where the storage cannot be read.
+    // The series is absent when the storage cannot be read.
     policy.as_object_mut().expect("an object").remove("series");
 }

@@ -1,7 +1,6 @@
-//! The process under test: what it is started with.
+//! What a luner process is started with: config, command line, environment. Starts it, or runs it to its end.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -10,111 +9,108 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Running, Scratch, eventually, lock};
 
-/// Every provider's key, unless a test gives another. It must never be seen in any output of luner's.
+/// Every provider's key, unless a test sets another. It must never show up in any output of luner.
 pub const CANARY: &str = "sk-canary-7f3a91c4e0d25b86";
 
-/// What is to be started.
-#[derive(Clone, Default)]
+/// A luner process to be started.
+#[derive(Clone)]
 pub struct Gateway {
-    providers: String,
-    server: String,
-    yaml: Option<String>,
-    workers: Option<usize>,
+    /// The config file: JSON, which is YAML too.
+    config: Value,
+    workers: usize,
     env: Vec<(String, String)>,
-    wrap: Vec<String>,
+    wrapper: Vec<String>,
     sockets: Vec<Arc<TcpListener>>,
     program: Option<PathBuf>,
+    /// Arguments of `luner demo`, which takes no config file. Empty for any other gateway.
     demo: Vec<String>,
-    storage: bool,
-    more: String,
-    log: Option<String>,
     token: Option<String>,
 }
 
 impl Gateway {
     /// One shard, log level debug, no storage, no providers yet.
     pub fn new() -> Gateway {
-        Gateway::default()
+        let config = json!({
+            "version": "v1",
+            "storage": { "backend": "none" },
+            "telemetry": { "log": "debug" },
+            "providers": [],
+        });
+        Gateway {
+            config,
+            workers: 1,
+            env: Vec::new(),
+            wrapper: Vec::new(),
+            sockets: Vec::new(),
+            program: None,
+            demo: Vec::new(),
+            token: None,
+        }
     }
 
-    /// A gateway before one provider with the models gpt-4o and gpt-4o-mini.
-    pub fn before(url: impl AsRef<str>) -> Gateway {
+    /// A gateway in front of one provider that serves gpt-4o and gpt-4o-mini.
+    pub fn in_front_of(url: impl AsRef<str>) -> Gateway {
         Gateway::new().provider("openai", url, &["gpt-4o", "gpt-4o-mini"])
     }
 
-    /// Adds a provider with the canary as its key.
-    pub fn provider(self, name: &str, url: impl AsRef<str>, models: &[&str]) -> Gateway {
-        self.provider_with(name, url, models, "")
-    }
-
-    /// Adds a provider with further lines of YAML, such as `retries: 0`, not indented. One of them may be `api_key`.
-    pub fn provider_with(mut self, name: &str, url: impl AsRef<str>, models: &[&str], lines: &str) -> Gateway {
-        let url = url.as_ref();
-        let _ = writeln!(self.providers, "  - name: {name}\n    base_url: \"{url}\"\n    models: {models:?}");
-        if !lines.contains("api_key") {
-            let _ = writeln!(self.providers, "    api_key: \"{CANARY}\"");
-        }
-        for line in lines.lines() {
-            let _ = writeln!(self.providers, "    {line}");
-        }
-        self
-    }
-
-    /// Adds lines below `server:`, not indented.
-    pub fn server(mut self, lines: &str) -> Gateway {
-        for line in lines.lines() {
-            let _ = writeln!(self.server, "  {line}");
-        }
-        self
-    }
-
-    /// `luner demo`, which has a configuration and a provider of its own.
+    /// `luner demo`, which brings a config and a provider of its own.
     pub fn demo() -> Gateway {
         Gateway::demo_with(&[])
     }
 
-    /// The same with these further arguments.
+    /// `luner demo` with these further arguments.
     pub fn demo_with(arguments: &[&str]) -> Gateway {
         let demo = ["demo", "--listen", "127.0.0.1:0"].iter().chain(arguments).map(|&word| word.into()).collect();
-        Gateway { demo, ..Gateway::default() }
+        Gateway { demo, ..Gateway::new() }
     }
 
-    /// With a database beside the configuration's file.
+    /// Adds a provider whose key is the canary.
+    pub fn provider(self, name: &str, url: impl AsRef<str>, models: &[&str]) -> Gateway {
+        self.provider_with(name, url, models, json!({}))
+    }
+
+    /// Adds a provider with further settings, such as `{ "retries": 0 }`. They may replace the `api_key`.
+    pub fn provider_with(mut self, name: &str, url: impl AsRef<str>, models: &[&str], settings: Value) -> Gateway {
+        let mut provider = json!({ "name": name, "base_url": url.as_ref(), "models": models, "api_key": CANARY });
+        merge(&mut provider, settings);
+        self.config["providers"].as_array_mut().expect("a list of providers").push(provider);
+        self
+    }
+
+    /// Adds settings to the config, such as `{ "cache": { "max_items": 10 } }`. They replace those of the same keys.
+    pub fn with(mut self, settings: Value) -> Gateway {
+        merge(&mut self.config, settings);
+        self
+    }
+
+    /// Adds settings to the config's `server` section.
+    pub fn server(self, settings: Value) -> Gateway {
+        self.with(json!({ "server": settings }))
+    }
+
+    /// Adds a database next to the config file.
     pub fn storage_sqlite(mut self) -> Gateway {
-        self.storage = true;
+        self.config["storage"] = json!({ "sqlite": { "path": format!("${{{FOLDER}}}/luner.db") } });
         self
     }
 
-    /// Adds lines at the top level.
-    pub fn top(mut self, lines: &str) -> Gateway {
-        let _ = writeln!(self.more, "{lines}");
-        self
+    /// Replaces the log level, which is debug.
+    pub fn log(self, level: &str) -> Gateway {
+        self.with(json!({ "telemetry": { "log": level } }))
     }
 
-    /// A log level other than debug.
-    pub fn log(mut self, level: &str) -> Gateway {
-        self.log = Some(level.into());
-        self
-    }
-
-    /// With this admin token, which [`Running::api`] sends.
+    /// Sets the admin token, which [`Running::api`] sends.
     pub fn token(mut self, token: &str) -> Gateway {
         self.token = Some(token.into());
-        self.server(&format!("admin: {{ token: {token:?} }}"))
-    }
-
-    /// Instead of all that, a whole configuration.
-    pub fn yaml(mut self, text: impl Into<String>) -> Gateway {
-        self.yaml = Some(text.into());
-        self
+        self.server(json!({ "admin": { "token": token } }))
     }
 
     pub fn workers(mut self, n: usize) -> Gateway {
-        self.workers = Some(n);
+        self.workers = n;
         self
     }
 
@@ -123,13 +119,14 @@ impl Gateway {
         self
     }
 
-    /// Puts a command before luner's own, one that ends by becoming what follows it: `&["prlimit", "--nofile=64"]`.
+    /// Starts luner through this command, which must end by executing its remaining arguments, as `prlimit --nofile=64`
+    /// does.
     pub fn wrap(mut self, command: &[&str]) -> Gateway {
-        self.wrap = command.iter().map(|&word| word.into()).collect();
+        self.wrapper = command.iter().map(|&word| word.into()).collect();
         self
     }
 
-    /// Passes it these sockets, one or two, as a service manager does.
+    /// Passes luner these listening sockets, one or two, as a service manager does.
     pub fn activated(mut self, sockets: &[Arc<TcpListener>]) -> Gateway {
         self.sockets = sockets.to_vec();
         self
@@ -141,29 +138,44 @@ impl Gateway {
         self
     }
 
-    /// The configuration's text.
-    pub fn text(&self) -> String {
-        self.yaml.clone().unwrap_or_else(|| {
-            let server = if self.server.is_empty() { String::new() } else { format!("server:\n{}", self.server) };
-            let Gateway { providers, more, .. } = self;
-            let log = self.log.as_deref().unwrap_or("debug");
-            let storage = if self.storage { DATABASE } else { "backend: none" };
-            let rest = format!("{more}telemetry: {{ log: {log} }}\nproviders:\n{providers}");
-            format!("version: v1\n{server}storage: {{ {storage} }}\n{rest}")
-        })
+    /// The text of the config file.
+    pub fn config_text(&self) -> String {
+        serde_json::to_string_pretty(&self.config).expect("JSON can be written")
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts luner and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Running {
-        let scratch = Arc::new(Scratch::new(&self.text()));
+        let scratch = Arc::new(Scratch::new(&self.config_text()));
         self.start_in(scratch)
     }
 
-    /// The same in a folder where one may have run before, with the configuration that is there.
+    /// Starts luner with the config file that is in this folder, where another luner may have run before.
     #[track_caller]
     pub fn start_in(self, scratch: Arc<Scratch>) -> Running {
-        let mut words: Vec<OsString> = self.wrap.iter().map(OsString::from).collect();
+        let mut command = self.command(&scratch);
+        // Standard streams reach the child without leaking to the processes that other tests start meanwhile.
+        let mut passed = self.sockets.iter().map(|s| Stdio::from(OwnedFd::from(s.try_clone().expect("a socket"))));
+        passed.next().map(|socket| command.stdin(socket));
+        passed.next().map(|socket| command.stdout(socket));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let out = child.stdout.take().map(|out| collect_lines(out, lines.clone()));
+        let err = child.stderr.take().map(|err| collect_lines(err, lines.clone()));
+        let readers = out.into_iter().chain(err).collect();
+        let mut running = Running::new(child, lines, readers, scratch, self.token);
+        let mut found = None;
+        eventually("luner listens", || {
+            found = running.logs().iter().find_map(|line| listening_address(line));
+            assert!(found.is_some() || running.is_running(), "luner ended: {:#?}", running.logs());
+            found.is_some()
+        });
+        running.addr = found;
+        running
+    }
+
+    fn command(&self, scratch: &Scratch) -> Command {
+        let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(last) = self.sockets.len().checked_sub(1) {
             words.extend(["sh", "-c", ACTIVATE[last], "sh"].map(OsString::from));
         }
@@ -173,39 +185,28 @@ impl Gateway {
         if !self.demo.is_empty() {
             command.args(&self.demo);
         } else {
-            command.env(FOLDER, &scratch.folder).arg("--config").arg(&scratch.path).args([
-                "--listen",
-                "127.0.0.1:0",
-                "--log",
-                "json",
-            ]);
-            command.args(["--workers", &self.workers.unwrap_or(1).to_string()]);
+            command.env(FOLDER, &scratch.folder).arg("--config").arg(&scratch.path);
+            command.args(["--listen", "127.0.0.1:0", "--log", "json", "--workers", &self.workers.to_string()]);
         }
-        command.envs(self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Standard streams are what a child gets without leaking them to those that other tests start meanwhile.
-        let mut passed = self.sockets.iter().map(|s| Stdio::from(OwnedFd::from(s.try_clone().expect("a socket"))));
-        passed.next().map(|socket| command.stdin(socket));
-        passed.next().map(|socket| command.stdout(socket));
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let out = child.stdout.take().map(|out| collect(out, lines.clone()));
-        let err = child.stderr.take().map(|err| collect(err, lines.clone()));
-        let readers = out.into_iter().chain(err).collect();
-        let token = self.token;
-        let mut running = Running::new(child, lines, readers, scratch, token);
-        let mut found = None;
-        eventually("luner listens", || {
-            found = running.logs().iter().find_map(|line| listening(line));
-            assert!(found.is_some() || running.is_running(), "luner ended: {:#?}", running.logs());
-            found.is_some()
-        });
-        running.addr = found;
-        running
+        command.envs(self.env.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 }
 
-/// The address in the line that says that it serves.
-fn listening(line: &str) -> Option<SocketAddr> {
+/// Merges objects key by key. Any other value of `from` replaces the one in `into`.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// The address in the line that says that luner listens.
+fn listening_address(line: &str) -> Option<SocketAddr> {
     if let Some(greeting) = line.strip_prefix("luner runs at http://") {
         return greeting.split(',').next()?.parse().ok();
     }
@@ -213,7 +214,8 @@ fn listening(line: &str) -> Option<SocketAddr> {
     (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
 }
 
-fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+/// Reads lines until the stream ends, on a thread of its own.
+fn collect_lines(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
@@ -226,30 +228,29 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> J
 
 /// Runs luner to its end.
 #[track_caller]
-pub fn luner(arguments: &[&str]) -> Output {
-    luner_with(arguments, &[])
+pub fn run_luner(arguments: &[&str]) -> Output {
+    run_luner_with_env(arguments, &[])
 }
 
-/// The same, with these variables in its environment.
+/// Runs luner to its end with these environment variables.
 #[track_caller]
-pub fn luner_with(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+pub fn run_luner_with_env(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).envs(env.iter().copied()).stdin(Stdio::null());
     command.output().unwrap_or_else(|error| panic!("cannot start luner: {error}"))
 }
 
-/// What puts sockets where `sd_listen_fds(3)` looks for them, then becomes its arguments.
+/// Shell commands that move one or two sockets to where `sd_listen_fds(3)` looks for them, then execute their
+/// arguments.
 const ACTIVATE: [&str; 2] = [
     "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"",
     "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"",
 ];
 
-/// The variable that names the configuration's folder, and the storage that is in it.
-const FOLDER: &str = "LUNER_IT_FOLDER";
+/// The environment variable that names the folder of the config file, for paths in that file.
+pub const FOLDER: &str = "LUNER_IT_FOLDER";
 
-const DATABASE: &str = "sqlite: { path: \"${LUNER_IT_FOLDER}/luner.db\" }";
-
-/// The binary under test: cargo's, or where `LUNER_BIN` says.
+/// The binary under test: the one that cargo built, or the one that `LUNER_BIN` names.
 pub fn binary() -> PathBuf {
     match option_env!("CARGO_BIN_EXE_luner") {
         Some(path) => path.into(),
@@ -258,6 +259,6 @@ pub fn binary() -> PathBuf {
 }
 
 /// A file of the project, by its path from the project's root.
-pub fn project(path: &str) -> PathBuf {
+pub fn project_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

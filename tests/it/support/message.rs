@@ -1,34 +1,34 @@
-//! Answers as they stand on the wire. Written for tests alone, not shared with luner, so that the two cannot agree on a
-//! mistake; strict where HTTP is.
+//! Parses answers from the wire. Shares no code with luner, so that both cannot make the same mistake, and is as strict
+//! as HTTP allows.
 
 use serde_json::Value;
 
-/// An answer, whole.
+/// A whole answer.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
     pub reason: String,
-    /// In the order and spelling in which they came.
+    /// In the order and spelling in which they arrived.
     pub headers: Vec<(String, String)>,
     /// Decoded.
     pub body: Vec<u8>,
-    /// The chunks as they came; empty unless the body was chunked.
+    /// The chunks as they arrived. Empty unless the body was chunked.
     pub chunks: Vec<Vec<u8>>,
-    /// Every byte of it.
+    /// Every byte of the answer.
     pub raw: Vec<u8>,
 }
 
-/// Where an answer's body ends.
+/// How the end of an answer's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum BodyEnd {
     Length(usize),
     Chunked,
-    WithConnection,
+    ConnectionClose,
 }
 
 impl Answer {
-    /// Reads a head that ends with an empty line.
-    pub fn of_head(head: &[u8]) -> Answer {
+    /// Parses a head that ends with an empty line.
+    pub fn from_head(head: &[u8]) -> Answer {
         let text = std::str::from_utf8(head).unwrap_or_else(|_| panic!("a head in UTF-8: {}", show(head)));
         let mut lines = text.strip_suffix("\r\n\r\n").expect("a whole head").split("\r\n");
         let line = lines.next().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Answer {
         }
     }
 
-    /// The header's value, where it came exactly once.
+    /// The header's value. Panics if the header came twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
@@ -70,8 +70,8 @@ impl Answer {
         events.map(|event| event.strip_prefix("data: ").unwrap_or(event).to_owned()).collect()
     }
 
-    /// The text of a chat answer, put together if it was streamed.
-    pub fn said(&self) -> String {
+    /// The text of a chat answer. The deltas of a stream are joined.
+    pub fn content(&self) -> String {
         if self.header("content-type").is_some_and(|media| media.starts_with("text/event-stream")) {
             let deltas = self.events().into_iter().filter(|event| event != "[DONE]").map(|event| {
                 let event: Value = serde_json::from_str(&event).expect("JSON in the event");
@@ -82,7 +82,7 @@ impl Answer {
         self.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// `error.code`, after asserting the shape of an error: all four members, always.
+    /// `error.code`. Panics unless the error has exactly the four members of OpenAI's.
     #[track_caller]
     pub fn error_code(&self) -> Option<String> {
         let body = self.json();
@@ -94,26 +94,27 @@ impl Answer {
         error["code"].as_str().map(str::to_owned)
     }
 
-    /// Where the body ends. `bodiless`: the request was a HEAD.
-    pub fn ends(&self, bodiless: bool) -> Ends {
+    /// How the body's end is marked. `bodiless` says that the request was a HEAD.
+    pub fn body_end(&self, bodiless: bool) -> BodyEnd {
         let chunked = self.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").map(|length| length.parse().expect("a length in digits"));
-        assert!(!(chunked && length.is_some()), "both framings in one answer: {:?}", self.headers);
+        assert!(!(chunked && length.is_some()), "an answer with both framings: {:?}", self.headers);
         match (bodiless || self.status < 200 || self.status == 204 || self.status == 304, chunked, length) {
-            (true, ..) => Ends::Length(0),
-            (_, true, _) => Ends::Chunked,
-            (_, _, Some(length)) => Ends::Length(length),
-            (..) => Ends::WithConnection,
+            (true, ..) => BodyEnd::Length(0),
+            (_, true, _) => BodyEnd::Chunked,
+            (_, _, Some(length)) => BodyEnd::Length(length),
+            (..) => BodyEnd::ConnectionClose,
         }
     }
 }
 
-/// Where the head of a message ends, its empty line included.
+/// The length of a message's head, its empty line included.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// A chunk at the start of `bytes`: its payload (empty for the last) and its length on the wire. Trailers must be absent.
+/// The chunk at the start of `bytes`: its payload (empty for the last one) and its length on the wire. Does not know
+/// trailers.
 pub fn chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let line = bytes.windows(2).position(|two| two == b"\r\n")?;
     let size = std::str::from_utf8(&bytes[..line]).ok().and_then(|line| usize::from_str_radix(line, 16).ok());
@@ -121,11 +122,11 @@ pub fn chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let end = line + 2 + size + 2;
     let payload = bytes.get(line + 2..line + 2 + size)?;
     let close = bytes.get(line + 2 + size..end)?;
-    assert_eq!(close, b"\r\n", "behind a chunk of {size} bytes");
+    assert_eq!(close, b"\r\n", "after a chunk of {size} bytes");
     Some((payload.to_owned(), end))
 }
 
-/// Bytes for a message of a failing test.
+/// The first bytes, readable in the message of a failed assertion.
 pub fn show(bytes: &[u8]) -> String {
     let cut = if bytes.len() > 400 { "…" } else { "" };
     format!("{:?}{cut}", bytes[..bytes.len().min(400)].escape_ascii().to_string())

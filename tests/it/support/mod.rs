@@ -1,8 +1,8 @@
-//! What every test is made of: a luner process ([`Gateway`]), clients that see each byte ([`Raw`]), providers that follow a
-//! script ([`Upstream`]) or talk sense ([`mock`]). Nothing here sleeps for a fixed time; whatever waits is bounded by
-//! [`GUARD`] and panics with what it waited for.
+//! The parts of every test: a luner process ([`Gateway`]), clients that see each byte ([`Raw`]), providers that follow
+//! a script ([`Upstream`]) or behave ([`mock`]). Nothing here sleeps for a fixed time. Every wait is bounded by
+//! [`TIMEOUT`] and panics with a text that says what it waited for.
 
-// A helper may wait for its first test.
+// A helper may be written before the first test that uses it.
 #![allow(dead_code, unused_imports)]
 
 // A config file in a folder of its own.
@@ -45,14 +45,14 @@ pub mod traffic;
 pub mod upstream_cases;
 
 pub use api::Api;
-pub use gateway::{CANARY, Gateway, binary, luner, luner_with, project};
+pub use gateway::{CANARY, FOLDER, Gateway, binary, project_file, run_luner, run_luner_with_env};
 pub use message::{Answer, show};
 pub use raw::Raw;
 pub use refusal::*;
 pub use running::Running;
 pub use sample::*;
 pub use scratch::Scratch;
-pub use upstream::{Received, Served, Upstream};
+pub use upstream::{ProviderConn, Received, Upstream};
 
 pub use rustix::process::Signal;
 
@@ -63,32 +63,32 @@ use std::time::{Duration, Instant};
 
 pub use mock_llm::{Fault, Mock};
 
-/// Longer than anything here should take, shorter than anyone's patience.
-pub const GUARD: Duration = Duration::from_secs(10);
+/// Longest wait for anything. Arbitrary: every awaited event takes far less, and a hanging test should fail soon.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Polls until `holds`, at most [`GUARD`].
+/// Polls until `condition` holds. Panics after [`TIMEOUT`].
 #[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + GUARD;
-    while !holds() {
-        assert!(Instant::now() < until, "waited in vain: {what}");
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < until, "did not happen in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A provider that talks sense, with a ledger.
+/// A provider that behaves and keeps a ledger of its requests.
 pub fn mock() -> Mock {
     mock_with(|_| {})
 }
 
-/// The same, with options of its own.
+/// A provider that behaves as these options say.
 pub fn mock_with(change: impl FnOnce(&mut mock_llm::Options)) -> Mock {
     let mut options = mock_llm::Options { bodies: true, ..Default::default() };
     change(&mut options);
     Mock::start(options).expect("a free port for the mock")
 }
 
-/// Lets one side go on when the other says so: counted permits, taken in any order.
+/// Makes one thread wait until another lets it continue: counted permits, taken in any order.
 #[derive(Clone, Default)]
 pub struct Gate {
     permits: Arc<(Mutex<usize>, Condvar)>,
@@ -112,39 +112,39 @@ impl Gate {
         let (mut permits, timeout) = self
             .permits
             .1
-            .wait_timeout_while(permits, GUARD, |permits| *permits == 0)
+            .wait_timeout_while(permits, TIMEOUT, |permits| *permits == 0)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "a gate was never opened");
         *permits -= 1;
     }
 }
 
-/// Words to put before a command: it runs with mounts of its own, those that this shell command makes. `$0` in it is the word
-/// that follows these.
+/// The start of a command line that runs the rest in a mount namespace of its own, after this shell command has mounted
+/// something there. `$0` in it is the first argument that follows.
 pub fn with_mounts(mount: &str) -> Vec<String> {
     let script = format!("{mount} && exec \"$@\"");
     ["unshare", "--map-root-user", "--mount", "sh", "-c", &script].map(str::to_owned).into()
 }
 
-/// Whether this machine lets a process have mounts of its own; many containers do not.
-pub fn has_mounts() -> bool {
+/// Whether this machine allows mount namespaces. Many containers do not.
+pub fn can_mount() -> bool {
     let words = with_mounts("mount -t tmpfs small \"$0\"");
-    let tried = Command::new(&words[0]).args(&words[1..]).arg(std::env::temp_dir()).arg("true").output();
-    let may = tried.is_ok_and(|output| output.status.success());
-    if !may {
-        eprintln!("not tested: this machine lets no process have mounts of its own");
+    let output = Command::new(&words[0]).args(&words[1..]).arg(std::env::temp_dir()).arg("true").output();
+    let allowed = output.is_ok_and(|output| output.status.success());
+    if !allowed {
+        eprintln!("skipped: this machine does not allow mount namespaces");
     }
-    may
+    allowed
 }
 
-/// Lets this process open as many sockets as it is allowed to: a test with hundreds of connections has both their ends.
+/// Raises the descriptor limit to the hard limit: a test with hundreds of connections holds both ends of each.
 pub fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
         .expect("a soft limit can be raised");
 }
 
-/// A lock that a failing test held is still a good one: what it guards is written in single steps.
+/// Locks, even if a failing test held the lock: everything behind these locks is written in single steps.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

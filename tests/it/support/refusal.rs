@@ -1,17 +1,15 @@
-//! What a refusal must look like.
+//! What a refusal looks like on the wire.
 
 use super::{Answer, Running, show};
 
 /// Status, type and code of a refusal.
 pub type Refusal = (u16, &'static str, &'static str);
 
-pub const BROKEN: Refusal = (502, "server_error", "provider_error");
-
-pub const LATE: Refusal = (504, "timeout", "upstream_timeout");
-
+pub const BAD_GATEWAY: Refusal = (502, "server_error", "provider_error");
+pub const GATEWAY_TIMEOUT: Refusal = (504, "timeout", "upstream_timeout");
 pub const OVERLOADED: Refusal = (503, "service_unavailable_error", "overloaded");
 
-/// It is that refusal, in OpenAI's shape, and tells no address.
+/// Asserts that the answer is that refusal, in OpenAI's shape, and reveals no address.
 #[track_caller]
 pub fn assert_refusal(answer: &Answer, (status, kind, code): Refusal) {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -21,17 +19,17 @@ pub fn assert_refusal(answer: &Answer, (status, kind, code): Refusal) {
     assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
 }
 
-/// A whole request that must never be answered where it stands: in what another parser takes for a body.
+/// A whole request, for places that another parser takes for a body. It must never be answered there.
 pub const SMUGGLED: &str = "GET /v1/models HTTP/1.1\r\nHost: smuggled\r\n\r\n";
 
-/// Sends `bytes`, and sees one refusal and the end of the connection.
+/// Sends `bytes` and asserts that luner refuses them once and closes the connection.
 #[track_caller]
-pub fn refused(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) -> Answer {
+pub fn assert_refused(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) -> Answer {
     let mut client = luner.connect();
     client.send(bytes);
     let answer = client.answer();
     let shown = show(&answer.raw);
-    // What a head or a body can be refused with; never the status of a request that was understood.
+    // The statuses that refuse a head or a body. Any other would mean that the request was understood.
     assert!([400, 413, 417, 431, 501, 505].contains(&answer.status), "{what}: {shown}");
     assert_eq!(answer.header("connection"), Some("close"), "{what}: {shown}");
     assert!(answer.json()["error"]["message"].is_string(), "{what}: {shown}");
@@ -41,9 +39,10 @@ pub fn refused(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) -> Answer {
     answer
 }
 
+/// Sends `bytes` and asserts that luner refuses them with 400 and closes the connection.
 #[track_caller]
-pub fn refused_400(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) {
-    let answer = refused(luner, what, bytes);
+pub fn assert_refused_400(luner: &Running, what: &str, bytes: impl AsRef<[u8]>) {
+    let answer = assert_refused(luner, what, bytes);
     assert_eq!(answer.status, 400, "{what}");
     assert_eq!(answer.json()["error"]["type"], "invalid_request_error", "{what}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A whole POST of JSON, with these further header lines (each ending with CR LF).
+/// A whole POST of JSON with these further header lines, each ending with CR LF.
 pub fn post_with(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let length = body.len();
@@ -22,14 +22,14 @@ pub fn post_chat(model: &str, prompt: &str) -> Vec<u8> {
     post(CHAT, chat(model, prompt))
 }
 
-/// The same, asking for a stream.
+/// A whole POST to the chat endpoint that asks for a stream.
 pub fn post_stream(model: &str, prompt: &str) -> Vec<u8> {
     post(CHAT, chat_stream(model, prompt))
 }
 
-/// A chat request whose head has these lines between Host and the empty line, and whatever follows it.
-pub fn with_lines(lines: &str, rest: &str) -> String {
-    format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n{rest}")
+/// A POST to the chat endpoint with exactly these header lines after `Host`, and these bytes after the head.
+pub fn raw_chat_post(headers: &str, rest: &str) -> String {
+    format!("POST {CHAT} HTTP/1.1\r\nHost: gateway\r\n{headers}\r\n{rest}")
 }
 
 /// A whole GET.
@@ -47,7 +47,7 @@ pub fn chat_stream(model: &str, prompt: &str) -> String {
     json!({ "model": model, "stream": true, "messages": [{ "role": "user", "content": prompt }] }).to_string()
 }
 
-/// What `mock-llm` says to a prompt of at most 200 characters.
+/// The answer of `mock-llm` to a prompt of at most 200 characters.
 pub fn reply(prompt: &str) -> String {
     format!("[{:016x}] You said: {prompt}", mock_llm::fnv64(prompt.as_bytes()))
 }
@@ -58,7 +58,7 @@ pub fn ok_json(body: impl AsRef<str>) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The body of a provider's chat answer, with 3 prompt tokens and 5 of completion.
+/// The body of a provider's chat answer, with 3 prompt tokens and 5 completion tokens.
 pub fn completion(text: &str) -> String {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o",
@@ -73,22 +73,22 @@ pub fn ok_chat(text: &str) -> String {
     ok_json(completion(text))
 }
 
-/// The head of a provider's stream, in chunks.
+/// The head of a provider's chunked stream.
 pub const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// The end of a provider's stream: the last event, the last chunk.
+/// The end of a provider's stream: the last event and the last chunk.
 pub fn stream_end() -> String {
     format!("{}0\r\n\r\n", in_chunk("data: [DONE]\n\n"))
 }
 
-/// Bytes as one chunk.
+/// These bytes as one chunk.
 pub fn in_chunk(bytes: impl AsRef<str>) -> String {
     let bytes = bytes.as_ref();
     format!("{:x}\r\n{bytes}\r\n", bytes.len())
 }
 
-/// A delta of a chat stream, as an event.
+/// A delta event of a chat stream.
 pub fn delta(text: &str) -> String {
     let chunk: Value = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o",
@@ -97,7 +97,7 @@ pub fn delta(text: &str) -> String {
     format!("data: {chunk}\n\n")
 }
 
-/// The usage chunk of a chat stream, as an event: 3 prompt tokens and 5 of completion.
+/// The usage event of a chat stream: 3 prompt tokens and 5 completion tokens.
 pub fn usage_event() -> String {
     let chunk: Value = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o", "choices": [],

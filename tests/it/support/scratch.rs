@@ -1,11 +1,12 @@
-//! Folders for one test.
+//! A config file in a folder of its own, and the ways in which such a file gets replaced.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A configuration in a folder of its own for one test, gone with it.
+/// A temporary folder for one test with one file in it, usually a config. Dropping it removes the folder.
 pub struct Scratch {
+    /// The file.
     pub path: PathBuf,
     pub folder: PathBuf,
 }
@@ -13,52 +14,52 @@ pub struct Scratch {
 impl Scratch {
     #[track_caller]
     pub fn new(text: &str) -> Scratch {
-        let folder = Scratch::empty();
+        let folder = Scratch::create_folder();
         let path = folder.join("config.yaml");
         std::fs::write(&path, text).expect("a file in the temporary folder");
         Scratch { path, folder }
     }
 
-    /// As the kubelet lays a ConfigMap out: config.yaml → ..data/config.yaml, ..data → ..1.
+    /// Lays the file out as the kubelet does with a ConfigMap: config.yaml → ..data/config.yaml, ..data → ..1.
     #[track_caller]
     pub fn config_map(text: &str) -> Scratch {
-        let folder = Scratch::empty();
+        let folder = Scratch::create_folder();
         let scratch = Scratch { path: folder.join("config.yaml"), folder };
-        scratch.swap(text);
+        scratch.swap_link(text);
         symlink("..data/config.yaml", &scratch.path).expect("a link");
         scratch
     }
 
     #[track_caller]
-    fn empty() -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("luner-it-{}-{}", std::process::id(), Scratch::number()));
+    fn create_folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("luner-it-{}-{}", std::process::id(), Scratch::next_number()));
         std::fs::create_dir(&folder).expect("a folder in the temporary folder");
         folder
     }
 
-    fn number() -> usize {
+    fn next_number() -> usize {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Writes the configuration anew, in place.
+    /// Overwrites the file in place.
     #[track_caller]
     pub fn write(&self, text: &str) {
-        std::fs::write(&self.path, text).expect("the configuration can be written");
+        std::fs::write(&self.path, text).expect("the config can be written");
     }
 
-    /// Puts another file in its place, as editors save.
+    /// Writes a second file and renames it over the first, as editors do.
     #[track_caller]
-    pub fn rename(&self, text: &str) {
-        let beside = self.folder.join("config.yaml.new");
-        std::fs::write(&beside, text).expect("a file beside the configuration");
-        std::fs::rename(&beside, &self.path).expect("a file can be renamed");
+    pub fn write_by_rename(&self, text: &str) {
+        let second = self.folder.join("config.yaml.new");
+        std::fs::write(&second, text).expect("a second file in the folder");
+        std::fs::rename(&second, &self.path).expect("a file can be renamed");
     }
 
-    /// Swaps the link to the folder of a [`Scratch::config_map`], as the kubelet does.
+    /// Swaps the link to the data folder of a [`Scratch::config_map`], as the kubelet does.
     #[track_caller]
-    pub fn swap(&self, text: &str) {
-        let name = format!("..{}", Scratch::number());
+    pub fn swap_link(&self, text: &str) {
+        let name = format!("..{}", Scratch::next_number());
         std::fs::create_dir(self.folder.join(&name)).expect("a folder for the new data");
         std::fs::write(self.folder.join(&name).join("config.yaml"), text).expect("the new data");
         symlink(&name, self.folder.join("..data_tmp")).expect("a link");

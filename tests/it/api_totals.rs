@@ -1,4 +1,4 @@
-//! Sums over requests that were, replays of policies on them, and how providers stand.
+//! The REST API on many requests at once: dashboard totals, policy replays, provider states.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::support::traffic::*;
 use crate::support::*;
 
 #[test]
-fn sums_are_those_of_the_requests() {
+fn totals_equal_the_sums_of_the_requests() {
     let mock = mock();
-    let luner = with_storage(&mock);
-    some_traffic(&luner);
-    let items = all(&luner);
+    let luner = start_with_storage(&mock);
+    send_mixed_traffic(&luner);
+    let items = wait_for_mixed_traces(&luner);
     let sum = |field: &str| items.iter().map(|item| item[field].as_f64().unwrap()).sum::<f64>();
     let summary = luner.api().get("/api/dashboard/summary").json();
     assert_eq!((&summary["total_requests"], &summary["total_traces"]), (&json!(6), &json!(5)));
@@ -44,7 +44,7 @@ fn sums_are_those_of_the_requests() {
         assert_eq!((series["step_s"].as_u64(), points.len() >= 1440), (Some(60), true), "{metric}");
     }
     let latency = luner.api().get("/api/dashboard/series?metric=latency").json();
-    assert!(latency["points"][0]["values"]["p50_ms"].is_null(), "nothing is not 0");
+    assert!(latency["points"][0]["values"]["p50_ms"].is_null(), "a point without requests is null, not 0");
 
     let facets = luner.api().get("/api/traces/facets?user_id=ann").json();
     assert_eq!(facets["user_id"], json!([{ "value": "ann", "count": 2 }]));
@@ -52,20 +52,20 @@ fn sums_are_those_of_the_requests() {
 }
 
 #[test]
-fn a_policy_is_tried_on_what_was_and_shows_its_matches_by_the_hour() {
+fn policy_is_replayed_on_past_requests_and_shows_its_hourly_matches() {
     let mock = mock();
-    let luner = with_storage(&mock);
-    some_traffic(&luner);
-    all(&luner);
-    let trial = json!({ "expression": "user_id == 'ann'", "action": "block", "last": 1000 });
-    let replay = luner.api().post("/api/policies/test", &trial).json();
+    let luner = start_with_storage(&mock);
+    send_mixed_traffic(&luner);
+    wait_for_mixed_traces(&luner);
+    let by_ann = json!({ "expression": "user_id == 'ann'", "action": "block", "last": 1000 });
+    let replay = luner.api().post("/api/policies/test", &by_ann).json();
     assert_eq!((&replay["evaluated"], &replay["matched"], &replay["not_evaluable"]), (&json!(5), &json!(2), &json!(1)));
     assert_eq!(replay["why"], json!({ "never_judged": 1 }));
     assert_eq!((&replay["cost_usd"], replay["cost_usd"].as_f64() > Some(0.0)), (&replay["saving_usd"], true));
-    let users: Vec<&str> = names(replay["examples"].as_array().unwrap(), "user_id");
+    let users: Vec<&str> = texts(replay["examples"].as_array().unwrap(), "user_id");
     assert_eq!(users, ["ann", "ann"]);
-    let usage = json!({ "expression": "request_count > 5", "last": 10 });
-    let replay = luner.api().post("/api/policies/test", &usage).json();
+    let by_usage = json!({ "expression": "request_count > 5", "last": 10 });
+    let replay = luner.api().post("/api/policies/test", &by_usage).json();
     assert_eq!(replay["why"]["usage_not_recorded"], 5, "{replay}");
     for (body, param) in [
         (json!({ "expression": "true", "last": 0 }), "last"),
@@ -82,31 +82,25 @@ fn a_policy_is_tried_on_what_was_and_shows_its_matches_by_the_hour() {
         assert_eq!((series.len(), series.iter().sum::<u64>()), (24, 1), "{policy}");
     }
     let db = luner.scratch().folder.join("luner.db");
-    let told = crate::support::luner(&[
-        "policy",
-        "test",
-        "--expr",
-        "user_id == 'ann'",
-        "--db",
-        db.to_str().unwrap(),
-        "--last",
-        "10",
-    ]);
-    let text = String::from_utf8_lossy(&told.stdout);
+    let printed =
+        run_luner(&["policy", "test", "--expr", "user_id == 'ann'", "--db", db.to_str().unwrap(), "--last", "10"]);
+    let text = String::from_utf8_lossy(&printed.stdout);
     assert!(
         text.starts_with("2 of 5 requests match; they cost $0.")
             && text.contains("1 could not be judged: never_judged"),
         "{text}"
     );
-    assert_eq!(told.status.code(), Some(0));
+    assert_eq!(printed.status.code(), Some(0));
 }
 
 #[test]
-fn providers_are_shown_with_how_they_stand() {
+fn providers_are_listed_with_their_state() {
     let mock = mock();
-    let luner = Gateway::before(mock.base_url())
+    let luner = Gateway::in_front_of(mock.base_url())
         .provider("dead", "http://127.0.0.1:9/v1", &["dead-*"])
-        .top("rate_limit: { enabled: true, providers: [ { name: openai, qps: 0.001, burst: 5 } ] }")
+        .with(
+            json!({ "rate_limit": { "enabled": true, "providers": [{ "name": "openai", "qps": 0.001, "burst": 5 }] } }),
+        )
         .start();
     assert_eq!(luner.post_chat("gpt-4o", "x").status, 200);
     assert_eq!(luner.post_chat("dead-1", "x").status, 502);

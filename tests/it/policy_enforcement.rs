@@ -1,5 +1,5 @@
-//! Policies over the wire: created by REST, judged on every shard, exact under concurrency. What the provider's own ledger
-//! says is the truth that is compared with.
+//! Policies on real requests: created over REST, applied on every shard, exact under concurrency. The provider's own
+//! ledger is the reference.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,21 +9,21 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// A dollar for each 10 tokens read, and for each token made of the dear model; a thousandth of that for the cheap one.
+/// A dollar per 10 prompt tokens and per completion token of the expensive model. The cheap one costs a thousandth.
 const PRICES: &str = r#"{
   "gpt-4o": { "input_cost_per_token": 0.1, "output_cost_per_token": 1.0 },
   "gpt-4o-mini": { "input_cost_per_token": 0.0001, "output_cost_per_token": 0.001 }
 }"#;
 
-/// A gateway with storage and prices before this mock.
-fn governed(mock: &Mock, workers: usize) -> (Running, Scratch) {
+/// Starts a gateway with storage and prices in front of this mock.
+fn start_with_prices(mock: &Mock, workers: usize) -> (Running, Scratch) {
     let prices = Scratch::new(PRICES);
-    let gateway = Gateway::before(mock.base_url()).storage_sqlite().workers(workers);
-    let gateway = gateway.top(&format!("pricing: {{ file: \"{}\" }}\n", prices.path.display()));
+    let gateway = Gateway::in_front_of(mock.base_url()).storage_sqlite().workers(workers);
+    let gateway = gateway.with(json!({ "pricing": { "file": prices.path } }));
     (gateway.start(), prices)
 }
 
-/// Creates a policy and gives its id back.
+/// Creates a policy and returns its id.
 #[track_caller]
 fn create(luner: &Running, policy: Value) -> String {
     luner.api().create(&policy)["id"].as_str().expect("an id").to_owned()
@@ -39,13 +39,13 @@ fn block(name: &str, expression: &str) -> Value {
     json!({ "name": name, "expression": expression, "action": "block" })
 }
 
-/// A chat request of this user.
-fn chat_of(user: &str, model: &str, prompt: &str) -> Vec<u8> {
+/// A chat request by this user.
+fn chat_by(user: &str, model: &str, prompt: &str) -> Vec<u8> {
     post_with(CHAT, &format!("X-Luner-User: {user}\r\n"), chat(model, prompt))
 }
 
-/// The same, with an answer of at most so many tokens.
-fn short_chat_of(user: &str, max_tokens: u32) -> Vec<u8> {
+/// A chat request by this user, with a bounded answer.
+fn short_chat_by(user: &str, max_tokens: u32) -> Vec<u8> {
     let messages = json!([{ "role": "user", "content": "x" }]);
     let body = json!({ "model": "gpt-4o", "max_tokens": max_tokens, "messages": messages });
     post_with(CHAT, &format!("X-Luner-User: {user}\r\n"), body.to_string())
@@ -59,35 +59,35 @@ fn assert_blocked(answer: &Answer, policy: &str) {
     assert!(answer.json()["error"]["message"].as_str().is_some_and(|message| message.contains(policy)));
 }
 
-// The examples of the old luner's documents, word for word.
+// The example policies of the first luner's documentation, word for word.
 
 #[test]
-fn a_user_who_spent_ten_dollars_is_blocked() {
+fn user_is_blocked_after_spending_ten_dollars() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     create(&luner, block("budget", "cost_usd > 10.0"));
-    let first = luner.ask(chat_of("u", "gpt-4o", "spend"));
+    let first = luner.ask(chat_by("u", "gpt-4o", "spend"));
     assert_eq!(first.status, 200);
     let entry = &mock.ledger().entries[0];
     let cost = entry.prompt_tokens as f64 * 0.1 + entry.completion_tokens as f64;
     assert_eq!(first.header("x-luner-cost-usd"), Some(format!("{cost:.6}").as_str()));
-    // Each answer has a handful of tokens, so that a few of them are ten dollars.
+    // An answer has a handful of tokens, so a few answers cost ten dollars.
     let mut spent = cost;
     while spent <= 10.0 {
-        let answer = luner.ask(chat_of("u", "gpt-4o", "spend"));
+        let answer = luner.ask(chat_by("u", "gpt-4o", "spend"));
         assert_eq!(answer.status, 200, "after {spent} dollars");
         spent += answer.header("x-luner-cost-usd").and_then(|cost| cost.parse::<f64>().ok()).expect("a cost");
     }
-    let answer = luner.ask(chat_of("u", "gpt-4o", "spend"));
+    let answer = luner.ask(chat_by("u", "gpt-4o", "spend"));
     assert_blocked(&answer, "budget");
-    assert!(!answer.text().contains("10"), "no amount is told: {}", answer.text());
-    assert_eq!(luner.ask(chat_of("someone else", "gpt-4o", "spend")).status, 200);
+    assert!(!answer.text().contains("10"), "no amount is revealed: {}", answer.text());
+    assert_eq!(luner.ask(chat_by("someone else", "gpt-4o", "spend")).status, 200);
 }
 
 #[test]
-fn after_a_hundred_requests_the_model_is_downgraded() {
+fn model_is_downgraded_after_a_hundred_requests() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 2);
+    let (luner, _prices) = start_with_prices(&mock, 2);
     let policy = json!({
         "name": "save", "expression": "request_count > 100 && model == 'gpt-4o'", "action": "downgrade",
         "target_model": "gpt-4o-mini",
@@ -95,15 +95,15 @@ fn after_a_hundred_requests_the_model_is_downgraded() {
     create(&luner, policy);
     let models: Vec<_> = (0..103)
         .map(|_| {
-            let answer = luner.ask(chat_of("u", "gpt-4o", "again"));
+            let answer = luner.ask(chat_by("u", "gpt-4o", "again"));
             assert_eq!(answer.status, 200);
             let policy = answer.header("x-luner-policy").map(str::to_owned);
             (answer.header("x-luner-model").expect("a model").to_owned(), policy)
         })
         .collect();
     let (before, after) = models.split_at(100);
-    assert!(before.iter().all(|it| *it == ("gpt-4o".to_owned(), None)), "{before:?}");
-    assert!(after.iter().all(|it| *it == ("gpt-4o-mini".to_owned(), Some("save".to_owned()))), "{after:?}");
+    assert!(before.iter().all(|seen| *seen == ("gpt-4o".to_owned(), None)), "{before:?}");
+    assert!(after.iter().all(|seen| *seen == ("gpt-4o-mini".to_owned(), Some("save".to_owned()))), "{after:?}");
     let asked: Vec<String> = mock.ledger().entries.iter().map(|entry| entry.model.clone()).collect();
     assert_eq!(asked, models.into_iter().map(|(model, _)| model).collect::<Vec<_>>());
     let matches = luner.metric("luner_policy_matches_total", &["policy=\"save\"", "action=\"downgrade\""]);
@@ -111,46 +111,46 @@ fn after_a_hundred_requests_the_model_is_downgraded() {
 }
 
 #[test]
-fn many_tokens_raise_an_alert_and_change_nothing() {
+fn token_alert_is_counted_and_blocks_nothing() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     create(&luner, json!({ "name": "heavy", "expression": "tokens_used > 50000", "action": "alert" }));
-    // Four characters a token: one such prompt is half of it.
+    // At four characters per token, one such prompt is half of the 50,000 tokens.
     let prompt = "long".repeat(26_000);
     for _ in 0..3 {
-        assert_eq!(luner.ask(chat_of("u", "gpt-4o", &prompt)).status, 200);
+        assert_eq!(luner.ask(chat_by("u", "gpt-4o", &prompt)).status, 200);
     }
     let matches = || luner.metric("luner_policy_matches_total", &["policy=\"heavy\"", "mode=\"enforce\""]);
-    eventually("the third is the first to exceed it", || matches() == 1.0);
+    eventually("only the third request exceeds it", || matches() == 1.0);
     assert_eq!(mock.totals().complete, 3);
 }
 
 #[test]
-fn models_that_are_not_listed_are_blocked() {
+fn unlisted_models_are_blocked() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     create(&luner, block("allowed models", "!(model in ['gpt-4o-mini', 'claude-haiku-4-5'])"));
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o", "no")).header("x-luner-policy"), Some("allowed%20models"));
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o-mini", "yes")).status, 200);
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o", "no")).header("x-luner-policy"), Some("allowed%20models"));
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o-mini", "yes")).status, 200);
     assert_eq!(mock.totals().requests, 1);
 }
 
-// Exactness.
+// Exact limits.
 
 #[test]
-fn one_after_the_other_exactly_a_hundred_requests_pass_a_limit_of_a_hundred() {
+fn sequential_requests_fill_the_limit_exactly() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 2);
+    let (luner, _prices) = start_with_prices(&mock, 2);
     create(&luner, block("limit", "request_count > 100"));
-    let statuses: Vec<u16> = (0..150).map(|_| luner.ask(chat_of("u", "gpt-4o", "count")).status).collect();
+    let statuses: Vec<u16> = (0..150).map(|_| luner.ask(chat_by("u", "gpt-4o", "count")).status).collect();
     assert!(statuses[..100].iter().all(|status| *status == 200) && statuses[100..].iter().all(|status| *status == 403));
     assert_eq!(mock.totals().requests, 100);
 }
 
 #[test]
-fn however_many_come_at_once_no_more_than_a_hundred_pass_a_limit_of_a_hundred() {
+fn concurrent_requests_never_exceed_the_limit() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 2);
+    let (luner, _prices) = start_with_prices(&mock, 2);
     create(&luner, block("limit", "request_count > 100"));
     let passed = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn however_many_come_at_once_no_more_than_a_hundred_pass_a_limit_of_a_hundred() 
             scope.spawn(|| {
                 let mut client = luner.connect();
                 for _ in 0..2_000 / 64 + 1 {
-                    let status = client.send(chat_of("u", "gpt-4o", "count")).answer().status;
+                    let status = client.send(chat_by("u", "gpt-4o", "count")).answer().status;
                     assert!([200, 403].contains(&status), "{status}");
                     passed.fetch_add(u64::from(status == 200), Ordering::Relaxed);
                 }
@@ -168,15 +168,15 @@ fn however_many_come_at_once_no_more_than_a_hundred_pass_a_limit_of_a_hundred() 
     let reached = mock.totals().requests;
     assert!(reached <= 100, "{reached} requests reached the provider");
     assert_eq!(passed.load(Ordering::Relaxed), reached);
-    // Who raced may have kept each other out; the rest of the hundred is still there.
-    while luner.ask(chat_of("u", "gpt-4o", "count")).status == 200 {}
+    // Racing requests may have refused each other below the limit. The rest of the hundred must still be available.
+    while luner.ask(chat_by("u", "gpt-4o", "count")).status == 200 {}
     assert_eq!(mock.totals().requests, 100);
 }
 
 #[test]
-fn requests_at_once_overspend_a_budget_by_no_more_than_one_estimate_is_wrong() {
+fn concurrent_requests_do_not_overspend_a_budget() {
     let mock = mock_with(|options| options.latency = std::time::Duration::from_millis(50));
-    let (luner, _prices) = governed(&mock, 2);
+    let (luner, _prices) = start_with_prices(&mock, 2);
     let budget = 200.0;
     create(&luner, block("budget", &format!("cost_usd + est_cost_usd > {budget:.1}")));
     let barrier = Barrier::new(200);
@@ -185,7 +185,7 @@ fn requests_at_once_overspend_a_budget_by_no_more_than_one_estimate_is_wrong() {
             scope.spawn(|| {
                 let mut client = luner.connect();
                 barrier.wait();
-                let status = client.send(short_chat_of("u", 8)).answer().status;
+                let status = client.send(short_chat_by("u", 8)).answer().status;
                 assert!([200, 403].contains(&status), "{status}");
             });
         }
@@ -197,27 +197,27 @@ fn requests_at_once_overspend_a_budget_by_no_more_than_one_estimate_is_wrong() {
 }
 
 #[test]
-fn what_was_refused_counts_for_nothing() {
+fn blocked_requests_do_not_count_towards_a_limit() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     let id = create(&luner, block("no one", "true"));
     for _ in 0..20 {
-        assert_eq!(luner.ask(chat_of("u", "gpt-4o", "no")).status, 403);
+        assert_eq!(luner.ask(chat_by("u", "gpt-4o", "no")).status, 403);
     }
     delete(&luner, &id);
     create(&luner, block("limit", "request_count > 1"));
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o", "yes")).status, 200);
-    assert_blocked(&luner.ask(chat_of("u", "gpt-4o", "no")), "limit");
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o", "yes")).status, 200);
+    assert_blocked(&luner.ask(chat_by("u", "gpt-4o", "no")), "limit");
 }
 
 #[test]
-fn a_call_that_fails_or_is_given_up_keeps_no_estimate_in_the_window() {
-    let (entered, go) = (Gate::new(), Gate::new());
-    let gates = (entered.clone(), go.clone());
+fn failed_or_abandoned_call_releases_its_estimate() {
+    let (asked, proceed) = (Gate::new(), Gate::new());
+    let (was_asked, may_proceed) = (asked.clone(), proceed.clone());
     let upstream = Upstream::script(move |conn| {
         conn.request();
-        gates.0.permit();
-        gates.1.wait();
+        was_asked.permit();
+        may_proceed.wait();
         if conn.number == 0 {
             conn.reset();
         } else {
@@ -225,67 +225,65 @@ fn a_call_that_fails_or_is_given_up_keeps_no_estimate_in_the_window() {
         }
     });
     let prices = Scratch::new(PRICES);
-    let gateway = Gateway::before(upstream.url()).storage_sqlite();
-    let luner = gateway.top(&format!("pricing: {{ file: \"{}\" }}\n", prices.path.display())).start();
+    let gateway = Gateway::in_front_of(upstream.url()).storage_sqlite();
+    let luner = gateway.with(json!({ "pricing": { "file": prices.path } })).start();
     create(&luner, block("budget", "cost_usd + est_cost_usd > 5000.0"));
-    // The first is estimated at some 3,000 dollars: while it runs there is no room for another.
+    // The estimate is about 3,000 dollars, so the budget has no room for a second call while the first one runs.
     let mut failing = luner.connect();
-    failing.send(short_chat_of("u", 3_000));
-    entered.wait();
-    assert_blocked(&luner.ask(short_chat_of("u", 3_000)), "budget");
-    go.permit();
+    failing.send(short_chat_by("u", 3_000));
+    asked.wait();
+    assert_blocked(&luner.ask(short_chat_by("u", 3_000)), "budget");
+    proceed.permit();
     assert_eq!(failing.answer().status, 502);
-    // Nor is there while the second one runs; its caller leaves.
+    // The second call blocks a third one too, until its caller leaves.
     let mut leaving = luner.connect();
-    leaving.send(short_chat_of("u", 3_000));
-    entered.wait();
-    assert_blocked(&luner.ask(short_chat_of("u", 3_000)), "budget");
-    go.permit();
+    leaving.send(short_chat_by("u", 3_000));
+    asked.wait();
+    assert_blocked(&luner.ask(short_chat_by("u", 3_000)), "budget");
+    proceed.permit();
     leaving.reset();
-    eventually("the caller's leaving is accounted for", || {
-        luner.metric("luner_requests_total", &["status=\"499\""]) == 1.0
-    });
-    go.permit();
+    eventually("the abandoned request is counted", || luner.metric("luner_requests_total", &["status=\"499\""]) == 1.0);
+    proceed.permit();
     let mut third = luner.connect();
-    third.send(short_chat_of("u", 3_000));
-    entered.wait();
+    third.send(short_chat_by("u", 3_000));
+    asked.wait();
 }
 
-// Changes.
+// Changes of policies.
 
 #[test]
-fn a_policy_acts_on_the_very_next_request_of_every_connection_on_every_shard() {
+fn new_policy_applies_to_the_next_request_on_every_connection() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 2);
-    // The kernel spreads connections over the shards' listeners by their ports: of 24, all on one shard is one case in 2^23.
+    let (luner, _prices) = start_with_prices(&mock, 2);
+    // The kernel spreads connections over the shards by port. All 24 on one shard has a chance of one in 2^23.
     let mut clients: Vec<Raw> = (0..24).map(|_| luner.connect()).collect();
     for round in 0..5 {
         for client in &mut clients {
-            assert_eq!(client.send(chat_of("u", "gpt-4o", "hello")).answer().status, 200, "round {round}");
+            assert_eq!(client.send(chat_by("u", "gpt-4o", "hello")).answer().status, 200, "round {round}");
         }
         let id = create(&luner, block("stop", "user_id == 'u'"));
         for client in &mut clients {
-            assert_eq!(client.send(chat_of("u", "gpt-4o", "hello")).answer().status, 403, "round {round}");
+            assert_eq!(client.send(chat_by("u", "gpt-4o", "hello")).answer().status, 403, "round {round}");
         }
         delete(&luner, &id);
     }
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o", "hello")).status, 200);
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o", "hello")).status, 200);
 }
 
 #[test]
-fn a_thousand_changes_under_load_leave_no_shard_behind_and_leak_nothing() {
+fn thousand_policy_changes_under_load_reach_every_shard_and_leak_nothing() {
     let mock = mock_with(|options| options.ledger = false);
-    let (luner, _prices) = governed(&mock, 2);
+    let (luner, _prices) = start_with_prices(&mock, 2);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Also when an assertion fails: the scope waits for its threads.
-        let _stop = Stop(&stop);
+        // Set even if an assertion fails, because the scope waits for its threads.
+        let _stop = StopOnDrop(&stop);
         for user in ["a", "b", "c", "d"] {
             let (luner, stop) = (&luner, &stop);
             scope.spawn(move || {
                 let mut client = luner.connect();
                 while !stop.load(Ordering::Acquire) {
-                    let status = client.send(chat_of(user, "gpt-4o", "hello")).answer().status;
+                    let status = client.send(chat_by(user, "gpt-4o", "hello")).answer().status;
                     assert!([200, 403].contains(&status), "{status}");
                 }
             });
@@ -301,46 +299,46 @@ fn a_thousand_changes_under_load_leave_no_shard_behind_and_leak_nothing() {
             }
         }
         assert_eq!(luner.health()["plan"].as_u64(), Some(first + 1_000));
-        // SQLite's page cache fills up to 32 MiB meanwhile; what is left is little for 900 plans.
+        // SQLite's page cache may grow to 32 MiB meanwhile. The other 16 MiB are little for 900 plans.
         let grown = luner.rss_bytes().saturating_sub(rss_early);
         assert!(grown < 48 << 20, "grew by {grown} bytes in 900 changes");
         create(&luner, block("at last", "user_id == 'a'"));
         let mut clients: Vec<Raw> = (0..24).map(|_| luner.connect()).collect();
         for client in &mut clients {
-            assert_eq!(client.send(chat_of("a", "gpt-4o", "hello")).answer().status, 403);
+            assert_eq!(client.send(chat_by("a", "gpt-4o", "hello")).answer().status, 403);
         }
     });
 }
 
-/// Tells the threads of a test to end when the test does.
-struct Stop<'s>(&'s AtomicBool);
+/// Stops the threads of a test when the test ends.
+struct StopOnDrop<'s>(&'s AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 #[test]
-fn a_shadow_policy_counts_and_blocks_nothing() {
+fn shadow_policy_is_counted_and_blocks_nothing() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     create(&luner, json!({ "name": "dry run", "expression": "true", "action": "block", "mode": "shadow" }));
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o", "hello")).status, 200);
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o", "hello")).status, 200);
     let matches = || luner.metric("luner_policy_matches_total", &["policy=\"dry run\"", "mode=\"shadow\""]);
-    eventually("it is counted", || matches() == 1.0);
+    eventually("the match is counted", || matches() == 1.0);
 }
 
-// 44
+/// FAULTS.md row 44.
 #[test]
-fn a_policy_that_fails_at_run_time_blocks_if_it_blocks_and_is_skipped_otherwise() {
+fn failing_block_policy_blocks_and_failing_alert_is_skipped() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     let failing = "1 / (request_count - request_count) > 0";
     create(&luner, json!({ "name": "failing alert", "expression": failing, "action": "alert", "priority": 1 }));
-    assert_eq!(luner.ask(chat_of("u", "gpt-4o", "hello")).status, 200);
+    assert_eq!(luner.ask(chat_by("u", "gpt-4o", "hello")).status, 200);
     create(&luner, block("failing block", failing));
-    let answer = luner.ask(chat_of("u", "gpt-4o", "hello"));
+    let answer = luner.ask(chat_by("u", "gpt-4o", "hello"));
     assert_eq!((answer.status, answer.header("x-luner-policy")), (403, Some("failing%20block")));
     eventually("both are counted", || {
         luner.metric("luner_policy_errors_total", &["policy=\"failing alert\""]) == 2.0
@@ -349,9 +347,9 @@ fn a_policy_that_fails_at_run_time_blocks_if_it_blocks_and_is_skipped_otherwise(
 }
 
 #[test]
-fn a_downgrade_rewrites_the_model_and_nothing_else() {
+fn downgrade_rewrites_only_the_model() {
     let mock = mock();
-    let (luner, _prices) = governed(&mock, 1);
+    let (luner, _prices) = start_with_prices(&mock, 1);
     create(
         &luner,
         json!({ "name": "cheap", "expression": "model == 'gpt-4o'", "action": "downgrade", "target_model": "gpt-4o-mini" }),
@@ -366,12 +364,11 @@ fn a_downgrade_rewrites_the_model_and_nothing_else() {
 }
 
 #[test]
-fn a_model_without_a_price_is_refused_where_the_operator_says_so() {
+fn unpriced_model_is_refused_when_configured() {
     let mock = mock();
     let prices = Scratch::new(PRICES);
     let gateway = Gateway::new().provider("openai", mock.base_url(), &["gpt-4o", "local"]);
-    let section = format!("pricing: {{ file: \"{}\", unknown: block }}", prices.path.display());
-    let luner = gateway.top(&section).start();
+    let luner = gateway.with(json!({ "pricing": { "file": prices.path, "unknown": "block" } })).start();
     assert_eq!(luner.post_chat("gpt-4o", "hello").status, 200);
     let answer = luner.post_chat("local", "hello");
     assert_eq!((answer.status, answer.error_code().as_deref()), (403, Some("model_not_priced")));
