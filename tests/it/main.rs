@@ -65,7 +65,7 @@ mod upstream_tls;
 // Streams that break off, drip, or fall silent.
 mod stream_faults;
 
-// Intact streams, cut at every byte.
+// Intact streams, split at every byte.
 mod stream_bytes;
 
 // Name servers that are slow to answer.

@@ -1,5 +1,5 @@
 //! Parses answers from the wire. Shares no code with luner, so that both cannot make the same mistake, and is as strict
-//! as HTTP allows.
+//! as HTTP requires.
 
 use serde_json::Value;
 
