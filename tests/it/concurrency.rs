@@ -40,7 +40,7 @@ fn five_hundred_callers_each_get_their_own_answers() {
     for caller in callers {
         caller.join().expect("every caller got its answers");
     }
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let totals = mock.totals();
     assert_eq!((totals.requests, totals.complete), (3 * CALLERS as u64, 3 * CALLERS as u64));
     eventually("every request is counted", || {

@@ -88,7 +88,7 @@ fn hand_over_under_load_fails_no_request_and_loses_no_record() {
         let before = mock.totals().requests;
         eventually("the successor serves", || mock.totals().requests > before + (CALLERS + STREAMS) as u64);
     });
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let totals = mock.totals();
     assert_eq!((totals.requests, totals.complete, totals.peer_closed), (answered, answered, 0));
     let mut stored = Value::Null;

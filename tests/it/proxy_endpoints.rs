@@ -103,7 +103,7 @@ fn usage_is_requested_and_removed_from_the_stream() {
         let event: Value = serde_json::from_str(event).unwrap();
         assert_ne!(event["choices"], json!([]), "the requested usage chunk is removed: {event}");
     }
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let received: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
     assert_eq!(received["stream_options"], json!({ "include_usage": true }));
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), mock_llm::tokens(prompt) as f64);
@@ -123,7 +123,7 @@ fn usage_requested_by_the_caller_stays_in_the_stream() {
     let usage: Value = serde_json::from_str(&events[events.len() - 2]).unwrap();
     assert_eq!(usage["choices"], json!([]));
     assert_eq!(usage["usage"]["prompt_tokens"], 1);
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     assert_eq!(mock.ledger().entries[0].body.as_deref(), Some(body), "the body needs no change");
 }
 
@@ -140,7 +140,7 @@ fn usage_declined_by_the_caller_is_requested_and_removed() {
         let answer = luner.ask(post(CHAT, &body));
         assert_eq!(answer.content(), reply("hi"), "{options}");
         assert!(!answer.text().contains("prompt_tokens\":1"), "{options}: {}", answer.text());
-        assert!(mock.settled(TIMEOUT));
+        assert!(mock.wait_until_idle(TIMEOUT));
         let received: Value = serde_json::from_str(mock.ledger().entries[0].body.as_deref().unwrap()).unwrap();
         assert_eq!(received["stream_options"]["include_usage"], true, "{options}");
     }
@@ -159,7 +159,7 @@ fn completions_are_proxied_plain_and_streamed() {
     });
     assert_eq!(text.collect::<String>(), reply("old style"));
     assert!(!answer.text().contains("\"choices\":[]"), "the usage chunk is removed");
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     assert!(mock.ledger().entries[1].body.as_deref().is_some_and(|body| body.contains("include_usage")));
 }
 
@@ -170,7 +170,7 @@ fn embeddings_are_proxied() {
     let answer = luner.ask(post("/v1/embeddings", r#"{"model":"gpt-4o","input":["one","two"]}"#));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["data"].as_array().map(Vec::len), Some(2));
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let prompt = mock.totals().prompt_tokens as f64;
     assert!(prompt > 0.0);
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), prompt);
@@ -187,7 +187,7 @@ fn responses_are_proxied_plain_and_streamed() {
     assert!(answer.text().contains("event: response.created\n"), "{}", answer.text());
     assert!(answer.text().contains("event: response.completed\n"));
     assert!(!answer.text().contains("event: error"), "a stream of this endpoint ends without [DONE]");
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let body = mock.ledger().entries[1].body.clone().unwrap();
     assert!(!body.contains("stream_options"), "this endpoint has no such option: {body}");
     assert_eq!(luner.metric("luner_tokens_used_total", &["type=\"prompt\""]), mock.totals().prompt_tokens as f64);

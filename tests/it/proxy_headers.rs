@@ -67,7 +67,7 @@ fn traceparent_sets_the_trace_id_and_is_forwarded() {
     }
     let generated = luner.ask(post_with(CHAT, "traceparent: nonsense\r\n", chat("gpt-4o", "x")));
     assert!(generated.header("x-luner-trace-id").is_some_and(|id| id.len() == 32 && id != trace));
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     assert!(mock.ledger().entries[0].header("traceparent").is_some_and(|value| value.contains(trace)));
 }
 

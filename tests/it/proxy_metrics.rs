@@ -18,7 +18,7 @@ fn metrics_agree_with_the_providers_ledger() {
     for _ in 0..2 {
         assert_eq!(luner.post_chat("gpt-4o", "x").status, 400);
     }
-    assert!(mock.settled(TIMEOUT));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let totals = mock.totals();
     // A request is counted after its answer was sent, so a test may have the answer a moment earlier.
     eventually("all requests are counted", || luner.metric("luner_requests_total", &["provider=\"openai\""]) == 32.0);

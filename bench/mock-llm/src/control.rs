@@ -1,4 +1,4 @@
-//! `/mock/…`: how a test outside the process arms faults and reads the books. Not entered in the ledger itself.
+//! `/mock/…`: tests outside the process arm faults and read the ledger here. These requests get no ledger entry.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -7,23 +7,23 @@ use crate::Shared;
 use crate::api::{Answer, ApiError};
 use crate::fault::{CATALOGUE, Fault};
 
-/// Answers `method target`, where `target` may have a query.
+/// Answers a control request. `target` may have a query.
 pub(crate) fn answer(shared: &Shared, method: &str, target: &str, body: &[u8]) -> Answer {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     match (method, path) {
         ("GET", "/mock/ledger") => {
             let after = query.split('&').find_map(|pair| pair.strip_prefix("after="));
             let Ok(after) = after.map(str::parse).transpose() else {
-                return ApiError::invalid("after wants an id").into_answer();
+                return ApiError::invalid("after must be an id").into_answer();
             };
-            let ledger = shared.books.copy(after, ENTRIES_SHOWN);
+            let ledger = shared.recorder.snapshot(after, ENTRIES_SHOWN);
             match serde_json::to_string(&ledger) {
                 Ok(text) => Answer::json(200, &text),
                 Err(_) => ApiError::of_status(500).into_answer(),
             }
         }
         ("DELETE", "/mock/ledger") => {
-            shared.books.reset();
+            shared.recorder.reset();
             Answer::json(200, "{}")
         }
         ("GET", "/mock/fault") => Answer::json(200, &json!({ "left": shared.armed.left() }).to_string()),
@@ -62,5 +62,5 @@ fn arm(shared: &Shared, body: &[u8]) -> Answer {
     }
 }
 
-/// In one answer; `after` pages on.
+/// Most entries in one answer. Arbitrary. `after` asks for the next page.
 const ENTRIES_SHOWN: usize = 1_000;

@@ -1,5 +1,5 @@
-//! Every way in which the mock can misbehave, by name. The names are an interface: tests, the command line, headers,
-//! model names and the control endpoint all use them. What a fault does to the bytes stands in `wire`.
+//! Every fault of the mock, by name. The names are an interface: tests, the command line, headers, model names and the
+//! control endpoint use them. `wire` has the effect of each fault on the bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    // No answer, or the beginning of one.
+    // No answer, or only its beginning.
     Hang,
     ResetBefore,
     CloseBefore,
@@ -16,13 +16,13 @@ pub enum Fault {
     CloseMidBody,
     ResetMidStream(usize),
     CloseMidStream(usize),
-    // A status that is not success.
+    // Another status.
     Status(u16),
     RateLimit(Option<String>),
     Redirect(String),
     EarlyResponse,
     NoContent,
-    // Not HTTP/1.1, or too much of it.
+    // Not HTTP/1.1, or an oversized head.
     GarbageStatus,
     Http09,
     H2Preface,
@@ -38,7 +38,7 @@ pub enum Fault {
     BadChunk,
     EmptyChunkSize,
     HugeChunkSize,
-    // Correct HTTP that is seldom seen.
+    // Correct but rare HTTP.
     Interim,
     CloseDelimited,
     Trailers,
@@ -46,11 +46,11 @@ pub enum Fault {
     Gzip,
     GzipBomb,
     IdleClose(Duration),
-    // How the bytes are cut in time.
+    // How the bytes are split into writes.
     Drip(Duration),
     Split(usize),
     SplitWire(usize),
-    // What the events look like.
+    // The format of events.
     NoDone,
     ErrorEvent,
     CrlfEvents,
@@ -59,14 +59,14 @@ pub enum Fault {
     CommentEvents,
     MultiDataEvents,
     HugeEvent(usize),
-    // What the usage says.
+    // The usage figures.
     UsageMissing,
     UsageNegative,
     UsageHuge,
     UsageString,
 }
 
-/// What went wrong in a fault's text.
+/// Says why a fault or a setting could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadFault(pub String);
 
@@ -81,7 +81,7 @@ impl std::error::Error for BadFault {}
 impl FromStr for Fault {
     type Err = BadFault;
 
-    /// `name` or `name=argument`.
+    /// Parses `name` or `name=argument`.
     fn from_str(text: &str) -> Result<Self, BadFault> {
         let (name, arg) = text.split_once('=').map_or((text, None), |(name, arg)| (name, Some(arg)));
         let fault = match named(name) {
@@ -140,9 +140,9 @@ fn named(name: &str) -> Option<Fault> {
 
 fn with_argument(name: &str, arg: Option<&str>) -> Result<Fault, BadFault> {
     let number = |default: Option<usize>| match (arg, default) {
-        (Some(arg), _) => arg.parse().map_err(|_| BadFault(format!("fault {name:?} wants a number, got {arg:?}"))),
+        (Some(arg), _) => arg.parse().map_err(|_| BadFault(format!("fault {name:?} needs a number, got {arg:?}"))),
         (None, Some(default)) => Ok(default),
-        (None, None) => Err(BadFault(format!("fault {name:?} wants a number"))),
+        (None, None) => Err(BadFault(format!("fault {name:?} needs a number"))),
     };
     let millis = |default| number(default).map(|ms| Duration::from_millis(ms as u64));
     Ok(match name {
@@ -155,7 +155,7 @@ fn with_argument(name: &str, arg: Option<&str>) -> Result<Fault, BadFault> {
         "huge-event" => Fault::HugeEvent(number(Some(HUGE_EVENT_BYTES_DEFAULT))?),
         "rate-limit" => Fault::RateLimit(arg.map(str::to_owned)),
         "redirect" => {
-            let to = arg.ok_or_else(|| BadFault("fault \"redirect\" wants a URL".to_owned()))?;
+            let to = arg.ok_or_else(|| BadFault("fault \"redirect\" needs a URL".to_owned()))?;
             Fault::Redirect(to.to_owned())
         }
         "status" => match number(None)? {
@@ -170,9 +170,9 @@ fn with_argument(name: &str, arg: Option<&str>) -> Result<Fault, BadFault> {
     })
 }
 
-/// A stream breaks after so many events unless told otherwise. Arbitrary: past the first, before the last.
+/// Number of events after which a stream breaks by default. Arbitrary: after the first and before the last.
 const EVENTS_DEFAULT: usize = 3;
-/// Slow enough to be seen as dripping, fast enough to end in a test. Arbitrary.
+/// Default pause between dripped bytes. Arbitrary: slow enough to count as dripping, fast enough to end within a test.
 const DRIP_MS_DEFAULT: usize = 10;
 /// FAULTS.md row 15: an event of 8 MiB.
 const HUGE_EVENT_BYTES_DEFAULT: usize = 8 << 20;
@@ -187,42 +187,42 @@ pub const CATALOGUE: &[(&str, &str, &str)] = &[
     ("close-mid-body", "", "half the body (or of the events), then FIN"),
     ("reset-mid-stream", "[=N]", "N events, then RST"),
     ("close-mid-stream", "[=N]", "N events, then FIN, no last chunk"),
-    ("status", "=CODE", "that status, with an error body in OpenAI's shape"),
+    ("status", "=CODE", "that status, with an error body in OpenAI's options"),
     ("rate-limit", "[=RETRY_AFTER]", "429, with Retry-After when given (any text)"),
     ("redirect", "=URL", "307 to URL"),
     ("early-response", "", "413 after the head, before the body is read (not by model name)"),
     ("no-content", "", "204 with a Content-Length and no body"),
-    ("garbage-status", "", "a status line that is none"),
+    ("garbage-status", "", "a malformed status line"),
     ("http09", "", "the body without a head"),
     ("h2-preface", "", "HTTP/2's preface and SETTINGS"),
     ("bare-lf", "", "head lines end with LF alone"),
     ("huge-head", "", "a header of 1 MiB"),
     ("many-headers", "", "10,000 headers"),
     ("long-header-name", "", "a header name of 65,536 bytes"),
-    ("long-length", "", "Content-Length beyond the body, then FIN"),
-    ("short-length", "", "a second, poisoned answer follows the announced bytes"),
-    ("two-lengths", "", "two Content-Lengths that differ"),
+    ("long-length", "", "a Content-Length beyond the body, then FIN"),
+    ("short-length", "", "a second answer after the announced bytes"),
+    ("two-lengths", "", "two different Content-Lengths"),
     ("length-and-chunked", "", "Content-Length and Transfer-Encoding"),
     ("bad-chunk", "", "a chunk size that is not hexadecimal"),
     ("empty-chunk-size", "", "an empty line where a chunk size belongs"),
     ("huge-chunk-size", "", "a chunk size of 2^64-1"),
     ("interim", "", "100 and 103 before the answer"),
-    ("close-delimited", "", "no length; the end of the connection ends the body"),
+    ("close-delimited", "", "no length; the body ends with the connection"),
     ("trailers", "", "chunked, with trailer fields"),
     ("chunk-extensions", "", "chunked, with extensions"),
-    ("gzip", "", "body in gzip"),
+    ("gzip", "", "a gzip body"),
     ("gzip-bomb", "", "10 MiB of zeros in 64 KiB of gzip"),
     ("idle-close", "=MS", "close the connection after MS ms without a request"),
-    ("drip", "[=MS]", "a byte each MS ms"),
-    ("split", "[=N]", "body in writes of N bytes; in a stream each is its own chunk"),
-    ("split-wire", "[=N]", "everything, head and framing too, in writes of N bytes"),
-    ("no-done", "", "whole stream, clean end, no [DONE]"),
+    ("drip", "[=MS]", "one byte every MS ms"),
+    ("split", "[=N]", "the body in writes of N bytes; each write of a stream is a chunk"),
+    ("split-wire", "[=N]", "head, framing and body in writes of N bytes"),
+    ("no-done", "", "a whole stream with a clean end, without [DONE]"),
     ("error-event", "", "an error object in mid-stream, then a clean end without [DONE]"),
     ("crlf-events", "", "events in CRLF lines"),
     ("cr-events", "", "events in CR lines"),
     ("bom-events", "", "a byte order mark before the first event"),
     ("comment-events", "", "comments and retry fields between events"),
-    ("multi-data-events", "", "each JSON over two data lines"),
+    ("multi-data-events", "", "each JSON object on two data lines"),
     ("huge-event", "[=BYTES]", "one event of BYTES before the last"),
     ("usage-missing", "", "no usage"),
     ("usage-negative", "", "negative token counts"),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_faults_are_refused() {
         for text in ["", "nope", "hang=1", "status", "status=99", "drip=soon", "redirect"] {
             assert!(text.parse::<Fault>().is_err(), "{text}");
         }

@@ -1,5 +1,5 @@
-//! What the mock saw and did: the truth that a gateway's accounting is compared with. Shared by all connection
-//! threads; a request costs two short locks, or none but a few atomic counters when entries are off.
+//! The record of requests and answers, which tests compare a gateway's figures with. Shared by all connection threads.
+//! A request takes two short locks, or only a few atomic counters when entries are off.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::request::headers_of;
 
-/// A copy of the books.
+/// A copy of the record.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ledger {
     pub totals: Totals,
@@ -19,17 +19,17 @@ pub struct Ledger {
     pub entries: Vec<Entry>,
 }
 
-/// Since the start or the last reset.
+/// Totals since the start or the last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     pub requests: u64,
-    /// Begun and not yet ended.
+    /// Started and not yet ended.
     pub in_flight: u64,
-    /// Answers written whole, whatever their status.
+    /// Answers of any status that were written to the end.
     pub complete: u64,
-    /// Requests whose peer left before that.
+    /// Requests whose peer left before the end of the answer.
     pub peer_closed: u64,
-    /// Of complete answers only, as are the completion tokens.
+    /// Counts complete answers only, as the completion tokens do.
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     /// Connections accepted.
@@ -42,42 +42,42 @@ pub struct Entry {
     pub id: u64,
     pub connection: u64,
     pub method: String,
-    /// Query included.
+    /// With the query.
     pub path: String,
     pub model: String,
     pub stream: bool,
-    /// 0 while, or because, nothing was answered.
+    /// 0 as long as nothing was answered.
     pub status: u16,
-    /// What the honest answer claims; see `complete`.
+    /// As a correct answer would report them, even if this one is not complete.
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub events_sent: u64,
-    /// Bytes of the answer that the socket took, head included.
+    /// Bytes of the answer that the socket accepted, head included.
     pub bytes_sent: u64,
-    /// The request is over, one way or the other.
+    /// The request has ended, for whatever reason.
     pub done: bool,
-    /// All of the answer was written.
+    /// The whole answer was written.
     pub complete: bool,
-    /// The peer left before that, so many milliseconds after its request had been read.
+    /// Milliseconds from the end of the request to the peer's leaving, if it left before the end of the answer.
     pub peer_closed_ms: Option<u64>,
     pub duration_ms: u64,
     /// FNV-1a of the body, 16 hexadecimal digits.
     pub body_hash: String,
-    /// Names in lower case, in the order of their arrival.
+    /// In the order of their arrival, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// With `Options::bodies` only.
+    /// Absent without `Options::bodies`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
 impl Entry {
-    /// The first header of that name, which has to be in lower case.
+    /// The first header of this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What is known when a request has been read.
+/// A request that has been read.
 pub(crate) struct Begun<'a> {
     pub connection: u64,
     pub method: &'a str,
@@ -91,7 +91,7 @@ pub(crate) struct Begun<'a> {
     pub body_hash: u64,
 }
 
-/// What is known when it is over.
+/// How a request ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ended {
     pub status: u16,
@@ -102,7 +102,7 @@ pub(crate) struct Ended {
     pub duration: Duration,
 }
 
-/// An entry as it is kept: cheap to make, formatted when it is asked for.
+/// An entry as it is stored: cheap to make, formatted only when it is read.
 struct Record {
     id: u64,
     connection: u64,
@@ -118,8 +118,8 @@ struct Record {
     ended: Option<Ended>,
 }
 
-/// The books themselves.
-pub(crate) struct Books {
+/// Records requests as they start and end.
+pub(crate) struct Recorder {
     entries_on: bool,
     bodies_on: bool,
     next_id: AtomicU64,
@@ -133,7 +133,7 @@ pub(crate) struct Books {
     connections: AtomicU64,
 }
 
-impl Books {
+impl Recorder {
     pub fn new(entries_on: bool, bodies_on: bool) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
@@ -155,7 +155,7 @@ impl Books {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Enters a request, and returns its id.
+    /// Records the start of a request and returns its id.
     pub fn begin(&self, begun: &Begun<'_>) -> u64 {
         if !self.entries_on {
             self.requests.fetch_add(1, Ordering::Relaxed);
@@ -176,19 +176,19 @@ impl Books {
             ended: None,
         };
         let mut records = crate::lock(&self.records);
-        // Taken under the lock, so that ids stand in order and an entry is found by bisection.
+        // The id is taken under the lock, so that entries are sorted by id and can be found by binary search.
         record.id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let id = record.id;
         if records.len() == ENTRIES_MAX {
             records.pop_front();
         }
         records.push_back(record);
-        // Last, so that whoever sees it counted finds its entry.
+        // Counted last, so that a counted request always has an entry.
         self.requests.fetch_add(1, Ordering::Relaxed);
         id
     }
 
-    /// Settles a request that was begun.
+    /// Records the end of a request.
     pub fn end(&self, id: u64, prompt_tokens: u64, completion_tokens: u64, ended: Ended) {
         if ended.complete {
             self.complete.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +200,7 @@ impl Books {
         }
         if self.entries_on {
             let mut records = crate::lock(&self.records);
-            // Not found if it was forgotten meanwhile.
+            // The entry may have been dropped meanwhile.
             let at = records.binary_search_by_key(&id, |record| record.id);
             if let Some(record) = at.ok().and_then(|at| records.get_mut(at)) {
                 record.ended = Some(ended);
@@ -223,17 +223,17 @@ impl Books {
         }
     }
 
-    /// The last `most` entries, or with `after` the first `most` whose id is greater.
-    pub fn copy(&self, after: Option<u64>, most: usize) -> Ledger {
+    /// The totals and the last `limit` entries. With `after`, the first `limit` entries of a greater id instead.
+    pub fn snapshot(&self, after: Option<u64>, limit: usize) -> Ledger {
         let records = crate::lock(&self.records);
         let skip = match after {
             Some(after) => records.partition_point(|record| record.id <= after),
-            None => records.len().saturating_sub(most),
+            None => records.len().saturating_sub(limit),
         };
-        Ledger { totals: self.totals(), entries: records.iter().skip(skip).take(most).map(Record::entry).collect() }
+        Ledger { totals: self.totals(), entries: records.iter().skip(skip).take(limit).map(Record::entry).collect() }
     }
 
-    /// Forgets all; requests in flight stay in flight, ids go on.
+    /// Drops all entries and totals. Requests in flight stay, and ids continue.
     pub fn reset(&self) {
         let mut records = crate::lock(&self.records);
         records.retain(|record| record.ended.is_none());
@@ -246,11 +246,11 @@ impl Books {
         self.requests.store(in_flight, Ordering::Relaxed);
     }
 
-    /// Waits until no request is in flight; false if that takes longer than `most`.
-    pub fn settled(&self, most: Duration) -> bool {
+    /// Waits until no request is in flight. Returns false after `timeout`.
+    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
         let since = Instant::now();
         while self.totals().in_flight > 0 {
-            if since.elapsed() > most {
+            if since.elapsed() > timeout {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -285,7 +285,7 @@ impl Record {
     }
 }
 
-/// Entries kept; older ones are forgotten, the totals go on. Arbitrary: a test's worth.
+/// Most entries. Older ones are dropped, and the totals still count them. Arbitrary: enough for one test.
 pub(crate) const ENTRIES_MAX: usize = 10_000;
-/// Of each body, with `Options::bodies`. Arbitrary.
+/// Most bytes kept of each body. Arbitrary: more than a test compares.
 const BODY_BYTES_KEPT: usize = 64 << 10;

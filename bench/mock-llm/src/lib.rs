@@ -1,25 +1,46 @@
 //! `mock-llm`: a scripted provider that speaks the OpenAI API, for luner's tests, demo and benchmarks. It answers as
-//! a function of the prompt, counts tokens by a rule, misbehaves on demand down to single bytes, and keeps a ledger
-//! of what it saw. It shares no parser with luner, so that the two cannot agree on a mistake.
+//! a function of the prompt, counts tokens by a fixed rule, misbehaves on demand down to single bytes, and keeps a
+//! ledger of its requests. It shares no parser with luner, so that both cannot make the same mistake.
 //!
-//! *Threads:* one serves all connections as long as nothing waits; a connection that has to wait or to misbehave
-//! gets one of its own with blocking calls. *Tokens:* four characters, rounded
-//! up, at least one: the prompt's over all message texts, the completion's over each choice's text. A model with
-//! "reason" in its name adds as many reasoning tokens. *Settings of a request,* nearest first: `POST /mock/fault`,
-//! headers `x-mock-fault`, `-latency`, `-chunk-delay`, `-words`, `-cached`, the model's name
+//! *Threads:* one event loop serves all connections that need not wait. A connection that has to wait or misbehave
+//! moves to a thread of its own, which makes blocking calls. *Tokens:* four characters each, rounded up, at least one.
+//! The prompt's tokens cover all message texts together, the completion's are counted per choice. A model with
+//! "reason" in its name adds as many reasoning tokens. *Settings of a request,* by precedence: `POST /mock/fault`, the
+//! headers `x-mock-fault`, `-latency`, `-chunk-delay`, `-words`, `-cached`, the model name
 //! (`gpt-4o+fault=reset-before+words=8`), the options.
 
-mod api;
-mod conn;
-mod control;
+// Every fault, by name.
 mod fault;
-mod ledger;
-mod reception;
-mod request;
-mod script;
-mod template;
+
+// The settings of one request.
+mod settings;
+
+// Answers and token counts.
 mod text;
+
+// Bodies with slots for id and time.
+mod template;
+
+// Reads requests.
+mod request;
+
+// The record of requests and answers.
+mod ledger;
+
+// Answers without faults.
+mod api;
+
+// The `/mock/…` endpoints.
+mod control;
+
+// Answers as bytes and steps, with faults.
 mod wire;
+
+// One connection.
+mod conn;
+
+// All connections that need not wait.
+mod event_loop;
 
 use std::collections::HashMap;
 use std::io;
@@ -29,7 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use reception::Reception;
+use event_loop::EventLoop;
 
 pub use fault::{BadFault, CATALOGUE, Fault};
 pub use ledger::{Entry, Ledger, Totals};
@@ -38,20 +59,20 @@ pub use text::{fnv64, tokens};
 /// How a mock behaves unless a request says otherwise.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Port 0 takes a free one.
+    /// Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Before an answer's first byte.
+    /// Delay before the first byte of an answer.
     pub latency: Duration,
-    /// Between a stream's writes.
+    /// Delay between the writes of a stream.
     pub chunk_delay: Duration,
     pub fault: Option<Fault>,
-    /// Exactly so many words in each answer; `None`: as the prompt has it.
+    /// Number of words in each answer. `None` lets the prompt decide.
     pub words: Option<u32>,
-    /// Else 401.
+    /// Answer 401 to requests without this key.
     pub require_key: Option<String>,
-    /// A stream's events are written so many at a time; more than 1 only where the mock has to be cheap.
+    /// Number of a stream's events per write. More than 1 only where the mock must use little processor time.
     pub events_per_write: usize,
-    /// Keep entries, not only totals.
+    /// Keep ledger entries, not only totals.
     pub ledger: bool,
     /// Keep request bodies in the entries, up to 64 KiB each.
     pub bodies: bool,
@@ -73,55 +94,55 @@ impl Default for Options {
     }
 }
 
-/// A running mock; dropping it stops it.
+/// A running mock. Dropping it stops it.
 pub struct Mock {
     addr: SocketAddr,
     shared: Arc<Shared>,
     listener: TcpListener,
-    receiving: Option<JoinHandle<()>>,
+    event_loop_thread: Option<JoinHandle<()>>,
 }
 
 impl Mock {
-    /// Binds and serves. Fails if the address is taken or threads are.
+    /// Binds and serves. Fails if the address is in use or no thread can be started.
     pub fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new(options));
-        let reception = Reception::new(Arc::clone(&shared), listener.try_clone()?)?;
-        let receiving = Builder::new().name("mock".to_owned()).spawn(move || reception.run())?;
-        Ok(Self { addr, shared, listener, receiving: Some(receiving) })
+        let event_loop = EventLoop::new(Arc::clone(&shared), listener.try_clone()?)?;
+        let event_loop_thread = Builder::new().name("mock".to_owned()).spawn(move || event_loop.run())?;
+        Ok(Self { addr, shared, listener, event_loop_thread: Some(event_loop_thread) })
     }
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `http://ADDR/v1`, as a client or a gateway wants it.
+    /// `http://ADDR/v1`, the `base_url` for a client or a gateway.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
 
-    /// The last 10,000 requests, and totals of all.
+    /// The last 10,000 requests, and the totals of all.
     pub fn ledger(&self) -> Ledger {
-        self.shared.books.copy(None, ledger::ENTRIES_MAX)
+        self.shared.recorder.snapshot(None, ledger::ENTRIES_MAX)
     }
 
-    /// Totals alone: no lock, no copy.
+    /// The totals. Takes no lock and copies no entry.
     pub fn totals(&self) -> Totals {
-        self.shared.books.totals()
+        self.shared.recorder.totals()
     }
 
     pub fn reset_ledger(&self) {
-        self.shared.books.reset();
+        self.shared.recorder.reset();
     }
 
-    /// Waits until no request is in flight. A client may have its answer a moment before the ledger has it, so a test
-    /// calls this before it looks. False if it took longer than `most`.
-    pub fn settled(&self, most: Duration) -> bool {
-        self.shared.books.settled(most)
+    /// Waits until no request is in flight. A client may have its answer a moment before the ledger has its entry, so a
+    /// test calls this before it reads the ledger. Returns false after `timeout`.
+    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
+        self.shared.recorder.wait_until_idle(timeout)
     }
 
-    /// The next `times` requests get `fault`, whatever else they ask for.
+    /// Gives the next `times` requests this fault, whatever else they ask for.
     pub fn arm(&self, fault: Fault, times: usize) {
         self.shared.armed.arm(fault, times);
     }
@@ -130,25 +151,25 @@ impl Mock {
         self.shared.armed.clear();
     }
 
-    /// Connections that are open now.
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
         lock(&self.shared.streams).len()
     }
 
-    /// Closes the listener and all connections, and waits for their threads, two seconds at most.
+    /// Closes the listener and all connections, and waits for their threads, at most [`STOP_TIMEOUT`].
     pub fn stop(&mut self) {
-        let Some(receiving) = self.receiving.take() else {
+        let Some(event_loop_thread) = self.event_loop_thread.take() else {
             return;
         };
         self.shared.stopping.store(true, Ordering::Release);
-        // On Linux this makes a listener readable.
+        // On Linux this makes the listener readable, which wakes the event loop.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        let _ = receiving.join();
+        let _ = event_loop_thread.join();
         for stream in lock(&self.shared.streams).values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let since = Instant::now();
-        while self.connections() > 0 && since.elapsed() < STOP_MOST {
+        while self.connections() > 0 && since.elapsed() < STOP_TIMEOUT {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -160,13 +181,13 @@ impl Drop for Mock {
     }
 }
 
-/// What the threads share.
+/// State that all threads share.
 struct Shared {
     options: Options,
-    /// The options, as the last place to look for a request's settings.
-    base: script::Script,
-    armed: script::Armed,
-    books: ledger::Books,
+    /// The options as settings of a request, with the lowest precedence.
+    defaults: settings::Settings,
+    armed: settings::ArmedFault,
+    recorder: ledger::Recorder,
     /// Open connections by number, so that [`Mock::stop`] can end them.
     streams: Mutex<HashMap<u64, Arc<TcpStream>>>,
     stopping: AtomicBool,
@@ -174,18 +195,18 @@ struct Shared {
 
 impl Shared {
     fn new(options: Options) -> Self {
-        let base = script::Script {
+        let defaults = settings::Settings {
             fault: options.fault.clone(),
             latency: Some(options.latency),
             chunk_delay: Some(options.chunk_delay),
             words: options.words,
             cached_tokens: None,
         };
-        let books = ledger::Books::new(options.ledger, options.bodies);
+        let recorder = ledger::Recorder::new(options.ledger, options.bodies);
         Self {
-            base,
+            defaults,
             armed: Default::default(),
-            books,
+            recorder,
             streams: Mutex::default(),
             stopping: AtomicBool::new(false),
             options,
@@ -193,10 +214,10 @@ impl Shared {
     }
 }
 
-/// A lock that a panicking thread held is still a good lock here: all that it guards is written in single steps.
+/// Locks, even if a panicking thread held the lock: everything behind these locks is written in single steps.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arbitrary.
-const STOP_MOST: Duration = Duration::from_secs(2);
+/// Longest wait for threads to end. Arbitrary: a thread ends within a millisecond of its connection.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! `mock-llm` on the command line: arguments to [`Options`], then serve until killed.
+//! The `mock-llm` command: parses arguments into [`Options`] and serves until it is killed.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `None` after `--help` or `--version`.
+/// Returns `None` after `--help` or `--version`.
 fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options::default();
     while let Some(arg) = args.next()? {
@@ -71,17 +71,17 @@ mock-llm: a scripted provider that speaks the OpenAI API
 usage: mock-llm [--listen ADDR] [options]      prints \"listening on http://…\" once bound
 
   --listen ADDR            default 127.0.0.1:0, a free port
-  --latency MS             before an answer's first byte
-  --chunk-delay MS         between a stream's writes
-  --words N                exactly so many words in each answer
-  --fault NAME[=ARG]       for every request; see below
-  --require-key KEY        401 without it
-  --events-per-write N     a stream's events, so many at a time (default 1)
-  --no-ledger              totals only
+  --latency MS             delay before the first byte of an answer
+  --chunk-delay MS         delay between the writes of a stream
+  --words N                number of words in each answer
+  --fault NAME[=ARG]       fault for every request; see below
+  --require-key KEY        answer 401 to requests without this key
+  --events-per-write N     number of a stream's events per write (default 1)
+  --no-ledger              keep totals only
   --bodies                 keep request bodies in the ledger
 
-A request may set for itself: headers x-mock-fault, x-mock-latency, x-mock-chunk-delay, x-mock-words, x-mock-cached;
-or behind its model's name: gpt-4o+fault=reset-before+words=8. For the next N requests, whoever sends them:
-POST /mock/fault {\"fault\": \"…\", \"times\": N}; DELETE clears. GET /mock/ledger[?after=ID] shows what was seen; DELETE resets.
+Settings of a single request: headers x-mock-fault, x-mock-latency, x-mock-chunk-delay, x-mock-words, x-mock-cached,
+or a suffix of the model name: gpt-4o+fault=reset-before+words=8. A fault for the next N requests of any client:
+POST /mock/fault {\"fault\": \"…\", \"times\": N}; DELETE clears it. GET /mock/ledger[?after=ID] lists requests; DELETE resets.
 
 faults:";

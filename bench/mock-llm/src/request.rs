@@ -1,26 +1,26 @@
-//! Reads requests off a blocking socket: head by httparse, body by length or chunks, into one buffer a connection.
-//! Owned by the connection's thread. Trusts nobody, but is not meant to be strict where luner has to be: it reports
-//! what arrived, so that a test can see what a gateway let through.
+//! Reads requests from a socket: the head with httparse, the body by length or chunks, into one buffer per connection.
+//! Owned by the connection's thread. Trusts no input, but is less strict than luner: it reports what arrived, so that a
+//! test can see what a gateway let through.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::ops::Range;
 
 use crate::fault::BadFault;
-use crate::script::Script;
+use crate::settings::Settings;
 
-/// The head of the request that stands at the buffer's beginning. Ranges are offsets into the buffer.
+/// The head of the request at the start of the buffer. Ranges are offsets into the buffer.
 #[derive(Debug)]
 pub struct Head {
     pub method: Range<usize>,
     pub target: Range<usize>,
     pub authorization: Option<Range<usize>>,
-    /// Bytes of the head, its empty line included.
+    /// Bytes of the head, with its empty line.
     pub len: usize,
     pub http10: bool,
     pub keep_alive: bool,
     pub expects_continue: bool,
-    pub script: Script,
+    pub settings: Settings,
     body: Framing,
 }
 
@@ -34,7 +34,7 @@ enum Framing {
 pub enum ReadError {
     /// The peer left, between requests or within one.
     Gone,
-    /// Answer 400 with this text and close.
+    /// The request is malformed: answer 400 with this text and close.
     Bad(String),
 }
 
@@ -61,7 +61,7 @@ impl Reader {
         Self { buf: vec![0; BUFFER_BYTES], end: 0 }
     }
 
-    /// Nothing of a next request has been read yet.
+    /// Whether no byte of the next request has been read.
     pub fn is_empty(&self) -> bool {
         self.end == 0
     }
@@ -70,7 +70,7 @@ impl Reader {
         self.buf.get(range.clone()).unwrap_or_default()
     }
 
-    /// Bytes from the peer as text; what is not UTF-8 becomes empty.
+    /// Bytes from the peer as text. Empty if they are not UTF-8.
     pub fn text(&self, range: &Range<usize>) -> &str {
         std::str::from_utf8(self.bytes(range)).unwrap_or_default()
     }
@@ -84,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// The head in what was read; `None` if there is more to read.
+    /// The head, if it has been read whole.
     pub fn parsed(&self) -> Result<Option<Head>, ReadError> {
         let head = parse_head(self.buf.get(..self.end).unwrap_or_default())?;
         if head.is_none() && self.end > HEAD_BYTES_MAX {
@@ -93,7 +93,7 @@ impl Reader {
         Ok(head)
     }
 
-    /// Where the body will be, if all there is to do about it is to wait for so many bytes.
+    /// The range of a body that has a length and needs no 100 before it. `None` for any other body.
     pub fn plain_body(&self, head: &Head) -> Option<Range<usize>> {
         match head.body {
             Framing::Length(len) if len <= BODY_BYTES_MAX && !head.expects_continue => Some(head.len..head.len + len),
@@ -101,12 +101,12 @@ impl Reader {
         }
     }
 
-    /// Everything up to that range's end has been read.
+    /// Whether everything up to the end of that range has been read.
     pub fn holds(&self, range: &Range<usize>) -> bool {
         range.end <= self.end
     }
 
-    /// Where the body is, and how many bytes the whole request took: what [`Reader::consume`] wants.
+    /// Reads the body. Returns its range, and the bytes of the whole request for [`Reader::consume`].
     pub fn body(&mut self, stream: &TcpStream, head: &Head) -> Result<(Range<usize>, usize), ReadError> {
         match head.body {
             Framing::Length(len) if len > BODY_BYTES_MAX => Err(ReadError::Bad("request body too large".to_owned())),
@@ -121,14 +121,14 @@ impl Reader {
         }
     }
 
-    /// Forgets the request that was answered; what came after it moves to the front.
+    /// Drops the answered request and moves the bytes after it to the front.
     pub fn consume(&mut self, used: usize) {
         let used = used.min(self.end);
         self.buf.copy_within(used..self.end, 0);
         self.end -= used;
     }
 
-    /// Decodes chunks in place: the body grows from `start` over the framing that was read.
+    /// Decodes chunks in place: the body grows from `start` and overwrites the framing.
     fn chunked(&mut self, stream: &TcpStream, start: usize) -> Result<(Range<usize>, usize), ReadError> {
         let (mut body_end, mut at) = (start, start);
         loop {
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Skips trailer lines up to the empty one; returns where the next request begins.
+    /// Skips trailer lines and the empty line. Returns where the next request begins.
     fn after_trailers(&mut self, stream: &TcpStream, mut at: usize) -> Result<usize, ReadError> {
         loop {
             let unread = self.buf.get(at..self.end).unwrap_or_default();
@@ -176,7 +176,7 @@ impl Reader {
         }
     }
 
-    /// One read; an end of input is [`ReadError::Gone`].
+    /// Reads once. The end of the input is [`ReadError::Gone`].
     pub fn fill(&mut self, mut stream: &TcpStream) -> Result<(), ReadError> {
         if self.end == self.buf.len() {
             self.buf.resize(self.buf.len() * 2, 0);
@@ -195,9 +195,9 @@ impl Reader {
     }
 }
 
-/// `None` while it is incomplete.
+/// Returns `None` while the head is incomplete.
 fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ReadError> {
-    // Clearing room for the most that is allowed would cost more than to parse what usually comes.
+    // Clearing an array of the maximum size would take longer than parsing a usual head.
     match parse_head_of::<HEADERS_USUAL>(bytes) {
         Err(httparse::Error::TooManyHeaders) => parse_head_of::<HEADERS_MAX>(bytes),
         parsed => parsed,
@@ -205,7 +205,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ReadError> {
     .unwrap_or_else(|e| Err(ReadError::Bad(format!("bad request head: {e}"))))
 }
 
-/// The outer error is the parser's, the inner one concerns what the headers say.
+/// The outer error is a syntax error of the parser, the inner one an unusable header.
 fn parse_head_of<const N: usize>(bytes: &[u8]) -> Result<Result<Option<Head>, ReadError>, httparse::Error> {
     let mut headers = [httparse::EMPTY_HEADER; N];
     let mut request = httparse::Request::new(&mut headers);
@@ -214,28 +214,28 @@ fn parse_head_of<const N: usize>(bytes: &[u8]) -> Result<Result<Option<Head>, Re
     };
     let http10 = request.version == Some(0);
     let mut head = Head {
-        method: place(bytes, request.method.unwrap_or_default().as_bytes()),
-        target: place(bytes, request.path.unwrap_or_default().as_bytes()),
+        method: range_within(bytes, request.method.unwrap_or_default().as_bytes()),
+        target: range_within(bytes, request.path.unwrap_or_default().as_bytes()),
         authorization: None,
         len,
         http10,
         keep_alive: !http10,
         expects_continue: false,
-        script: Script::default(),
+        settings: Settings::default(),
         body: Framing::Length(0),
     };
     for header in request.headers.iter() {
-        if let Err(e) = note_header(&mut head, bytes, header) {
+        if let Err(e) = apply_header(&mut head, bytes, header) {
             return Ok(Err(e));
         }
     }
     Ok(Ok(Some(head)))
 }
 
-fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> Result<(), ReadError> {
+fn apply_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> Result<(), ReadError> {
     let is = |name: &str| header.name.eq_ignore_ascii_case(name);
     let value = || std::str::from_utf8(header.value).unwrap_or_default().trim();
-    // The first byte decides before any name is compared: this runs for every header of every request.
+    // This runs for every header of every request, so the first byte is checked before a name is compared.
     match header.name.as_bytes().first().map(u8::to_ascii_lowercase) {
         Some(b'c') if is("content-length") => {
             let len = value().parse().map_err(|_| ReadError::Bad("bad content-length".to_owned()))?;
@@ -244,8 +244,8 @@ fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> 
             }
         }
         Some(b'c') if is("connection") => {
-            let said = |token: &str| value().split(',').any(|part| part.trim().eq_ignore_ascii_case(token));
-            head.keep_alive = !said("close") && (head.keep_alive || said("keep-alive"));
+            let has = |token: &str| value().split(',').any(|part| part.trim().eq_ignore_ascii_case(token));
+            head.keep_alive = !has("close") && (head.keep_alive || has("keep-alive"));
         }
         Some(b't') if is("transfer-encoding") => {
             if !value().eq_ignore_ascii_case("chunked") {
@@ -254,12 +254,12 @@ fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> 
             head.body = Framing::Chunked;
         }
         Some(b'e') if is("expect") => head.expects_continue = value().eq_ignore_ascii_case("100-continue"),
-        Some(b'a') if is("authorization") => head.authorization = Some(place(bytes, header.value)),
+        Some(b'a') if is("authorization") => head.authorization = Some(range_within(bytes, header.value)),
         Some(b'x') => {
             let prefix = header.name.get(..MOCK_PREFIX.len()).unwrap_or_default();
             if prefix.eq_ignore_ascii_case(MOCK_PREFIX) {
                 let name = header.name.get(MOCK_PREFIX.len()..).unwrap_or_default().to_ascii_lowercase();
-                head.script.set(&name, value())?;
+                head.settings.set(&name, value())?;
             }
         }
         _ => {}
@@ -267,13 +267,13 @@ fn note_header(head: &mut Head, bytes: &[u8], header: &httparse::Header<'_>) -> 
     Ok(())
 }
 
-/// Where `part` is in `whole`, of which it is a slice.
-fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
+/// The range of `part` within `whole`, of which it must be a slice.
+fn range_within(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + part.len()
 }
 
-/// The headers of a head that was parsed before, names in lower case: for the ledger, long after the request.
+/// The headers of a head that has been parsed before, with names in lower case. The ledger asks for them later.
 pub fn headers_of(head: &[u8]) -> Vec<(String, String)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -284,9 +284,10 @@ pub fn headers_of(head: &[u8]) -> Vec<(String, String)> {
 
 const MOCK_PREFIX: &str = "x-mock-";
 const CRLF: usize = 2;
-/// A chat request of ordinary size arrives in one read. Arbitrary beyond that.
+/// Initial size of the buffer. Arbitrary: a usual chat request fits into one read.
 const BUFFER_BYTES: usize = 16 << 10;
-/// What SDKs and gateways send is below that; the other three limits are arbitrary, and wider than luner's, so that it is never the mock that refuses.
+/// Number of headers that SDKs and gateways stay below. The other three limits are arbitrary, and wider than luner's,
+/// so that the mock never refuses what luner let through.
 const HEADERS_USUAL: usize = 32;
 const HEADERS_MAX: usize = 256;
 const HEAD_BYTES_MAX: usize = 256 << 10;

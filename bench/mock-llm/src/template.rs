@@ -1,14 +1,14 @@
-//! A body that was built once and is sent many times: only the id and the time differ between two identical requests,
-//! so they are slots that are filled in while the rest is copied. Each connection thread keeps its own.
-//! Never parses anything: builders write the slots with [`ID`] and [`CREATED`].
+//! A body that is built once and sent many times. Only the id and the time differ between the answers to identical
+//! requests, so these two are slots, filled after the rest was copied. Owned by a connection's thread. Never parses
+//! anything: builders write the slots as [`ID`] and [`CREATED`].
 
-/// Stands for the request's id, 16 digits. Raw control characters cannot occur in JSON that a serializer wrote,
-/// so a slot is never mistaken for text of the prompt.
+/// Placeholder for the request's id, 16 digits. A JSON serializer never writes raw control characters, so the text of a
+/// prompt cannot look like a placeholder.
 pub const ID: &str = "\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}";
-/// Stands for seconds since 1970: ten digits until the year 2286.
+/// Placeholder for seconds since 1970: ten digits until the year 2286.
 pub const CREATED: &str = "\u{2}\u{2}\u{2}\u{2}\u{2}\u{2}\u{2}\u{2}\u{2}\u{2}";
 
-/// One or more parts (a stream's events) with slots.
+/// One or more parts with slots. The parts of a stream are its events.
 #[derive(Debug, Default)]
 pub struct Template {
     bytes: Vec<u8>,
@@ -21,11 +21,11 @@ pub struct Template {
 impl Template {
     pub fn plain(body: &str) -> Self {
         let mut template = Self::default();
-        template.part(body);
+        template.push(body);
         template
     }
 
-    pub fn part(&mut self, text: &str) {
+    pub fn push(&mut self, text: &str) {
         let mut at = self.bytes.len();
         self.bytes.extend_from_slice(text.as_bytes());
         while let Some(byte) = self.bytes.get(at) {
@@ -44,17 +44,17 @@ impl Template {
         self.ends.push(self.bytes.len());
     }
 
-    /// A server-sent event without a name, as the chat endpoint sends them.
-    pub fn data(&mut self, json: &str) {
-        self.part(&format!("data: {json}\n\n"));
+    /// Adds a server-sent event without a name, as the chat endpoint sends it.
+    pub fn push_event(&mut self, json: &str) {
+        self.push(&format!("data: {json}\n\n"));
     }
 
-    /// A server-sent event with a name, as the responses endpoint sends them.
-    pub fn named(&mut self, name: &str, json: &str) {
-        self.part(&format!("event: {name}\ndata: {json}\n\n"));
+    /// Adds a server-sent event with a name, as the responses endpoint sends it.
+    pub fn push_named_event(&mut self, name: &str, json: &str) {
+        self.push(&format!("event: {name}\ndata: {json}\n\n"));
     }
 
-    /// Writes the body with its slots filled to `out`, which is cleared first.
+    /// Clears `out` and writes the body to it, with the slots filled.
     pub fn render(&self, id: u64, unix_s: u64, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
@@ -71,7 +71,7 @@ fn fill<const N: usize>(out: &mut [u8], slots: &[usize], value: [u8; N]) {
     }
 }
 
-/// `value` in decimal, right-aligned and filled up with zeros.
+/// `value` in decimal, padded with zeros on the left.
 pub fn digits<const N: usize>(mut value: u64) -> [u8; N] {
     let mut out = [b'0'; N];
     for digit in out.iter_mut().rev() {
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn slots_are_filled_in_every_part() {
         let mut template = Template::default();
-        template.part(&format!("a{ID}b{CREATED}"));
-        template.part(ID);
+        template.push(&format!("a{ID}b{CREATED}"));
+        template.push(ID);
         let mut out = Vec::new();
         template.render(42, 1_700_000_000, &mut out);
         assert_eq!(out, b"a0000000000000042b17000000000000000000000042");

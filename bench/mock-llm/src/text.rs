@@ -1,7 +1,7 @@
-//! What the mock says, and how it counts. Pure functions of the prompt, so that a test can foretell every answer
-//! and every token count. Used by connection threads; never looks at a clock.
+//! The mock's answers and its token counts. Pure functions of the prompt, so that a test can predict every answer and
+//! every count. Used by connection threads. Never reads a clock.
 
-/// FNV-1a, 64 bits: the hash shown in answers and kept in the ledger. Not for keys; it only tells texts apart.
+/// FNV-1a, 64 bits: the hash in answers and in the ledger. It distinguishes texts and is not fit for keys.
 pub fn fnv64(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in bytes {
@@ -11,29 +11,30 @@ pub fn fnv64(bytes: &[u8]) -> u64 {
     hash
 }
 
-/// The mock's tokenizer: a token is four Unicode scalar values, rounded up, and no text counts less than one.
+/// The mock's tokenizer: a token is four Unicode scalar values, rounded up. Every text has at least one.
 pub fn tokens(text: &str) -> u64 {
     tokens_of_chars(text.chars().count())
 }
 
-/// [`tokens`] for a text of which only the length is known.
+/// [`tokens`] of a text of this many characters.
 pub fn tokens_of_chars(chars: usize) -> u64 {
     (chars as u64).div_ceil(4).max(1)
 }
 
-/// An answer's text, already cut into the words that become a stream's deltas.
+/// The text of an answer, split into the words that become a stream's deltas.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Speech {
+pub struct ReplyText {
     pub text: String,
-    /// Where each piece ends in `text`. A piece is a word with the white space before it.
+    /// The end of each piece in `text`. A piece is a word with the white space before it.
     pub ends: Vec<usize>,
-    /// `max_tokens` ended it: `finish_reason` is `length`.
-    pub cut: bool,
+    /// Whether `max_tokens` ended it, so that `finish_reason` is `length`.
+    pub truncated: bool,
 }
 
-impl Speech {
-    /// The answer to `prompt`: its hash, then what was asked, up to [`ECHO_CHARS`]. `words` makes it exactly that long
-    /// (cut, or filled up), `max_words` cuts it. `choice` tells the answers of one request with `n` > 1 apart.
+impl ReplyText {
+    /// The answer to `prompt`: its hash and its first [`ECHO_CHARS`] characters. `words` truncates or pads the answer
+    /// to exactly this length, `max_words` only truncates it. `choice` makes the answers to a request with `n` > 1
+    /// differ.
     pub fn reply(prompt: &str, choice: u64, words: Option<u32>, max_words: Option<u64>) -> Self {
         let hash = fnv64(prompt.as_bytes()).wrapping_add(choice);
         let echo: String = prompt.chars().take(ECHO_CHARS).collect();
@@ -47,16 +48,16 @@ impl Speech {
             }
             ends.truncate(wanted);
         }
-        let most = max_words.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let cut = ends.len() > most;
-        ends.truncate(most);
+        let words_max = max_words.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let truncated = ends.len() > words_max;
+        ends.truncate(words_max);
         text.truncate(ends.last().copied().unwrap_or(0));
-        Self { text, ends, cut }
+        Self { text, ends, truncated }
     }
 
-    /// A text that is given, not made up: JSON for `response_format`, arguments of a tool call.
-    pub fn given(text: String) -> Self {
-        Self { ends: word_ends(&text), text, cut: false }
+    /// A given text: JSON for `response_format`, or the arguments of a tool call.
+    pub fn literal(text: String) -> Self {
+        Self { ends: word_ends(&text), text, truncated: false }
     }
 
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
@@ -68,7 +69,7 @@ impl Speech {
     }
 }
 
-/// Ends of the words of `text`, each with the white space before it; trailing white space joins the last word.
+/// The ends of the words of `text`. A word includes the white space before it, the last one also that after it.
 fn word_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut in_word = false;
@@ -86,12 +87,13 @@ fn word_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-/// A JSON string literal, quotes included.
+/// The text as a JSON string literal with its quotes.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Standard base64 with padding: what the Python SDK asks of embeddings. Written out to save a dependency.
+/// Standard base64 with padding, the encoding that the Python SDK requests for embeddings. Implemented here to save a
+/// dependency.
 pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -105,10 +107,10 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// How much of the prompt an answer repeats, in characters. Arbitrary: long enough to recognise, short enough for a log.
+/// Most characters of the prompt that an answer repeats. Arbitrary: long enough to recognise, short enough for a log.
 const ECHO_CHARS: usize = 200;
 
-/// Fills an answer up to the wanted number of words.
+/// Words that pad an answer to the requested length.
 const FILLER: [&str; 8] = ["tokens", "flow", "through", "the", "gateway", "one", "by", "one"];
 
 #[cfg(test)]
@@ -116,31 +118,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_keep_every_byte_of_the_text() {
+    fn pieces_keep_every_byte_of_the_text() {
         for text in ["", " ", "a", "a b", "  a\n b  ", "[00] You said: é ü"] {
-            let speech = Speech::given(text.to_owned());
-            assert_eq!(speech.pieces().collect::<String>(), text);
+            let reply = ReplyText::literal(text.to_owned());
+            assert_eq!(reply.pieces().collect::<String>(), text);
         }
     }
 
     #[test]
-    fn a_reply_has_exactly_the_words_asked_for() {
+    fn reply_has_exactly_the_requested_words() {
         for words in [0, 1, 3, 64] {
-            let speech = Speech::reply("hello there", 0, Some(words), None);
-            assert_eq!(speech.ends.len(), words as usize);
-            assert!(!speech.cut);
+            let reply = ReplyText::reply("hello there", 0, Some(words), None);
+            assert_eq!(reply.ends.len(), words as usize);
+            assert!(!reply.truncated);
         }
-        let speech = Speech::reply("hello there", 0, Some(64), Some(5));
-        assert_eq!((speech.ends.len(), speech.cut), (5, true));
+        let reply = ReplyText::reply("hello there", 0, Some(64), Some(5));
+        assert_eq!((reply.ends.len(), reply.truncated), (5, true));
     }
 
     #[test]
-    fn a_token_is_four_characters() {
+    fn token_is_four_characters() {
         assert_eq!([tokens(""), tokens("abcd"), tokens("abcde"), tokens("éééé")], [1, 1, 2, 1]);
     }
 
     #[test]
-    fn base64_is_the_standard_one() {
+    fn base64_matches_the_standard() {
         let known = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
         for (plain, coded) in known {
             assert_eq!(base64(plain.as_bytes()), coded);

@@ -1,11 +1,13 @@
-//! `POST /v1/chat/completions`: an answer of words, of JSON, or a tool call; whole or as a stream.
+//! `POST /v1/chat/completions`: an answer of words or of JSON, or a tool call, plain or as a stream.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, ApiError, Ask, Content, Shape, StreamOptions, Usage, choices, schema, usage_member};
+use super::{
+    Answer, AnswerOptions, ApiError, ApiRequest, Content, StreamOptions, Usage, choices, schema, usage_member,
+};
 use crate::template::{CREATED, ID, Template};
-use crate::text::{Speech, quoted, tokens, tokens_of_chars};
+use crate::text::{ReplyText, quoted, tokens, tokens_of_chars};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -39,18 +41,18 @@ struct Function {
     parameters: Value,
 }
 
-/// What one choice consists of.
-enum Said {
-    Words(Speech),
-    Call { tool: String, arguments: Speech },
+/// The content of one choice.
+enum ChoiceContent {
+    Words(ReplyText),
+    Call { tool: String, arguments: ReplyText },
 }
 
-impl Ask for Request {
+impl ApiRequest for Request {
     fn model(&self) -> &str {
         &self.model
     }
 
-    fn answer(&self, shape: &Shape) -> Result<Answer, ApiError> {
+    fn answer(&self, options: &AnswerOptions) -> Result<Answer, ApiError> {
         if self.messages.is_empty() {
             let message = "Invalid 'messages': empty array. Expected an array with minimum length 1.";
             return Err(ApiError::invalid(message).param("messages"));
@@ -58,44 +60,46 @@ impl Ask for Request {
         let texts: Vec<String> =
             self.messages.iter().map(|m| m.content.as_ref().map(Content::text).unwrap_or_default()).collect();
         let prompt = self.prompt(&texts);
-        let said: Vec<Said> = (0..choices(self.n)?).map(|choice| self.say(prompt, choice, shape)).collect();
+        let contents: Vec<ChoiceContent> =
+            (0..choices(self.n)?).map(|choice| self.content_of(prompt, choice, options)).collect();
         let prompt_tokens = tokens_of_chars(texts.iter().map(|text| text.chars().count()).sum());
-        let usage = Usage::new(shape, &self.model, prompt_tokens, said.iter().map(Said::tokens).sum());
+        let usage = Usage::new(options, &self.model, prompt_tokens, contents.iter().map(ChoiceContent::tokens).sum());
         let stream = self.stream.unwrap_or(false);
-        let template = if stream { self.events(&said, &usage) } else { self.whole(&said, &usage) };
+        let template = if stream { self.events(&contents, &usage) } else { self.plain(&contents, &usage) };
         Ok(usage.answer(template, stream))
     }
 }
 
 impl Request {
-    /// The last thing that a user said, else the last message.
+    /// The text of the last message by a user, or of the last message if there is none.
     fn prompt<'a>(&self, texts: &'a [String]) -> &'a str {
         let of_user = self.messages.iter().rposition(|message| message.role == "user");
         of_user.and_then(|at| texts.get(at)).or(texts.last()).map_or("", String::as_str)
     }
 
-    fn say(&self, prompt: &str, choice: u64, shape: &Shape) -> Said {
+    fn content_of(&self, prompt: &str, choice: u64, options: &AnswerOptions) -> ChoiceContent {
         if let Some(function) = self.tool_to_call(prompt) {
             let arguments = schema::instance(&function.parameters, "Paris").to_string();
-            return Said::Call { tool: function.name.clone(), arguments: Speech::given(arguments) };
+            return ChoiceContent::Call { tool: function.name.clone(), arguments: ReplyText::literal(arguments) };
         }
-        let most = self.max_completion_tokens.or(self.max_tokens);
-        let speech = Speech::reply(prompt, choice, shape.words, most);
+        let words_max = self.max_completion_tokens.or(self.max_tokens);
+        let reply = ReplyText::reply(prompt, choice, options.words, words_max);
         let format = self.response_format.as_ref();
-        Said::Words(match format.and_then(|format| format.get("type")).and_then(Value::as_str) {
-            Some("json_object") => Speech::given(serde_json::json!({ "answer": speech.text }).to_string()),
+        ChoiceContent::Words(match format.and_then(|format| format.get("type")).and_then(Value::as_str) {
+            Some("json_object") => ReplyText::literal(serde_json::json!({ "answer": reply.text }).to_string()),
             Some("json_schema") => {
                 let schema = format.and_then(|format| format.pointer("/json_schema/schema")).unwrap_or(&Value::Null);
-                Speech::given(schema::instance(schema, &speech.text).to_string())
+                ReplyText::literal(schema::instance(schema, &reply.text).to_string())
             }
-            _ => speech,
+            _ => reply,
         })
     }
 
-    /// A tool is called when `tool_choice` demands it, or when a user's last message asks about the weather.
+    /// The tool to call: the one that `tool_choice` demands, or the first one if the last message is a user's and asks
+    /// about the weather.
     fn tool_to_call(&self, prompt: &str) -> Option<&Function> {
         let functions = || self.tools.iter().flatten().filter_map(|tool| tool.function.as_ref());
-        let asked =
+        let asks_about_weather =
             self.messages.last().is_some_and(|last| last.role == "user") && prompt.to_lowercase().contains("weather");
         match &self.tool_choice {
             Some(Value::String(choice)) if choice == "none" => None,
@@ -104,17 +108,17 @@ impl Request {
                 let name = named.pointer("/function/name").and_then(Value::as_str);
                 functions().find(|function| Some(function.name.as_str()) == name)
             }
-            _ if asked => functions().next(),
+            _ if asks_about_weather => functions().next(),
             _ => None,
         }
     }
 
-    fn whole(&self, said: &[Said], usage: &Usage) -> Template {
-        let choices: Vec<String> = said
+    fn plain(&self, contents: &[ChoiceContent], usage: &Usage) -> Template {
+        let choices: Vec<String> = contents
             .iter()
             .enumerate()
-            .map(|(index, said)| {
-                let (message, reason) = (said.message(index), said.finish_reason());
+            .map(|(index, content)| {
+                let (message, reason) = (content.message(index), content.finish_reason());
                 format!(r#"{{"index":{index},"message":{message},"logprobs":null,"finish_reason":"{reason}"}}"#)
             })
             .collect();
@@ -126,44 +130,44 @@ impl Request {
         ))
     }
 
-    fn events(&self, said: &[Said], usage: &Usage) -> Template {
+    fn events(&self, contents: &[ChoiceContent], usage: &Usage) -> Template {
         let include_usage = self.stream_options.as_ref().is_some_and(|options| options.include_usage);
         let model = quoted(&self.model);
         let mut template = Template::default();
         let mut chunk = |choices: &str, usage: &str| {
-            template.data(&format!(
+            template.push_event(&format!(
                 r#"{{"id":"chatcmpl-{ID}","object":"chat.completion.chunk","created":{CREATED},"model":{model},"service_tier":"default","system_fingerprint":"fp_mock","choices":[{choices}]{usage}}}"#
             ));
         };
         let no_usage = if include_usage { r#","usage":null"# } else { "" };
-        for (index, said) in said.iter().enumerate() {
-            for delta in said.deltas(index) {
+        for (index, content) in contents.iter().enumerate() {
+            for delta in content.deltas(index) {
                 let choice = format!(r#"{{"index":{index},"delta":{delta},"logprobs":null,"finish_reason":null}}"#);
                 chunk(&choice, no_usage);
             }
-            let reason = said.finish_reason();
+            let reason = content.finish_reason();
             let choice = format!(r#"{{"index":{index},"delta":{{}},"logprobs":null,"finish_reason":"{reason}"}}"#);
             chunk(&choice, no_usage);
         }
         if let (true, Some(usage)) = (include_usage, usage.json()) {
             chunk("", &format!(",\"usage\":{usage}"));
         }
-        template.data("[DONE]");
+        template.push_event("[DONE]");
         template
     }
 }
 
-impl Said {
+impl ChoiceContent {
     fn tokens(&self) -> u64 {
         match self {
-            Self::Words(speech) => speech.tokens(),
+            Self::Words(reply) => reply.tokens(),
             Self::Call { tool, arguments } => tokens(&format!("{tool}{}", arguments.text)),
         }
     }
 
     fn finish_reason(&self) -> &'static str {
         match self {
-            Self::Words(speech) if speech.cut => "length",
+            Self::Words(reply) if reply.truncated => "length",
             Self::Words(_) => "stop",
             Self::Call { .. } => "tool_calls",
         }
@@ -171,8 +175,8 @@ impl Said {
 
     fn message(&self, index: usize) -> String {
         match self {
-            Self::Words(speech) => {
-                let content = quoted(&speech.text);
+            Self::Words(reply) => {
+                let content = quoted(&reply.text);
                 format!(r#"{{"role":"assistant","content":{content},"refusal":null,"annotations":[]}}"#)
             }
             Self::Call { tool, arguments } => format!(
@@ -183,12 +187,12 @@ impl Said {
         }
     }
 
-    /// The `delta` objects: the role first, then piece by piece.
+    /// The `delta` objects: first the role, then each piece.
     fn deltas(&self, index: usize) -> Vec<String> {
         match self {
-            Self::Words(speech) => {
+            Self::Words(reply) => {
                 let role = r#"{"role":"assistant","content":"","refusal":null}"#.to_owned();
-                let pieces = speech.pieces().map(|piece| format!(r#"{{"content":{}}}"#, quoted(piece)));
+                let pieces = reply.pieces().map(|piece| format!(r#"{{"content":{}}}"#, quoted(piece)));
                 std::iter::once(role).chain(pieces).collect()
             }
             Self::Call { tool, arguments } => {

@@ -1,9 +1,9 @@
-//! `POST /v1/embeddings`: unit vectors that depend on the text alone.
+//! `POST /v1/embeddings`: unit vectors that depend only on the text.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, ApiError, Ask, Shape, Usage, usage_member};
+use super::{Answer, AnswerOptions, ApiError, ApiRequest, Usage, usage_member};
 use crate::template::Template;
 use crate::text::{base64, fnv64, quoted, tokens};
 
@@ -15,12 +15,12 @@ pub struct Request {
     dimensions: Option<usize>,
 }
 
-impl Ask for Request {
+impl ApiRequest for Request {
     fn model(&self) -> &str {
         &self.model
     }
 
-    fn answer(&self, shape: &Shape) -> Result<Answer, ApiError> {
+    fn answer(&self, options: &AnswerOptions) -> Result<Answer, ApiError> {
         let dimensions = match self.dimensions.unwrap_or(DIMENSIONS) {
             wanted @ 1..=DIMENSIONS_MAX => wanted,
             wanted => {
@@ -35,12 +35,12 @@ impl Ask for Request {
             .enumerate()
             .map(|(index, (seed, _))| {
                 let vector = vector(*seed, dimensions);
-                let coded = if in_base64 { packed(&vector) } else { listed(&vector) };
+                let coded = if in_base64 { base64_floats(&vector) } else { json_numbers(&vector) };
                 format!(r#"{{"object":"embedding","index":{index},"embedding":{coded}}}"#)
             })
             .collect();
-        let usage = Usage::new(shape, "", inputs.iter().map(|(_, tokens)| tokens).sum(), 0);
-        // Embeddings have no completion: the real object has these two counts only.
+        let usage = Usage::new(options, "", inputs.iter().map(|(_, tokens)| tokens).sum(), 0);
+        // Embeddings have no completion, so the real object has only these two counts.
         let (prompt, total) = (usage.number(usage.prompt), usage.number(usage.prompt));
         let counts = usage.json().map(|_| format!(r#"{{"prompt_tokens":{prompt},"total_tokens":{total}}}"#));
         let body = format!(
@@ -54,7 +54,7 @@ impl Ask for Request {
 }
 
 impl Request {
-    /// Seed and token count of each input: text, tokens, or an array of either.
+    /// Seed and token count of each input. An input is a text or an array of tokens.
     fn inputs(&self) -> Option<Vec<(u64, u64)>> {
         let one = |input: &Value| match input {
             Value::String(text) => Some((fnv64(text.as_bytes()), tokens(text))),
@@ -72,7 +72,7 @@ impl Request {
     }
 }
 
-/// A unit vector out of splitmix64, whose first output for a seed is the first component.
+/// A unit vector of splitmix64's outputs for this seed.
 fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
     let mut state = seed;
     let raw: Vec<f64> = (0..dimensions)
@@ -88,18 +88,18 @@ fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
     raw.iter().map(|x| (x / length) as f32).collect()
 }
 
-fn listed(vector: &[f32]) -> String {
+fn json_numbers(vector: &[f32]) -> String {
     let numbers: Vec<String> = vector.iter().map(|x| format!("{x:.8}")).collect();
     format!("[{}]", numbers.join(","))
 }
 
 /// Little-endian floats in base64.
-fn packed(vector: &[f32]) -> String {
+fn base64_floats(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     format!("\"{}\"", base64(&bytes))
 }
 
-/// As text-embedding-3-small has.
+/// Default dimensions: those of text-embedding-3-small.
 const DIMENSIONS: usize = 1536;
-/// As text-embedding-3-large has.
+/// Most dimensions: those of text-embedding-3-large.
 const DIMENSIONS_MAX: usize = 3072;

@@ -1,5 +1,5 @@
-//! The honest provider: request body in, answer out, in the shapes of the OpenAI API. Pure functions, run by
-//! connection threads; nothing here knows of sockets or of faults, except for the few that concern the JSON itself.
+//! The provider without faults: request body in, answer out, in the shapes of the OpenAI API. Pure functions, run by
+//! connection threads. Never touches a socket, and knows only the faults that change the JSON itself.
 
 mod chat;
 mod completions;
@@ -14,22 +14,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::fault::Fault;
-use crate::script::Script;
+use crate::settings::Settings;
 use crate::template::Template;
 use crate::text::quoted;
 
-/// What an honest provider would send.
+/// The correct answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Beyond what every answer carries.
+    /// Headers in addition to those of every answer.
     pub headers: Vec<(&'static str, String)>,
     pub template: Template,
-    /// The template's parts are server-sent events.
+    /// Whether the template's parts are server-sent events.
     pub stream: bool,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
-    /// As requested, settings behind it included; empty if the request had none.
+    /// The requested model with the settings in its suffix. Empty if the request had no model.
     pub model: Arc<str>,
 }
 
@@ -52,45 +52,45 @@ impl Endpoint {
         })
     }
 
-    /// The answer to `body`, and the script in force once the model's name has had its say.
-    /// `outer` goes before the model's settings, `base` behind them.
-    pub fn answer(self, body: &[u8], outer: Script, base: &Script) -> (Answer, Script) {
+    /// The answer to `body`, and the settings in force. `overrides` take precedence over the model's settings, and
+    /// these over the `defaults`.
+    pub fn answer(self, body: &[u8], overrides: Settings, defaults: &Settings) -> (Answer, Settings) {
         match self {
-            Self::Chat => answer_as::<chat::Request>(body, outer, base),
-            Self::Completions => answer_as::<completions::Request>(body, outer, base),
-            Self::Embeddings => answer_as::<embeddings::Request>(body, outer, base),
-            Self::Responses => answer_as::<responses::Request>(body, outer, base),
+            Self::Chat => answer_as::<chat::Request>(body, overrides, defaults),
+            Self::Completions => answer_as::<completions::Request>(body, overrides, defaults),
+            Self::Embeddings => answer_as::<embeddings::Request>(body, overrides, defaults),
+            Self::Responses => answer_as::<responses::Request>(body, overrides, defaults),
         }
     }
 }
 
-/// A request of one endpoint.
-trait Ask: DeserializeOwned {
+/// A request to one endpoint.
+trait ApiRequest: DeserializeOwned {
     fn model(&self) -> &str;
-    fn answer(&self, shape: &Shape) -> Result<Answer, ApiError>;
+    fn answer(&self, options: &AnswerOptions) -> Result<Answer, ApiError>;
 }
 
-fn answer_as<A: Ask>(body: &[u8], outer: Script, base: &Script) -> (Answer, Script) {
-    let ask: A = match serde_json::from_slice(body) {
-        Ok(ask) => ask,
+fn answer_as<R: ApiRequest>(body: &[u8], overrides: Settings, defaults: &Settings) -> (Answer, Settings) {
+    let request: R = match serde_json::from_slice(body) {
+        Ok(request) => request,
         Err(e) => {
-            let complaint = ApiError::invalid(&format!("We could not parse the JSON body of your request: {e}"));
-            return (complaint.into_answer(), outer.or(base));
+            let error = ApiError::invalid(&format!("We could not parse the JSON body of your request: {e}"));
+            return (error.into_answer(), overrides.or(defaults));
         }
     };
-    let script = match Script::from_model(ask.model()) {
-        Ok(named) => outer.or(&named).or(base),
+    let settings = match Settings::from_model(request.model()) {
+        Ok(of_model) => overrides.or(&of_model).or(defaults),
         Err(e) => {
-            return (ApiError::invalid(&e.0).param("model").into_answer(), outer.or(base));
+            return (ApiError::invalid(&e.0).param("model").into_answer(), overrides.or(defaults));
         }
     };
-    let answer = ask.answer(&Shape::of(&script)).unwrap_or_else(ApiError::into_answer);
-    (Answer { model: ask.model().into(), ..answer }, script)
+    let answer = request.answer(&AnswerOptions::of(&settings)).unwrap_or_else(ApiError::into_answer);
+    (Answer { model: request.model().into(), ..answer }, settings)
 }
 
-/// What a script decides about the JSON of an answer.
+/// The settings that affect the JSON of an answer.
 #[derive(Clone, Copy, Debug)]
-struct Shape {
+struct AnswerOptions {
     words: Option<u32>,
     cached_tokens: u64,
     usage: UsageStyle,
@@ -98,27 +98,27 @@ struct Shape {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UsageStyle {
-    Honest,
+    Correct,
     Missing,
     Negative,
     Huge,
     Text,
 }
 
-impl Shape {
-    fn of(script: &Script) -> Self {
-        let usage = match script.fault {
+impl AnswerOptions {
+    fn of(settings: &Settings) -> Self {
+        let usage = match settings.fault {
             Some(Fault::UsageMissing) => UsageStyle::Missing,
             Some(Fault::UsageNegative) => UsageStyle::Negative,
             Some(Fault::UsageHuge) => UsageStyle::Huge,
             Some(Fault::UsageString) => UsageStyle::Text,
-            _ => UsageStyle::Honest,
+            _ => UsageStyle::Correct,
         };
-        Self { words: script.words, cached_tokens: script.cached_tokens.unwrap_or(0), usage }
+        Self { words: settings.words, cached_tokens: settings.cached_tokens.unwrap_or(0), usage }
     }
 }
 
-/// Token counts of one answer, and how they are written.
+/// Token counts of one answer, and how they are reported.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     prompt: u64,
@@ -129,11 +129,11 @@ struct Usage {
 }
 
 impl Usage {
-    /// A model with "reason" in its name thinks for as many tokens as it then says.
-    fn new(shape: &Shape, model: &str, prompt: u64, said: u64) -> Self {
-        let reasoning = if model.contains("reason") { said } else { 0 };
-        let cached = shape.cached_tokens.min(prompt);
-        Self { prompt, completion: said + reasoning, cached, reasoning, style: shape.usage }
+    /// A model with "reason" in its name uses as many reasoning tokens as its answer has tokens.
+    fn new(options: &AnswerOptions, model: &str, prompt: u64, answer: u64) -> Self {
+        let reasoning = if model.contains("reason") { answer } else { 0 };
+        let cached = options.cached_tokens.min(prompt);
+        Self { prompt, completion: answer + reasoning, cached, reasoning, style: options.usage }
     }
 
     fn number(&self, value: u64) -> String {
@@ -141,11 +141,11 @@ impl Usage {
             UsageStyle::Negative => format!("-{}", value.max(1)),
             UsageStyle::Huge => (1_u64 << 53).to_string(),
             UsageStyle::Text => format!("\"{value}\""),
-            UsageStyle::Honest | UsageStyle::Missing => value.to_string(),
+            UsageStyle::Correct | UsageStyle::Missing => value.to_string(),
         }
     }
 
-    /// The object of the chat, completions and embeddings endpoints; `None` if usage is to be missing.
+    /// The usage object of the chat, completions and embeddings endpoints. `None` if the fault leaves it out.
     fn json(&self) -> Option<String> {
         let (prompt, completion) = (self.number(self.prompt), self.number(self.completion));
         let total = self.number(self.prompt + self.completion);
@@ -157,7 +157,7 @@ impl Usage {
         })
     }
 
-    /// The object of the responses endpoint.
+    /// The usage object of the responses endpoint. `None` if the fault leaves it out.
     fn responses_json(&self) -> Option<String> {
         let (input, output) = (self.number(self.prompt), self.number(self.completion));
         let total = self.number(self.prompt + self.completion);
@@ -169,7 +169,7 @@ impl Usage {
         })
     }
 
-    /// Details that are zero stay an honest zero, whatever the fault: it is the counts that lie.
+    /// A detail of zero stays zero under every fault. Only counts are falsified.
     fn number_or_zero(&self, value: u64) -> String {
         if value == 0 { "0".to_owned() } else { self.number(value) }
     }
@@ -187,12 +187,12 @@ impl Usage {
     }
 }
 
-/// `,"usage":{…}` to put behind other members, or nothing.
+/// `,"usage":{…}`, to follow other members. Empty without usage.
 fn usage_member(usage: Option<String>) -> String {
     usage.map(|usage| format!(",\"usage\":{usage}")).unwrap_or_default()
 }
 
-/// A refusal in OpenAI's shape.
+/// A refusal in OpenAI's options.
 #[derive(Debug)]
 pub struct ApiError {
     pub status: u16,
@@ -221,7 +221,7 @@ impl ApiError {
         Self::new(401, "invalid_request_error", Some("invalid_api_key"), message)
     }
 
-    /// What a provider says with `status` when it says nothing particular.
+    /// The usual error of a provider for this status.
     pub fn of_status(status: u16) -> Self {
         let (kind, code, message) = match status {
             401 => return Self::bad_key(),
@@ -257,7 +257,7 @@ impl ApiError {
 }
 
 impl Answer {
-    /// A JSON body that used no tokens.
+    /// A JSON answer that used no tokens.
     pub fn json(status: u16, body: &str) -> Self {
         Self {
             status,
@@ -282,7 +282,7 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// A message's content: text, or parts of which some are text.
+/// The content of a message: a text, or parts of which some have text.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -304,7 +304,7 @@ impl Content {
     }
 }
 
-/// `n` has to be between 1 and 128, as at OpenAI.
+/// Checks `n`, which OpenAI allows from 1 to 128.
 fn choices(n: Option<u64>) -> Result<u64, ApiError> {
     match n.unwrap_or(1) {
         n @ 1..=128 => Ok(n),

@@ -3,7 +3,7 @@
 use super::{Answer, ApiError};
 use crate::text::quoted;
 
-/// What the mock says it serves. It answers to any other name too.
+/// The models that the mock lists. It answers for any other name too.
 pub const MODELS: &[&str] = &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "mock-reason-1", "text-embedding-3-small"];
 
 pub fn list() -> Answer {
@@ -20,6 +20,6 @@ pub fn one(id: &str) -> Answer {
 }
 
 fn object(id: &str) -> String {
-    // The date on which the first of them appeared; fixed, so that answers compare equal.
+    // The release date of the first of them. It is fixed so that answers compare equal.
     format!(r#"{{"id":{},"object":"model","created":1715367049,"owned_by":"mock-llm"}}"#, quoted(id))
 }

@@ -1,11 +1,11 @@
-//! `POST /v1/responses`: one message of output text, whole or as the event sequence that the real endpoint sends.
+//! `POST /v1/responses`: one message of output text, plain or as the event sequence that the real endpoint sends.
 //! Tools are accepted and never called.
 
 use serde::Deserialize;
 
-use super::{Answer, ApiError, Ask, Content, Shape, Usage};
+use super::{Answer, AnswerOptions, ApiError, ApiRequest, Content, Usage};
 use crate::template::{CREATED, ID, Template};
-use crate::text::{Speech, quoted, tokens_of_chars};
+use crate::text::{ReplyText, quoted, tokens_of_chars};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -29,25 +29,25 @@ struct Item {
     content: Option<Content>,
 }
 
-impl Ask for Request {
+impl ApiRequest for Request {
     fn model(&self) -> &str {
         &self.model
     }
 
-    fn answer(&self, shape: &Shape) -> Result<Answer, ApiError> {
+    fn answer(&self, options: &AnswerOptions) -> Result<Answer, ApiError> {
         let (prompt, chars) = self.prompt();
         let chars = chars + self.instructions.as_ref().map_or(0, |text| text.chars().count());
-        let speech = Speech::reply(&prompt, 0, shape.words, self.max_output_tokens);
-        let usage = Usage::new(shape, &self.model, tokens_of_chars(chars), speech.tokens());
+        let reply = ReplyText::reply(&prompt, 0, options.words, self.max_output_tokens);
+        let usage = Usage::new(options, &self.model, tokens_of_chars(chars), reply.tokens());
         let stream = self.stream.unwrap_or(false);
         let template =
-            if stream { self.events(&speech, &usage) } else { Template::plain(&self.finished(&speech, &usage)) };
+            if stream { self.events(&reply, &usage) } else { Template::plain(&self.finished(&reply, &usage)) };
         Ok(usage.answer(template, stream))
     }
 }
 
 impl Request {
-    /// The last text of a user, and the characters of the whole input.
+    /// The text of the last message by a user, and the characters of the whole input.
     fn prompt(&self) -> (String, usize) {
         let items = match &self.input {
             Input::Text(text) => return (text.clone(), text.chars().count()),
@@ -58,7 +58,7 @@ impl Request {
         (of_user.map(text).unwrap_or_default(), items.iter().map(|item| text(item).chars().count()).sum())
     }
 
-    /// The response object; `output` and `usage` are JSON.
+    /// The response object. `output` and `usage` are JSON.
     fn object(&self, status: &str, incomplete: bool, output: &str, usage: &str) -> String {
         let details = if incomplete { r#"{"reason":"max_output_tokens"}"# } else { "null" };
         let limit = self.max_output_tokens.map_or("null".to_owned(), |most| most.to_string());
@@ -69,25 +69,25 @@ impl Request {
         )
     }
 
-    fn finished(&self, speech: &Speech, usage: &Usage) -> String {
-        let status = if speech.cut { "incomplete" } else { "completed" };
+    fn finished(&self, reply: &ReplyText, usage: &Usage) -> String {
+        let status = if reply.truncated { "incomplete" } else { "completed" };
         let usage = usage.responses_json().unwrap_or("null".to_owned());
-        self.object(status, speech.cut, &message(status, &part(&speech.text)), &usage)
+        self.object(status, reply.truncated, &message(status, &part(&reply.text)), &usage)
     }
 
-    fn events(&self, speech: &Speech, usage: &Usage) -> Template {
+    fn events(&self, reply: &ReplyText, usage: &Usage) -> Template {
         let mut events = Events::default();
-        let begun = self.object("in_progress", false, "", "null");
+        let started = self.object("in_progress", false, "", "null");
         let place = format!(r#""item_id":"msg_{ID}","output_index":0,"content_index":0"#);
-        let status = if speech.cut { "incomplete" } else { "completed" };
-        let (text, whole) = (quoted(&speech.text), part(&speech.text));
+        let status = if reply.truncated { "incomplete" } else { "completed" };
+        let (text, whole) = (quoted(&reply.text), part(&reply.text));
 
-        events.push("response.created", &format!(r#""response":{begun}"#));
-        events.push("response.in_progress", &format!(r#""response":{begun}"#));
+        events.push("response.created", &format!(r#""response":{started}"#));
+        events.push("response.in_progress", &format!(r#""response":{started}"#));
         let empty = message("in_progress", "");
         events.push("response.output_item.added", &format!(r#""output_index":0,"item":{empty}"#));
         events.push("response.content_part.added", &format!(r#"{place},"part":{}"#, part("")));
-        for piece in speech.pieces() {
+        for piece in reply.pieces() {
             let delta = quoted(piece);
             events.push("response.output_text.delta", &format!(r#"{place},"delta":{delta},"logprobs":[]"#));
         }
@@ -95,13 +95,13 @@ impl Request {
         events.push("response.content_part.done", &format!(r#"{place},"part":{whole}"#));
         let item = message(status, &whole);
         events.push("response.output_item.done", &format!(r#""output_index":0,"item":{item}"#));
-        let response = self.finished(speech, usage);
+        let response = self.finished(reply, usage);
         events.push(&format!("response.{status}"), &format!(r#""response":{response}"#));
         events.template
     }
 }
 
-/// The stream so far; counts `sequence_number`.
+/// The events of a stream, numbered by `sequence_number`.
 #[derive(Default)]
 struct Events {
     template: Template,
@@ -111,7 +111,7 @@ struct Events {
 impl Events {
     fn push(&mut self, name: &str, members: &str) {
         let sequence = self.sequence;
-        self.template.named(name, &format!(r#"{{"type":"{name}","sequence_number":{sequence},{members}}}"#));
+        self.template.push_named_event(name, &format!(r#"{{"type":"{name}","sequence_number":{sequence},{members}}}"#));
         self.sequence += 1;
     }
 }

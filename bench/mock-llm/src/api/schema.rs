@@ -1,5 +1,5 @@
-//! Makes up a value that a JSON Schema accepts: arguments of a tool call, the answer to a `json_schema` format.
-//! Knows what SDKs generate (objects, arrays, enums, the plain types, `$ref` not); never validates.
+//! Invents a value that a JSON Schema accepts, for the arguments of a tool call or a `json_schema` format. Supports
+//! what SDKs generate: objects, arrays, enums and plain types, but not `$ref`. Never validates.
 
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_property_is_filled() {
+    fn every_property_gets_a_value() {
         let schema = json!({"type": "object", "properties": {
             "city": {"type": "string"}, "days": {"type": "integer"},
             "unit": {"enum": ["celsius", "kelvin"]}, "tags": {"type": "array", "items": {"type": "string"}}

@@ -1,10 +1,10 @@
-//! One connection: read a request, decide what to play, perform it, enter it in the books. The same steps run in two
-//! ways. *Hasty* is `reception`'s thread, which serves all connections whose requests have arrived and whose answers
-//! can be written at once; *patient* is a thread of the connection's own, with blocking calls, to which it moves for
-//! good when it first has to wait or misbehave. Never holds a lock across a system call.
+//! One connection: reads a request, prepares its answer, sends it, records both. The same steps run in two ways. The
+//! thread of `event_loop` serves all connections without blocking, as long as their requests have arrived and their
+//! answers can be written at once. A connection that has to wait or misbehave moves for good to a thread of its own,
+//! which makes blocking calls. Never holds a lock across a system call.
 
-mod perform;
-mod play;
+mod prepare;
+mod progress;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -20,10 +20,10 @@ use crate::control;
 use crate::fault::Fault;
 use crate::ledger::Begun;
 use crate::request::{Head, ReadError, Reader};
-use crate::script::Script;
+use crate::settings::Settings;
 use crate::wire::{Pace, Reply, Wire};
-use perform::{Performance, happens, linger};
-use play::{Played, played_again};
+use prepare::{Prepared, prepare};
+use progress::{Progress, linger, wait_for};
 
 pub(crate) struct Conn {
     shared: Arc<Shared>,
@@ -33,41 +33,41 @@ pub(crate) struct Conn {
     wire: Wire,
     /// The answer's body with its slots filled.
     body: Vec<u8>,
-    /// The last request's answer: identical requests, as in a benchmark, are parsed once.
-    played: Option<Played>,
-    /// An answer under way.
-    running: Option<Running>,
-    /// Close after so long without a request.
+    /// The answer to the last request. Identical requests, as in a benchmark, are parsed once.
+    prepared: Option<Prepared>,
+    /// The answer that is being sent.
+    in_flight: Option<InFlight>,
+    /// Idle time after which the connection closes.
     idle: Option<Duration>,
 }
 
-/// What has to be known when an answer ends.
-struct Running {
-    /// In the ledger; control requests are not entered.
+/// An answer that is being sent, with what the record needs when it ends.
+struct InFlight {
+    /// The ledger entry. Control requests have none.
     id: Option<u64>,
     status: u16,
     prompt_tokens: u64,
     completion_tokens: u64,
-    /// Bytes that the request took.
+    /// Bytes of the request.
     used: usize,
-    performance: Performance,
+    progress: Progress,
 }
 
-/// What is to be done next with a connection.
+/// What to do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Look for the next request in what was read.
+    /// Look for the next request in the buffer.
     Next,
-    /// More has to be read first.
+    /// Wait for more input.
     Read,
-    /// It needs a thread of its own. Hasty only.
+    /// Move to a thread of its own. Only the event loop gets this.
     Detach,
     End,
 }
 
 impl Conn {
     pub fn new(shared: Arc<Shared>, stream: Arc<TcpStream>, number: u64) -> Self {
-        let idle = idle_close(&shared.base);
+        let idle = idle_close(&shared.defaults);
         Self {
             shared,
             stream,
@@ -75,8 +75,8 @@ impl Conn {
             reader: Reader::new(),
             wire: Wire::new(),
             body: Vec::new(),
-            played: None,
-            running: None,
+            prepared: None,
+            in_flight: None,
             idle,
         }
     }
@@ -89,29 +89,29 @@ impl Conn {
         &self.stream
     }
 
-    /// Serves what can be served without waiting, after the socket has become readable.
-    pub fn hasty(&mut self) -> Turn {
+    /// Serves what can be served without waiting. Called when the socket has become readable.
+    pub fn serve_without_blocking(&mut self) -> Turn {
         if self.reader.fill(&self.stream).is_err() {
             return Turn::End;
         }
         loop {
-            match self.hasty_turn() {
+            match self.turn_without_blocking() {
                 Turn::Next => {}
                 other => return other,
             }
         }
     }
 
-    /// Serves until one side has had enough. The caller closes.
-    pub fn patient(&mut self) {
-        let mut turn = if self.running.is_some() { self.perform(true) } else { Turn::Next };
+    /// Serves until either side ends the connection. The caller closes it.
+    pub fn serve_blocking(&mut self) {
+        let mut turn = if self.in_flight.is_some() { self.continue_sending(true) } else { Turn::Next };
         while turn == Turn::Next {
-            turn = self.patient_turn();
+            turn = self.blocking_turn();
         }
     }
 
-    fn hasty_turn(&mut self) -> Turn {
-        // Set by the request before, it needs someone who waits.
+    fn turn_without_blocking(&mut self) -> Turn {
+        // The idle time, set by the request before, needs a thread that waits.
         if self.idle.is_some() {
             return Turn::Detach;
         }
@@ -121,24 +121,24 @@ impl Conn {
         match self.reader.parsed() {
             Ok(None) => Turn::Read,
             Ok(Some(head)) => match self.reader.plain_body(&head) {
-                // Some faults have to be known before the body comes; threads see to that.
-                _ if self.shared.armed.left() > 0 || head.script.fault.is_some() => Turn::Detach,
+                // Some faults apply before the body arrives, which only the blocking path handles.
+                _ if self.shared.armed.left() > 0 || head.settings.fault.is_some() => Turn::Detach,
                 None => Turn::Detach,
                 Some(body) if !self.reader.holds(&body) => Turn::Read,
                 Some(body) => {
                     let used = body.end;
-                    self.begin(&head, &body, used, head.script.clone());
-                    self.perform(false)
+                    self.begin(&head, &body, used, head.settings.clone());
+                    self.continue_sending(false)
                 }
             },
             Err(_) => Turn::Detach,
         }
     }
 
-    fn patient_turn(&mut self) -> Turn {
+    fn blocking_turn(&mut self) -> Turn {
         if let Some(idle) = self.idle
             && self.reader.is_empty()
-            && !happens(&self.stream, PollFlags::IN, Some(idle))
+            && !wait_for(&self.stream, PollFlags::IN, Some(idle))
         {
             return Turn::End;
         }
@@ -146,21 +146,21 @@ impl Conn {
             Ok(head) => head,
             Err(e) => return self.refuse(e),
         };
-        let mut outer = head.script.clone();
+        let mut overrides = head.settings.clone();
         if self.reader.bytes(&head.method) == b"POST"
             && !self.is_control(&head)
             && let Some(armed) = self.shared.armed.take()
         {
-            outer.fault = Some(armed);
+            overrides.fault = Some(armed);
         }
-        let fault = outer.fault.as_ref().or(self.shared.base.fault.as_ref());
+        let fault = overrides.fault.as_ref().or(self.shared.defaults.fault.as_ref());
         if fault == Some(&Fault::EarlyResponse) && !self.is_control(&head) {
-            return self.early(&head);
+            return self.answer_early(&head);
         }
         match self.read_body(&head) {
             Ok((body, used)) => {
-                self.begin(&head, &body, used, outer);
-                self.perform(true)
+                self.begin(&head, &body, used, overrides);
+                self.continue_sending(true)
             }
             Err(e) => self.refuse(e),
         }
@@ -177,19 +177,19 @@ impl Conn {
         self.reader.bytes(&head.target).starts_with(b"/mock/")
     }
 
-    /// Decides on the answer to a request that is all there, and plans its bytes.
-    fn begin(&mut self, head: &Head, body: &Range<usize>, used: usize, outer: Script) {
+    /// Prepares the answer to a whole request and plans its bytes.
+    fn begin(&mut self, head: &Head, body: &Range<usize>, used: usize, overrides: Settings) {
         if self.is_control(head) {
             let (method, target) = (self.reader.text(&head.method), self.reader.text(&head.target));
             let answer = control::answer(&self.shared, method, target, self.reader.bytes(body));
             return self.send(&answer, None, used, head.keep_alive);
         }
-        let last = self.played.take();
-        let played = played_again(&self.shared, &self.reader, head, body, outer, last);
-        self.idle = idle_close(&played.script).or(self.idle);
-        let (answer, script) = (&played.answer, &played.script);
+        let last = self.prepared.take();
+        let prepared = prepare(&self.shared, &self.reader, head, body, overrides, last);
+        self.idle = idle_close(&prepared.settings).or(self.idle);
+        let (answer, settings) = (&prepared.answer, &prepared.settings);
         let method = self.reader.text(&head.method);
-        let id = self.shared.books.begin(&Begun {
+        let id = self.shared.recorder.begin(&Begun {
             connection: self.number,
             method,
             path: self.reader.text(&head.target),
@@ -199,7 +199,7 @@ impl Conn {
             completion_tokens: answer.completion_tokens,
             head: self.reader.bytes(&(0..head.len)),
             body: self.reader.bytes(body),
-            body_hash: played.body_hash,
+            body_hash: prepared.body_hash,
         });
         answer.template.render(id, unix_s(), &mut self.body);
         let reply = Reply {
@@ -214,42 +214,42 @@ impl Conn {
             head_only: method == "HEAD",
         };
         let pace = Pace {
-            chunk_delay: script.chunk_delay.unwrap_or_default(),
+            chunk_delay: settings.chunk_delay.unwrap_or_default(),
             events_per_write: self.shared.options.events_per_write,
         };
-        self.wire.plan(&reply, pace, script.latency.unwrap_or_default(), script.fault.as_ref());
-        self.running = Some(Running {
+        self.wire.plan(&reply, pace, settings.latency.unwrap_or_default(), settings.fault.as_ref());
+        self.in_flight = Some(InFlight {
             id: Some(id),
             status: answer.status,
             prompt_tokens: answer.prompt_tokens,
             completion_tokens: answer.completion_tokens,
             used,
-            performance: Performance::new(),
+            progress: Progress::new(),
         });
-        self.played = Some(played);
+        self.prepared = Some(prepared);
     }
 
-    /// Performs what was planned, from where it stopped. Not patient, it stops before anything that waits.
-    fn perform(&mut self, patient: bool) -> Turn {
-        let Some(running) = &mut self.running else {
+    /// Continues to send the planned answer. Unless it may block, stops before a step that waits.
+    fn continue_sending(&mut self, may_block: bool) -> Turn {
+        let Some(in_flight) = &mut self.in_flight else {
             return Turn::End;
         };
-        if !running.performance.go_on(&self.stream, &self.wire, patient) {
+        if !in_flight.progress.run(&self.stream, &self.wire, may_block) {
             return Turn::Detach;
         }
-        let mut ended = running.performance.ended();
+        let mut ended = in_flight.progress.ended();
         if ended.bytes_sent > 0 {
-            ended.status = running.status;
+            ended.status = in_flight.status;
         }
-        if let Some(id) = running.id {
-            self.shared.books.end(id, running.prompt_tokens, running.completion_tokens, ended);
+        if let Some(id) = in_flight.id {
+            self.shared.recorder.end(id, in_flight.prompt_tokens, in_flight.completion_tokens, ended);
         }
-        self.reader.consume(running.used);
-        self.running = None;
+        self.reader.consume(in_flight.used);
+        self.in_flight = None;
         if ended.complete && !self.wire.close { Turn::Next } else { Turn::End }
     }
 
-    /// Plans a plain answer that no fault bends.
+    /// Plans a plain answer without a fault.
     fn send(&mut self, answer: &Answer, id: Option<u64>, used: usize, keep_alive: bool) {
         answer.template.render(id.unwrap_or(0), unix_s(), &mut self.body);
         let reply = Reply {
@@ -265,20 +265,20 @@ impl Conn {
         };
         let pace = Pace { chunk_delay: Duration::ZERO, events_per_write: 1 };
         self.wire.plan(&reply, pace, Duration::ZERO, None);
-        self.running = Some(Running {
+        self.in_flight = Some(InFlight {
             id,
             status: answer.status,
             prompt_tokens: 0,
             completion_tokens: 0,
             used,
-            performance: Performance::new(),
+            progress: Progress::new(),
         });
     }
 
-    /// 413 while the request's body may still be on its way; then takes in what comes, lest a reset eats the answer.
-    fn early(&mut self, head: &Head) -> Turn {
+    /// Answers 413 while the request's body may still be arriving. Then reads on, so that no reset discards the answer.
+    fn answer_early(&mut self, head: &Head) -> Turn {
         let answer = ApiError::of_status(413).into_answer();
-        let id = self.shared.books.begin(&Begun {
+        let id = self.shared.recorder.begin(&Begun {
             connection: self.number,
             method: self.reader.text(&head.method),
             path: self.reader.text(&head.target),
@@ -291,24 +291,24 @@ impl Conn {
             body_hash: 0,
         });
         self.send(&answer, Some(id), head.len, false);
-        self.perform(true);
+        self.continue_sending(true);
         linger(&self.stream);
         Turn::End
     }
 
-    /// What arrived was not a request: 400 if it was anything.
+    /// Answers 400 to a malformed request, and nothing to a peer that left.
     fn refuse(&mut self, e: ReadError) -> Turn {
-        if let ReadError::Bad(complaint) = e {
-            self.send(&ApiError::invalid(&complaint).into_answer(), None, 0, false);
-            self.perform(true);
+        if let ReadError::Bad(message) = e {
+            self.send(&ApiError::invalid(&message).into_answer(), None, 0, false);
+            self.continue_sending(true);
             linger(&self.stream);
         }
         Turn::End
     }
 }
 
-fn idle_close(script: &Script) -> Option<Duration> {
-    match script.fault {
+fn idle_close(settings: &Settings) -> Option<Duration> {
+    match settings.fault {
         Some(Fault::IdleClose(after)) => Some(after),
         _ => None,
     }

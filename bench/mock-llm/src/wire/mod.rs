@@ -1,8 +1,8 @@
-//! An answer as bytes and acts: what to write, when to pause, how to end. Pure, so that each fault can be read and
-//! tested without a socket; `conn` performs the acts. Each connection's thread keeps one [`Wire`] and its buffers.
+//! An answer as bytes and steps: what to write, when to pause, how to end. Pure, so that each fault can be tested
+//! without a socket. `conn` carries out the steps. Each connection owns one [`Wire`] and reuses its buffers.
 
-mod bend;
 mod events;
+mod faults;
 mod gzip;
 
 use std::time::Duration;
@@ -10,52 +10,52 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::template::{ID, digits};
 
-/// The script of one answer.
+/// The plan of one answer.
 #[derive(Debug)]
 pub struct Wire {
     pub bytes: Vec<u8>,
-    pub acts: Vec<Act>,
-    /// The connection ends after the acts.
+    pub steps: Vec<Step>,
+    /// Whether the connection closes after the steps.
     pub close: bool,
-    /// The acts end with the whole answer, as far as its fault allows: what the ledger calls complete.
+    /// Whether the steps write everything that the fault intends, which the ledger calls complete.
     pub whole: bool,
-    /// Events put since the last write.
+    /// Events added since the last write.
     events: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Writes the bytes from the last write's end up to `to`, in which `events` events end.
+pub enum Step {
+    /// Writes the bytes from the end of the last write to `to`. `events` events end in them.
     Write {
         to: usize,
         events: usize,
     },
     Pause(Duration),
-    /// RST.
+    /// Sends a RST.
     Reset,
-    /// FIN.
+    /// Sends a FIN.
     Close,
     /// Waits until the peer leaves.
     Hang,
 }
 
-/// An answer with its slots filled.
+/// An answer whose slots are filled.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     pub status: u16,
     pub headers: &'a [(&'static str, String)],
     pub id: u64,
     pub body: &'a [u8],
-    /// Where each event ends in `body`; of use if `stream`.
+    /// The end of each event in `body`, for a stream.
     pub ends: &'a [usize],
     pub stream: bool,
     pub keep_alive: bool,
     pub http10: bool,
-    /// The request's method was HEAD.
+    /// Whether the request was a HEAD.
     pub head_only: bool,
 }
 
-/// How fast.
+/// The pace of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     pub chunk_delay: Duration,
@@ -64,22 +64,22 @@ pub struct Pace {
 
 impl Wire {
     pub fn new() -> Self {
-        Self { bytes: Vec::new(), acts: Vec::new(), close: false, whole: true, events: 0 }
+        Self { bytes: Vec::new(), steps: Vec::new(), close: false, whole: true, events: 0 }
     }
 
-    /// Plans `reply`, bent by `fault`.
+    /// Plans `reply` as `fault` changes it.
     pub fn plan(&mut self, reply: &Reply<'_>, pace: Pace, latency: Duration, fault: Option<&Fault>) {
         self.bytes.clear();
-        self.acts.clear();
+        self.steps.clear();
         (self.close, self.whole, self.events) = (!reply.keep_alive, true, 0);
         self.pause(latency);
         match fault {
-            None => self.honest(reply, pace),
-            Some(fault) => bend::bend(self, reply, pace, fault),
+            None => self.plan_normal(reply, pace),
+            Some(fault) => faults::plan(self, reply, pace, fault),
         }
     }
 
-    fn honest(&mut self, reply: &Reply<'_>, pace: Pace) {
+    fn plan_normal(&mut self, reply: &Reply<'_>, pace: Pace) {
         if reply.stream {
             self.stream(reply, pace, usize::MAX);
         } else {
@@ -87,7 +87,7 @@ impl Wire {
         }
     }
 
-    /// The whole body behind a Content-Length, in one write.
+    /// Writes the whole answer with a Content-Length at once.
     fn with_length(&mut self, reply: &Reply<'_>, announced: usize) {
         self.head(reply, &format!("Content-Length: {announced}\r\n"));
         if !reply.head_only {
@@ -96,7 +96,7 @@ impl Wire {
         self.flush();
     }
 
-    /// The first `take` events, each in its own chunk; the last chunk too if these were all.
+    /// Writes the first `take` events, each in its own chunk, and the last chunk if these are all.
     fn stream(&mut self, reply: &Reply<'_>, pace: Pace, take: usize) {
         let chunked = !reply.http10;
         self.close |= reply.http10;
@@ -119,7 +119,7 @@ impl Wire {
         self.flush();
     }
 
-    /// Status line and headers; `framing` is the header lines that say where the body ends.
+    /// Adds the status line and headers. `framing` is the header lines that mark the end of the body.
     fn head(&mut self, reply: &Reply<'_>, framing: &str) {
         self.put(b"HTTP/1.1 ");
         self.put(&digits::<3>(u64::from(reply.status)));
@@ -156,34 +156,34 @@ impl Wire {
         }
     }
 
-    /// Ends a write here, if there is anything to write.
+    /// Adds a write of the bytes that no write covers yet, if there are any.
     fn flush(&mut self) {
         if self.bytes.len() > self.written() {
             let events = std::mem::take(&mut self.events);
-            self.acts.push(Act::Write { to: self.bytes.len(), events });
+            self.steps.push(Step::Write { to: self.bytes.len(), events });
         }
     }
 
     fn written(&self) -> usize {
         let last =
-            self.acts.iter().rev().find_map(|act| if let Act::Write { to, .. } = act { Some(*to) } else { None });
+            self.steps.iter().rev().find_map(|step| if let Step::Write { to, .. } = step { Some(*to) } else { None });
         last.unwrap_or(0)
     }
 
     fn pause(&mut self, how_long: Duration) {
         if !how_long.is_zero() {
-            self.acts.push(Act::Pause(how_long));
+            self.steps.push(Step::Pause(how_long));
         }
     }
 
-    /// Ends short of the whole answer.
-    fn break_off(&mut self, act: Act) {
+    /// Ends the answer before it is complete.
+    fn end_early(&mut self, step: Step) {
         self.flush();
         self.whole = false;
-        if self.written() > 0 && act == Act::Reset {
-            self.pause(SETTLE);
+        if self.written() > 0 && step == Step::Reset {
+            self.pause(RESET_DELAY);
         }
-        self.acts.push(act);
+        self.steps.push(step);
     }
 }
 
@@ -216,9 +216,9 @@ fn reason(status: u16) -> &'static str {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// Between the last bytes and a RST, so that the peer can read them: a reset may overtake what its socket still holds.
-/// Arbitrary; long against loopback, short against a test.
-const SETTLE: Duration = Duration::from_millis(10);
+/// Pause before a RST, so that the peer can read the last bytes: a reset discards what its socket still holds.
+/// Arbitrary: long against loopback latency, short against a test.
+const RESET_DELAY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests;

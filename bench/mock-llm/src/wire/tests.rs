@@ -1,3 +1,5 @@
+//! Plans of answers, with and without faults.
+
 use super::*;
 
 fn reply<'a>(body: &'a [u8], ends: &'a [usize], stream: bool) -> Reply<'a> {
@@ -16,9 +18,9 @@ fn text(wire: &Wire) -> String {
 }
 
 #[test]
-fn a_plain_answer_is_one_write() {
+fn plain_answer_is_one_write() {
     let wire = planned(&reply(b"{}", &[2], false), "");
-    assert_eq!(wire.acts, [Act::Write { to: wire.bytes.len(), events: 0 }]);
+    assert_eq!(wire.steps, [Step::Write { to: wire.bytes.len(), events: 0 }]);
     assert!(text(&wire).ends_with("Content-Length: 2\r\n\r\n{}"), "{}", text(&wire));
 }
 
@@ -26,28 +28,28 @@ fn a_plain_answer_is_one_write() {
 fn each_event_is_one_write() {
     let wire = planned(&reply(b"a\n\nb\n\nc\n\n", &[3, 6, 9], true), "");
     let events: Vec<usize> =
-        wire.acts.iter().map(|act| if let Act::Write { events, .. } = act { *events } else { 99 }).collect();
+        wire.steps.iter().map(|step| if let Step::Write { events, .. } = step { *events } else { 99 }).collect();
     assert_eq!(events, [1, 1, 1]);
     assert!(text(&wire).ends_with("3\r\nc\n\n\r\n0\r\n\r\n"), "{}", text(&wire));
 }
 
 #[test]
-fn a_stream_is_reset_after_the_events_asked_for() {
+fn stream_is_reset_after_the_requested_events() {
     let wire = planned(&reply(b"a\n\nb\n\nc\n\n", &[3, 6, 9], true), "reset-mid-stream=2");
-    assert_eq!(wire.acts.last(), Some(&Act::Reset));
+    assert_eq!(wire.steps.last(), Some(&Step::Reset));
     assert!(!wire.whole);
     assert!(text(&wire).ends_with("3\r\nb\n\n\r\n"), "{}", text(&wire));
 }
 
 #[test]
-fn half_a_body_is_half_a_body() {
+fn close_mid_body_sends_half_the_body() {
     let wire = planned(&reply(b"0123456789", &[10], false), "close-mid-body");
     assert!(text(&wire).ends_with("Content-Length: 10\r\n\r\n01234"), "{}", text(&wire));
-    assert_eq!(wire.acts, [Act::Write { to: wire.bytes.len(), events: 0 }, Act::Close]);
+    assert_eq!(wire.steps, [Step::Write { to: wire.bytes.len(), events: 0 }, Step::Close]);
 }
 
 #[test]
-fn every_fault_plans_something_for_every_kind_of_answer() {
+fn every_fault_has_a_plan_for_every_kind_of_answer() {
     for (name, arg, _) in crate::fault::CATALOGUE {
         let fault = match *arg {
             "=CODE" => format!("{name}=500"),
@@ -57,10 +59,10 @@ fn every_fault_plans_something_for_every_kind_of_answer() {
         };
         for stream in [false, true] {
             let wire = planned(&reply(b"data: {\"a\":1}\n\ndata: [DONE]\n\n", &[15, 29], stream), &fault);
-            assert!(!wire.acts.is_empty(), "{fault}");
+            assert!(!wire.steps.is_empty(), "{fault}");
             let mut last = 0;
-            for act in &wire.acts {
-                if let Act::Write { to, .. } = act {
+            for step in &wire.steps {
+                if let Step::Write { to, .. } = step {
                     assert!(*to > last && *to <= wire.bytes.len(), "{fault}");
                     last = *to;
                 }
@@ -71,9 +73,9 @@ fn every_fault_plans_something_for_every_kind_of_answer() {
 }
 
 #[test]
-fn split_wire_cuts_the_same_bytes() {
+fn split_wire_sends_the_same_bytes() {
     let whole = reply(b"a\n\nb\n\n", &[3, 6], true);
-    let (honest, cut) = (planned(&whole, ""), planned(&whole, "split-wire=5"));
-    assert_eq!(honest.bytes, cut.bytes);
-    assert_eq!(cut.acts.len(), honest.bytes.len().div_ceil(5));
+    let (normal, split) = (planned(&whole, ""), planned(&whole, "split-wire=5"));
+    assert_eq!(normal.bytes, split.bytes);
+    assert_eq!(split.steps.len(), normal.bytes.len().div_ceil(5));
 }

@@ -1,3 +1,5 @@
+//! Answers of every endpoint, and their tokens.
+
 use std::io::Write;
 
 use mock_llm::{Mock, Options, fnv64, tokens};
@@ -6,21 +8,21 @@ use serde_json::json;
 use crate::client::{CHAT, ask, chat, connect, mock, post, read_all, request};
 
 #[test]
-fn a_chat_answer_repeats_its_prompt_and_counts_its_tokens() {
+fn chat_answer_repeats_its_prompt_and_counts_its_tokens() {
     let mock = mock();
     let got = post(mock.addr(), CHAT, &chat("gpt-4o", "hello there", json!({})));
     let answer = got.json();
-    let said = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
-    assert_eq!(said, format!("[{:016x}] You said: hello there", fnv64(b"hello there")));
+    let text = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    assert_eq!(text, format!("[{:016x}] You said: hello there", fnv64(b"hello there")));
     assert_eq!(answer["usage"]["prompt_tokens"], 3);
-    assert_eq!(answer["usage"]["completion_tokens"], tokens(&said));
-    assert_eq!(answer["usage"]["total_tokens"], 3 + tokens(&said));
+    assert_eq!(answer["usage"]["completion_tokens"], tokens(&text));
+    assert_eq!(answer["usage"]["total_tokens"], 3 + tokens(&text));
     assert_eq!(answer["id"], "chatcmpl-0000000000000001");
     assert!(answer["created"].as_u64().unwrap() > 1_700_000_000);
 }
 
 #[test]
-fn a_connection_serves_many_requests() {
+fn connection_serves_pipelined_requests() {
     let mock = mock();
     let mut stream = connect(mock.addr());
     let body = chat("gpt-4o", "again", json!({})).to_string();
@@ -31,12 +33,12 @@ fn a_connection_serves_many_requests() {
     let got = read_all(&stream);
     assert_eq!(got.text().matches("HTTP/1.1 200 OK").count(), 4);
     assert_eq!(got.text().matches("chatcmpl-000000000000000").count(), 4);
-    assert!(mock.settled(std::time::Duration::from_secs(5)));
+    assert!(mock.wait_until_idle(std::time::Duration::from_secs(5)));
     assert_eq!(mock.totals().connections, 1);
 }
 
 #[test]
-fn a_chunked_request_is_read_too() {
+fn chunked_request_is_read() {
     let mock = mock();
     let body = chat("gpt-4o", "in chunks", json!({})).to_string();
     let (first, second) = body.split_at(10);
@@ -52,7 +54,7 @@ fn a_chunked_request_is_read_too() {
 }
 
 #[test]
-fn a_stream_has_role_words_finish_and_done() {
+fn stream_has_role_words_finish_reason_and_done() {
     let mock = mock();
     let got = post(mock.addr(), CHAT, &chat("gpt-4o+words=5", "hi", json!({"stream": true})));
     let (data, events) = (got.data(), got.events());
@@ -64,7 +66,7 @@ fn a_stream_has_role_words_finish_and_done() {
 }
 
 #[test]
-fn a_stream_has_usage_when_asked() {
+fn stream_has_usage_when_requested() {
     let mock = mock();
     let more = json!({"stream": true, "stream_options": {"include_usage": true}, "max_tokens": 2});
     let events = post(mock.addr(), CHAT, &chat("mock-reason-1", "hi", more)).events();
@@ -78,7 +80,7 @@ fn a_stream_has_usage_when_asked() {
 }
 
 #[test]
-fn tools_are_called_when_the_weather_is_asked_for() {
+fn tool_is_called_when_the_prompt_asks_about_the_weather() {
     let mock = mock();
     let parameters = json!({"type": "object", "properties": {"location": {"type": "string"}}});
     let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]);
@@ -112,7 +114,7 @@ fn n_and_json_formats_are_honoured() {
 }
 
 #[test]
-fn completions_answer_whole_and_streamed() {
+fn completions_are_answered_plain_and_streamed() {
     let mock = mock();
     let whole = post(mock.addr(), "/v1/completions", &json!({"model": "m", "prompt": ["a", "b"], "n": 2})).json();
     assert_eq!(whole["choices"].as_array().unwrap().len(), 4);
@@ -121,7 +123,7 @@ fn completions_answer_whole_and_streamed() {
 }
 
 #[test]
-fn embeddings_depend_on_the_text_alone() {
+fn embeddings_depend_only_on_the_text() {
     let mock = mock();
     let ask = |more: serde_json::Value| {
         let mut body = json!({"model": "text-embedding-3-small", "dimensions": 8});
@@ -140,7 +142,7 @@ fn embeddings_depend_on_the_text_alone() {
 }
 
 #[test]
-fn responses_stream_the_real_sequence() {
+fn responses_stream_has_the_real_event_sequence() {
     let mock = mock();
     let body = json!({"model": "gpt-4o+words=2", "input": "hi", "stream": true});
     let events = post(mock.addr(), "/v1/responses", &body).events();

@@ -1,4 +1,4 @@
-//! A client that shows every byte: no HTTP library could, for most of what the mock does.
+//! A client that sees every byte. No HTTP library would accept most of the faults.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,12 +13,12 @@ pub fn mock() -> Mock {
 
 pub fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
-    // Arbitrary; only a failing test waits for it.
+    // Arbitrary: only a failing test waits this long.
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
 
-/// What came back, and how it ended.
+/// The bytes that arrived, and how the connection ended.
 pub struct Got {
     pub bytes: Vec<u8>,
     pub reset: bool,
@@ -45,7 +45,7 @@ impl Got {
         serde_json::from_str(&self.body()).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    /// The payloads of a chunked stream's data fields, `[DONE]` included.
+    /// The `data` fields of a chunked stream, `[DONE]` included.
     pub fn data(&self) -> Vec<String> {
         let text = unchunked(&self.body());
         text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
@@ -56,7 +56,7 @@ impl Got {
     }
 }
 
-/// Bodies of chunks up to wherever they end.
+/// The payload of the chunks up to the first malformed one.
 pub fn unchunked(mut rest: &str) -> String {
     let mut out = String::new();
     while let Some((size, after)) = rest.split_once("\r\n") {
@@ -85,7 +85,7 @@ pub fn read_all(mut stream: &TcpStream) -> Got {
     Got { bytes, reset }
 }
 
-/// One request on a connection of its own, read to the connection's end.
+/// Sends one request on its own connection and reads until it ends.
 pub fn ask(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Got {
     let mut stream = connect(addr);
     let headers = format!("{headers}Connection: close\r\n");
@@ -97,7 +97,7 @@ pub fn post(addr: SocketAddr, path: &str, body: &Value) -> Got {
     ask(addr, "POST", path, "", &body.to_string())
 }
 
-/// A chat request with one message and whatever `more` adds.
+/// A chat request with one message and the members of `more`.
 pub fn chat(model: &str, prompt: &str, more: Value) -> Value {
     let mut body = serde_json::json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
     if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {

@@ -1,3 +1,5 @@
+//! What each fault puts on the wire.
+
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -6,33 +8,34 @@ use serde_json::json;
 
 use crate::client::{CHAT, Got, ask, chat, connect, mock, post, read_all, request, unchunked};
 
-fn with(fault: &str, stream: bool) -> Got {
+/// The answer to a chat request with this fault.
+fn answer_with(fault: &str, stream: bool) -> Got {
     let mock = mock();
     post(mock.addr(), CHAT, &chat(&format!("m+fault={fault}+words=6"), "hi", json!({ "stream": stream })))
 }
 
 #[test]
-fn reset_before_any_byte() {
-    let got = with("reset-before", false);
+fn reset_before_sends_no_byte() {
+    let got = answer_with("reset-before", false);
     assert!(got.reset && got.bytes.is_empty());
 }
 
 #[test]
-fn close_before_any_byte() {
-    let got = with("close-before", false);
+fn close_before_sends_no_byte() {
+    let got = answer_with("close-before", false);
     assert!(!got.reset && got.bytes.is_empty());
 }
 
 #[test]
-fn reset_in_the_head() {
-    let got = with("reset-head", false);
+fn reset_head_breaks_off_in_the_head() {
+    let got = answer_with("reset-head", false);
     assert!(got.reset && got.text().starts_with("HTTP/1.1 200") && !got.text().contains("\r\n\r\n"));
 }
 
 #[test]
-fn a_body_breaks_in_the_middle() {
+fn mid_body_faults_send_half_the_body() {
     for (fault, reset) in [("reset-mid-body", true), ("close-mid-body", false)] {
-        let got = with(fault, false);
+        let got = answer_with(fault, false);
         let announced: usize =
             got.head().split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap().parse().unwrap();
         assert_eq!((got.reset, got.body().len()), (reset, announced.div_ceil(2)), "{fault}");
@@ -40,87 +43,87 @@ fn a_body_breaks_in_the_middle() {
 }
 
 #[test]
-fn a_stream_breaks_after_n_events() {
+fn mid_stream_faults_send_n_events() {
     for (fault, reset) in [("reset-mid-stream=4", true), ("close-mid-stream=4", false)] {
-        let got = with(fault, true);
+        let got = answer_with(fault, true);
         assert_eq!((got.reset, got.data().len()), (reset, 4), "{fault}");
         assert!(!got.text().ends_with("0\r\n\r\n"));
     }
 }
 
 #[test]
-fn a_stream_without_done_ends_cleanly() {
-    let got = with("no-done", true);
+fn no_done_ends_the_stream_cleanly() {
+    let got = answer_with("no-done", true);
     assert!(got.text().ends_with("0\r\n\r\n"));
     assert!(!got.text().contains("[DONE]"));
     assert_eq!(got.events().len(), 8);
 }
 
 #[test]
-fn statuses_come_with_their_headers() {
-    assert_eq!(with("status=503", true).status(), 503);
-    let limited = with("rate-limit=7", false);
+fn status_faults_send_their_headers() {
+    assert_eq!(answer_with("status=503", true).status(), 503);
+    let limited = answer_with("rate-limit=7", false);
     assert_eq!(limited.status(), 429);
     assert!(limited.head().contains("Retry-After: 7"));
-    let moved = with("redirect=http://elsewhere/v1", false);
+    let moved = answer_with("redirect=http://elsewhere/v1", false);
     assert!(moved.status() == 307 && moved.head().contains("Location: http://elsewhere/v1"));
 }
 
 #[test]
-fn lengths_lie() {
-    assert_eq!(with("two-lengths", false).head().matches("Content-Length").count(), 2);
-    assert!(with("length-and-chunked", false).head().contains("Transfer-Encoding"));
-    assert!(with("short-length", false).text().ends_with("{\"canary\":\"poisoned\"}"));
-    let long = with("long-length", false);
+fn length_faults_send_wrong_lengths() {
+    assert_eq!(answer_with("two-lengths", false).head().matches("Content-Length").count(), 2);
+    assert!(answer_with("length-and-chunked", false).head().contains("Transfer-Encoding"));
+    assert!(answer_with("short-length", false).text().ends_with("{\"canary\":\"poisoned\"}"));
+    let long = answer_with("long-length", false);
     assert!(long.head().contains(&format!("Content-Length: {}", long.body().len() + 100)));
 }
 
 #[test]
-fn chunks_lie() {
-    assert!(with("bad-chunk", false).text().contains("\r\nzz\r\n"));
-    assert!(with("huge-chunk-size", true).text().contains("\r\nffffffffffffffff\r\n"));
-    assert!(with("empty-chunk-size", true).text().contains("\n\n\r\n\r\ndata"));
+fn chunk_faults_send_malformed_chunks() {
+    assert!(answer_with("bad-chunk", false).text().contains("\r\nzz\r\n"));
+    assert!(answer_with("huge-chunk-size", true).text().contains("\r\nffffffffffffffff\r\n"));
+    assert!(answer_with("empty-chunk-size", true).text().contains("\n\n\r\n\r\ndata"));
 }
 
 #[test]
-fn heads_are_odd() {
-    assert!(with("huge-head", false).bytes.len() > 1 << 20);
-    assert!(with("many-headers", false).text().contains("x-mock-9999: 9999"));
-    assert!(with("long-header-name", false).text().contains(&"n".repeat(65_536)));
-    assert!(!with("bare-lf", false).text().contains('\r'));
-    assert!(with("garbage-status", false).text().starts_with("HTTP/one"));
-    assert!(with("http09", false).text().starts_with('{'));
-    assert!(with("h2-preface", false).text().starts_with("PRI"));
+fn head_faults_send_malformed_heads() {
+    assert!(answer_with("huge-head", false).bytes.len() > 1 << 20);
+    assert!(answer_with("many-headers", false).text().contains("x-mock-9999: 9999"));
+    assert!(answer_with("long-header-name", false).text().contains(&"n".repeat(65_536)));
+    assert!(!answer_with("bare-lf", false).text().contains('\r'));
+    assert!(answer_with("garbage-status", false).text().starts_with("HTTP/one"));
+    assert!(answer_with("http09", false).text().starts_with('{'));
+    assert!(answer_with("h2-preface", false).text().starts_with("PRI"));
 }
 
 #[test]
-fn unusual_but_correct_answers_are_whole() {
-    let interim = with("interim", false).text();
+fn rare_but_correct_answers_are_complete() {
+    let interim = answer_with("interim", false).text();
     assert!(
         interim.starts_with("HTTP/1.1 100") && interim.contains("HTTP/1.1 103") && interim.contains("HTTP/1.1 200")
     );
-    let delimited = with("close-delimited", false);
+    let delimited = answer_with("close-delimited", false);
     assert!(delimited.json()["usage"].is_object() && !delimited.head().contains("Content-Length"));
-    let trailers = with("trailers", false);
+    let trailers = answer_with("trailers", false);
     assert!(trailers.text().ends_with("0\r\nx-mock-checksum: 0123\r\nx-mock-late: yes\r\n\r\n"));
-    let extended = unchunked(&with("chunk-extensions", false).body());
+    let extended = unchunked(&answer_with("chunk-extensions", false).body());
     assert!(extended.starts_with('{') && extended.ends_with('}'));
 }
 
 #[test]
-fn events_are_dressed() {
-    assert!(with("crlf-events", true).text().contains("}\r\n\r\n"));
-    assert!(with("error-event", true).events().last().unwrap()["error"]["type"] == "server_error");
-    assert!(unchunked(&with("bom-events", true).body()).starts_with('\u{feff}'));
-    assert!(with("comment-events", true).text().contains(": keep-alive"));
-    let split = with("split=3", true);
+fn event_faults_change_the_events() {
+    assert!(answer_with("crlf-events", true).text().contains("}\r\n\r\n"));
+    assert!(answer_with("error-event", true).events().last().unwrap()["error"]["type"] == "server_error");
+    assert!(unchunked(&answer_with("bom-events", true).body()).starts_with('\u{feff}'));
+    assert!(answer_with("comment-events", true).text().contains(": keep-alive"));
+    let split = answer_with("split=3", true);
     assert_eq!(split.data().last().map(String::as_str), Some("[DONE]"));
     assert!(split.body().starts_with("3\r\n"));
 }
 
 #[test]
-fn usage_lies() {
-    let usage = |fault| with(fault, false).json()["usage"].clone();
+fn usage_faults_send_wrong_counts() {
+    let usage = |fault| answer_with(fault, false).json()["usage"].clone();
     assert!(usage("usage-missing").is_null());
     assert_eq!(usage("usage-negative")["prompt_tokens"], -1);
     assert_eq!(usage("usage-huge")["total_tokens"], 1_u64 << 53);
@@ -128,7 +131,7 @@ fn usage_lies() {
 }
 
 #[test]
-fn a_drip_takes_its_time() {
+fn drip_pauses_between_bytes() {
     let mock = mock();
     let started = Instant::now();
     let got = post(mock.addr(), "/v1/nope", &json!({}));
@@ -139,7 +142,7 @@ fn a_drip_takes_its_time() {
 }
 
 #[test]
-fn an_early_response_does_not_wait_for_the_body() {
+fn early_response_does_not_wait_for_the_body() {
     let mock = mock();
     mock.arm(Fault::EarlyResponse, 1);
     let mut stream = connect(mock.addr());
@@ -153,7 +156,7 @@ fn an_early_response_does_not_wait_for_the_body() {
 }
 
 #[test]
-fn one_request_can_ask_for_its_connection_to_be_closed_when_idle() {
+fn request_can_set_idle_close_for_its_connection() {
     let mock = mock();
     let mut stream = connect(mock.addr());
     let body = chat("m+fault=idle-close=20", "hi", json!({})).to_string();
@@ -163,21 +166,22 @@ fn one_request_can_ask_for_its_connection_to_be_closed_when_idle() {
 }
 
 #[test]
-fn a_request_that_comes_in_pieces_is_whole() {
+fn request_may_arrive_in_pieces() {
     let mock = mock();
     let body = chat("gpt-4o", "slowly", json!({})).to_string();
     let raw = request("POST", CHAT, "Connection: close\r\n", &body);
     for at in [1, 20, raw.len() - body.len() - 1, raw.len() - 1] {
         let mut stream = connect(mock.addr());
         stream.write_all(&raw.as_bytes()[..at]).unwrap();
-        std::thread::sleep(Duration::from_millis(5)); // So that the pieces are read apart; the result does not hang on it.
+        // Usually makes the mock read the pieces separately. The result does not depend on it.
+        std::thread::sleep(Duration::from_millis(5));
         stream.write_all(&raw.as_bytes()[at..]).unwrap();
         assert!(read_all(&stream).body().contains("You said: slowly"));
     }
 }
 
 #[test]
-fn an_idle_connection_is_closed() {
+fn idle_connection_is_closed() {
     let options = Options { fault: Some(Fault::IdleClose(Duration::from_millis(30))), ..Options::default() };
     let mock = Mock::start(options).unwrap();
     let mut stream = connect(mock.addr());
@@ -187,7 +191,7 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
-fn faults_are_armed_from_outside() {
+fn faults_can_be_armed_over_http() {
     let mock = mock();
     let body = chat("gpt-4o", "hi", json!({}));
     let armed = post(mock.addr(), "/mock/fault", &json!({"fault": "status=500", "times": 2}));
@@ -201,7 +205,7 @@ fn faults_are_armed_from_outside() {
 }
 
 #[test]
-fn stopping_ends_a_hang() {
+fn stop_ends_a_hanging_request() {
     let mut mock = mock();
     let mut stream = connect(mock.addr());
     let body = chat("m+fault=hang", "hi", json!({})).to_string();

@@ -1,3 +1,5 @@
+//! The ledger: entries, totals, peers that leave.
+
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -6,18 +8,18 @@ use serde_json::json;
 
 use crate::client::{CHAT, ask, chat, connect, mock, post, request};
 
-/// Arbitrary; only a failing test waits for it.
-const SOON: Duration = Duration::from_secs(10);
+/// Arbitrary: only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn only_entry(mock: &Mock) -> Entry {
-    assert!(mock.settled(SOON));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let mut entries = mock.ledger().entries;
     assert_eq!(entries.len(), 1);
     entries.remove(0)
 }
 
 #[test]
-fn an_answer_is_entered_with_what_it_cost() {
+fn ledger_entry_has_request_answer_and_tokens() {
     let mock = Mock::start(Options { bodies: true, ..Options::default() }).unwrap();
     let body = chat("gpt-4o", "hello", json!({})).to_string();
     let got = ask(mock.addr(), "POST", CHAT, "Authorization: Bearer sk-secret\r\nX-Odd: 1\r\n", &body);
@@ -35,7 +37,7 @@ fn an_answer_is_entered_with_what_it_cost() {
 }
 
 #[test]
-fn a_peer_that_leaves_a_stream_is_noticed() {
+fn peer_that_leaves_a_stream_is_recorded() {
     let mock = Mock::start(Options { chunk_delay: Duration::from_millis(5), ..Options::default() }).unwrap();
     let mut stream = connect(mock.addr());
     let body = chat("m+words=1000", "hi", json!({"stream": true})).to_string();
@@ -49,7 +51,7 @@ fn a_peer_that_leaves_a_stream_is_noticed() {
 }
 
 #[test]
-fn a_peer_that_leaves_a_hang_or_a_latency_is_noticed() {
+fn peer_that_leaves_while_waiting_is_recorded() {
     for setting in ["fault=hang", "latency=60000"] {
         let mock = mock();
         let mut stream = connect(mock.addr());
@@ -66,7 +68,7 @@ fn a_peer_that_leaves_a_hang_or_a_latency_is_noticed() {
 }
 
 #[test]
-fn a_broken_answer_is_not_complete() {
+fn broken_answer_is_not_complete() {
     let mock = mock();
     post(mock.addr(), CHAT, &chat("m+fault=reset-mid-stream=2", "hi", json!({"stream": true})));
     let entry = only_entry(&mock);
@@ -75,12 +77,12 @@ fn a_broken_answer_is_not_complete() {
 }
 
 #[test]
-fn the_ledger_is_read_and_reset_from_outside() {
+fn ledger_can_be_read_and_reset_over_http() {
     let mock = mock();
     for _ in 0..3 {
         post(mock.addr(), CHAT, &chat("gpt-4o", "hi", json!({})));
     }
-    assert!(mock.settled(SOON));
+    assert!(mock.wait_until_idle(TIMEOUT));
     let get = |query: &str| ask(mock.addr(), "GET", &format!("/mock/ledger{query}"), "", "").json();
     assert_eq!(get("")["totals"]["requests"], 3);
     let later = get("?after=2");
@@ -89,6 +91,6 @@ fn the_ledger_is_read_and_reset_from_outside() {
     ask(mock.addr(), "DELETE", "/mock/ledger", "", "");
     assert_eq!(get("")["totals"]["requests"], 0);
     post(mock.addr(), CHAT, &chat("gpt-4o", "hi", json!({})));
-    assert!(mock.settled(SOON));
+    assert!(mock.wait_until_idle(TIMEOUT));
     assert_eq!(get("")["entries"][0]["id"], 4);
 }

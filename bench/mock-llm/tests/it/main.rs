@@ -1,6 +1,13 @@
-//! The mock from outside, over raw sockets: what its answers look like, and that each fault is what its name says.
+//! Tests of the mock over raw sockets: its answers, and that each fault does what its name says.
 
-mod answers;
+// A client that sees every byte.
 mod client;
+
+// Answers of every endpoint.
+mod answers;
+
+// Every fault.
 mod faults;
+
+// The ledger and its totals.
 mod ledger;

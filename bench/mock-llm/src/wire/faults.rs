@@ -1,28 +1,28 @@
-//! What each fault does to the bytes of an answer. Pure; the names are `fault::Fault`'s.
+//! The effect of each fault on the bytes of an answer. Pure. `fault::Fault` has the names.
 
-use super::{Act, CHUNKED, Pace, Reply, Wire, events, gzip};
+use super::{CHUNKED, Pace, Reply, Step, Wire, events, gzip};
 use crate::fault::Fault;
 
-/// Plans `reply` as `fault` would have it. Faults that were dealt with before (status, usage) change nothing here.
-pub fn bend(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
+/// Plans `reply` as `fault` changes it. Faults that changed the answer before (status, usage) change nothing here.
+pub fn plan(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
     if reply.stream
-        && let Some((body, ends)) = events::dress(fault, reply.events())
+        && let Some((body, ends)) = events::apply(fault, reply.events())
     {
-        return wire.honest(&Reply { body: &body, ends: &ends, ..*reply }, pace);
+        return wire.plan_normal(&Reply { body: &body, ends: &ends, ..*reply }, pace);
     }
     match fault {
-        Fault::Hang => wire.break_off(Act::Hang),
-        Fault::ResetBefore => wire.break_off(Act::Reset),
-        Fault::CloseBefore => wire.break_off(Act::Close),
+        Fault::Hang => wire.end_early(Step::Hang),
+        Fault::ResetBefore => wire.end_early(Step::Reset),
+        Fault::CloseBefore => wire.end_early(Step::Close),
         Fault::ResetHead => {
             wire.head(reply, CHUNKED);
             wire.bytes.truncate(wire.bytes.len() / 2);
-            wire.break_off(Act::Reset);
+            wire.end_early(Step::Reset);
         }
-        Fault::ResetMidBody => in_part(wire, reply, pace, reply.ends.len() / 2, Act::Reset),
-        Fault::CloseMidBody => in_part(wire, reply, pace, reply.ends.len() / 2, Act::Close),
-        Fault::ResetMidStream(events) => in_part(wire, reply, pace, *events, Act::Reset),
-        Fault::CloseMidStream(events) => in_part(wire, reply, pace, *events, Act::Close),
+        Fault::ResetMidBody => partial(wire, reply, pace, reply.ends.len() / 2, Step::Reset),
+        Fault::CloseMidBody => partial(wire, reply, pace, reply.ends.len() / 2, Step::Close),
+        Fault::ResetMidStream(events) => partial(wire, reply, pace, *events, Step::Reset),
+        Fault::CloseMidStream(events) => partial(wire, reply, pace, *events, Step::Close),
         Fault::GarbageStatus => not_http(wire, b"HTTP/one.one OK 200\r\nContent-Length: 0\r\n\r\n"),
         Fault::Http09 => not_http(wire, reply.body),
         Fault::H2Preface => not_http(wire, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
@@ -34,7 +34,7 @@ pub fn bend(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
         Fault::Interim => {
             wire.put(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </hint>; rel=preload\r\n\r\n");
             wire.flush();
-            wire.honest(reply, pace);
+            wire.plan_normal(reply, pace);
         }
         Fault::CloseDelimited => {
             wire.close = true;
@@ -49,22 +49,22 @@ pub fn bend(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, fault: &Fault) {
         Fault::Gzip => encoded(wire, reply, &gzip::stored(reply.body)),
         Fault::GzipBomb => encoded(wire, reply, &gzip::bomb(BOMB_BYTES)),
         Fault::Split(bytes) => split(wire, reply, pace, *bytes),
-        Fault::SplitWire(bytes) => recut(wire, reply, pace, *bytes),
-        Fault::Drip(every) => recut(wire, reply, Pace { chunk_delay: *every, ..pace }, 1),
-        _ => wire.honest(reply, pace),
+        Fault::SplitWire(bytes) => resplit(wire, reply, pace, *bytes),
+        Fault::Drip(every) => resplit(wire, reply, Pace { chunk_delay: *every, ..pace }, 1),
+        _ => wire.plan_normal(reply, pace),
     }
 }
 
-/// So many events, or half of a plain body, and then `end`.
-fn in_part(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, events: usize, end: Act) {
+/// Sends this many events, or half of a plain body, and then `end`.
+fn partial(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, events: usize, end: Step) {
     if reply.stream {
         wire.stream(reply, pace, events.min(reply.ends.len().saturating_sub(1)));
     } else {
         wire.with_length(reply, reply.body.len());
         wire.bytes.truncate(wire.bytes.len().saturating_sub(reply.body.len() / 2));
-        wire.acts.pop();
+        wire.steps.pop();
     }
-    wire.break_off(end);
+    wire.end_early(end);
 }
 
 fn not_http(wire: &mut Wire, bytes: &[u8]) {
@@ -73,7 +73,7 @@ fn not_http(wire: &mut Wire, bytes: &[u8]) {
     wire.close = true;
 }
 
-/// Heads that are too large or ended by the wrong bytes, with the honest body behind them.
+/// Sends an oversized head, or one with the wrong line ends, and then the normal body.
 fn odd_head(wire: &mut Wire, reply: &Reply<'_>, fault: &Fault) {
     let length = format!("Content-Length: {}\r\n", reply.body.len());
     let more = match fault {
@@ -95,7 +95,7 @@ fn lengths(wire: &mut Wire, reply: &Reply<'_>, fault: &Fault) {
     match fault {
         Fault::LongLength => {
             wire.with_length(reply, len + 100);
-            wire.break_off(Act::Close);
+            wire.end_early(Step::Close);
         }
         Fault::ShortLength => {
             wire.head(reply, &format!("Content-Length: {len}\r\n"));
@@ -116,7 +116,7 @@ fn lengths(wire: &mut Wire, reply: &Reply<'_>, fault: &Fault) {
     wire.flush();
 }
 
-/// The body's pieces: events, or two halves.
+/// The pieces of the body: events, or two halves.
 fn pieces<'a>(reply: &Reply<'a>) -> Vec<&'a [u8]> {
     if reply.stream {
         return reply.events().collect();
@@ -125,7 +125,7 @@ fn pieces<'a>(reply: &Reply<'a>) -> Vec<&'a [u8]> {
     vec![first, second]
 }
 
-/// Two chunks, of which the second is announced wrongly, and a clean end behind them for whoever gets there.
+/// Sends chunks with a wrong size for the second one, and then a clean end.
 fn bad_chunk(wire: &mut Wire, reply: &Reply<'_>, fault: &Fault) {
     wire.close = true;
     wire.head(reply, CHUNKED);
@@ -164,7 +164,7 @@ fn encoded(wire: &mut Wire, reply: &Reply<'_>, body: &[u8]) {
     wire.flush();
 }
 
-/// The body in writes of `bytes`; in a stream each write is a chunk, so that events are cut by the framing as well.
+/// Sends the body in writes of `bytes`. Each write of a stream is a chunk, so that the framing splits events too.
 fn split(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
     let framing = if reply.stream { CHUNKED.to_owned() } else { format!("Content-Length: {}\r\n", reply.body.len()) };
     wire.head(reply, &framing);
@@ -185,22 +185,22 @@ fn split(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
     }
 }
 
-/// The honest bytes, cut anew: `bytes` in each write, a pause between two.
-fn recut(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
-    let acts = wire.acts.len();
-    wire.honest(reply, pace);
-    wire.acts.truncate(acts);
+/// Sends the normal bytes in writes of `bytes`, with a pause after each.
+fn resplit(wire: &mut Wire, reply: &Reply<'_>, pace: Pace, bytes: usize) {
+    let steps = wire.steps.len();
+    wire.plan_normal(reply, pace);
+    wire.steps.truncate(steps);
     let len = wire.bytes.len();
     for from in (0..len).step_by(bytes) {
         let to = len.min(from + bytes);
-        wire.acts.push(Act::Write { to, events: if to == len && reply.stream { reply.ends.len() } else { 0 } });
+        wire.steps.push(Step::Write { to, events: if to == len && reply.stream { reply.ends.len() } else { 0 } });
         wire.pause(if to == len { std::time::Duration::ZERO } else { pace.chunk_delay });
     }
 }
 
-/// A whole second answer, which must never reach anybody.
+/// A whole second answer, which must never reach a caller.
 const POISON: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 21\r\n\r\n{\"canary\":\"poisoned\"}";
 
-/// FAULTS.md row 16.
+/// Unpacked size of the bomb (FAULTS.md row 16).
 const BOMB_BYTES: usize = 10 << 20;

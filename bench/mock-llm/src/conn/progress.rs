@@ -1,4 +1,4 @@
-//! Carries out the acts of a [`Wire`] on a socket, in one go or in several.
+//! Carries out the steps of a [`Wire`] on a socket, in one call or in several.
 
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
@@ -9,30 +9,30 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::ledger::Ended;
-use crate::wire::{Act, Wire};
+use crate::wire::{Step, Wire};
 
-/// How far an answer has got.
-pub struct Performance {
+/// How far an answer has been sent.
+pub struct Progress {
     started: Instant,
-    /// The next act.
-    act: usize,
+    /// The next step.
+    step: usize,
     /// The next byte.
     byte: usize,
     ended: Ended,
 }
 
-impl Performance {
+impl Progress {
     pub fn new() -> Self {
-        Self { started: Instant::now(), act: 0, byte: 0, ended: Ended::default() }
+        Self { started: Instant::now(), step: 0, byte: 0, ended: Ended::default() }
     }
 
-    /// Performs act by act, watching for the peer to leave wherever it waits. False if it stopped because it would
-    /// have had to wait, which it does only if `patient`.
-    pub fn go_on(&mut self, stream: &TcpStream, wire: &Wire, patient: bool) -> bool {
-        while let Some(act) = wire.acts.get(self.act) {
-            let gone = match *act {
-                Act::Write { to, events } => {
-                    match self.write(stream, wire.bytes.get(self.byte..to).unwrap_or_default(), patient) {
+    /// Carries out the steps, and watches for the peer to leave whenever it waits. Returns false if it stopped before a
+    /// step that waits, because `may_block` is false.
+    pub fn run(&mut self, stream: &TcpStream, wire: &Wire, may_block: bool) -> bool {
+        while let Some(step) = wire.steps.get(self.step) {
+            let gone = match *step {
+                Step::Write { to, events } => {
+                    match self.write(stream, wire.bytes.get(self.byte..to).unwrap_or_default(), may_block) {
                         Ok(()) => {
                             self.ended.events_sent += events as u64;
                             false
@@ -41,21 +41,21 @@ impl Performance {
                         Err(_) => true,
                     }
                 }
-                _ if !patient => return false,
-                Act::Pause(how_long) => happens(stream, PollFlags::RDHUP, Some(how_long)),
-                Act::Hang => happens(stream, PollFlags::RDHUP, None),
-                Act::Reset => {
-                    // Closing with a linger of 0 sends RST; the connection's end closes.
+                _ if !may_block => return false,
+                Step::Pause(how_long) => wait_for(stream, PollFlags::RDHUP, Some(how_long)),
+                Step::Hang => wait_for(stream, PollFlags::RDHUP, None),
+                Step::Reset => {
+                    // Closing with a linger time of 0 sends a RST. The connection is closed when it ends.
                     let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
                     false
                 }
-                Act::Close => false,
+                Step::Close => false,
             };
             if gone {
                 self.ended.peer_closed = Some(self.started.elapsed());
                 break;
             }
-            self.act += 1;
+            self.step += 1;
         }
         self.ended.complete = wire.whole && self.ended.peer_closed.is_none();
         self.ended.duration = self.started.elapsed();
@@ -66,8 +66,8 @@ impl Performance {
         self.ended
     }
 
-    fn write(&mut self, stream: &TcpStream, mut bytes: &[u8], patient: bool) -> Result<(), Errno> {
-        let flags = if patient { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
+    fn write(&mut self, stream: &TcpStream, mut bytes: &[u8], may_block: bool) -> Result<(), Errno> {
+        let flags = if may_block { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
         while !bytes.is_empty() {
             match send(stream, bytes, flags) {
                 Ok(sent) => {
@@ -83,14 +83,14 @@ impl Performance {
     }
 }
 
-/// Waits for `what` to happen on the socket, or for its end, at most so long. ppoll, because SO_RCVTIMEO counts in
-/// scheduler ticks of 4 ms and a peek cannot see a peer's end behind bytes that it sent ahead.
-pub fn happens(stream: &TcpStream, what: PollFlags, most: Option<Duration>) -> bool {
+/// Waits for an event or the end of the socket. Returns false after `timeout`. Uses ppoll, because SO_RCVTIMEO counts
+/// in scheduler ticks of 4 ms, and a peek cannot see that the peer has closed behind bytes that it sent ahead.
+pub fn wait_for(stream: &TcpStream, events: PollFlags, timeout: Option<Duration>) -> bool {
     let since = Instant::now();
     loop {
-        let left = most.map(|most| most.saturating_sub(since.elapsed()));
+        let left = timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut [PollFd::new(stream, what)], timeout.as_ref()) {
+        match poll(&mut [PollFd::new(stream, events)], timeout.as_ref()) {
             Ok(0) => return false,
             Err(Errno::INTR) => {}
             Ok(_) | Err(_) => return true,
@@ -98,12 +98,12 @@ pub fn happens(stream: &TcpStream, what: PollFlags, most: Option<Duration>) -> b
     }
 }
 
-/// Ends our side and reads on until the peer has ended its own, for a second at most.
+/// Closes the sending half and reads on until the peer closes too, for at most [`LINGER`].
 pub fn linger(mut stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let since = Instant::now();
     while let Some(left) = LINGER.checked_sub(since.elapsed()) {
-        if !happens(stream, PollFlags::IN, Some(left)) {
+        if !wait_for(stream, PollFlags::IN, Some(left)) {
             return;
         }
         match stream.read(&mut [0; 4096]) {
@@ -113,5 +113,5 @@ pub fn linger(mut stream: &TcpStream) {
     }
 }
 
-/// As nginx's lingering_timeout does, but shorter. Arbitrary.
+/// Like nginx's lingering_timeout, but shorter. Arbitrary.
 const LINGER: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Chooses the answer to a request: an endpoint's, a refusal, or the last one again.
+//! Chooses the answer to a request: that of an endpoint, a refusal, or the last one again.
 
 use std::ops::Range;
 
@@ -6,30 +6,31 @@ use crate::Shared;
 use crate::api::{Answer, ApiError, Endpoint, models};
 use crate::fault::Fault;
 use crate::request::{Head, Reader};
-use crate::script::Script;
+use crate::settings::Settings;
 use crate::text::fnv64;
 
-/// An answer, and what it answers.
-pub struct Played {
+/// An answer and the request that it answers.
+pub struct Prepared {
     endpoint: Option<Endpoint>,
-    /// No setting but those of the body and the options had a say, so the same body gets the same answer.
+    /// Whether only the body and the options decided the answer, so that the same body gets the same answer.
     reusable: bool,
     body: Vec<u8>,
     pub body_hash: u64,
     pub answer: Answer,
     /// All settings in force.
-    pub script: Script,
+    pub settings: Settings,
 }
 
-/// The answer to this request: `last`, if nothing differs. `outer` is what was set nearer than the model's name.
-pub fn played_again(
+/// The answer to this request, which is `last` if nothing differs. `overrides` take precedence over the model's
+/// settings.
+pub fn prepare(
     shared: &Shared,
     reader: &Reader,
     head: &Head,
     body: &Range<usize>,
-    outer: Script,
-    last: Option<Played>,
-) -> Played {
+    overrides: Settings,
+    last: Option<Prepared>,
+) -> Prepared {
     let body = reader.bytes(body);
     let target = reader.text(&head.target);
     let path = target.split_once('?').map_or(target, |(path, _)| path);
@@ -37,7 +38,7 @@ pub fn played_again(
     let endpoint = Endpoint::of(path).filter(|_| method == "POST");
     let reusable = endpoint.is_some()
         && authorized(shared, reader, head)
-        && outer.is_empty()
+        && overrides.is_empty()
         && body.len() <= REUSED_BODY_BYTES_MAX;
     if let Some(last) = last
         && reusable
@@ -47,19 +48,19 @@ pub fn played_again(
     {
         return last;
     }
-    let (answer, script) = match (endpoint, method) {
-        _ if !authorized(shared, reader, head) => (ApiError::bad_key().into_answer(), outer.or(&shared.base)),
-        (Some(endpoint), _) => endpoint.answer(body, outer, &shared.base),
-        (None, "GET" | "HEAD") => (get(method, path), outer.or(&shared.base)),
-        (None, _) => (ApiError::not_found(method, path).into_answer(), outer.or(&shared.base)),
+    let (answer, settings) = match (endpoint, method) {
+        _ if !authorized(shared, reader, head) => (ApiError::bad_key().into_answer(), overrides.or(&shared.defaults)),
+        (Some(endpoint), _) => endpoint.answer(body, overrides, &shared.defaults),
+        (None, "GET" | "HEAD") => (get(method, path), overrides.or(&shared.defaults)),
+        (None, _) => (ApiError::not_found(method, path).into_answer(), overrides.or(&shared.defaults)),
     };
-    Played {
+    Prepared {
         endpoint,
         reusable,
         body: if reusable { body.to_vec() } else { Vec::new() },
         body_hash: fnv64(body),
-        answer: scripted(answer, script.fault.as_ref()),
-        script,
+        answer: with_fault(answer, settings.fault.as_ref()),
+        settings,
     }
 }
 
@@ -79,9 +80,9 @@ fn get(method: &str, path: &str) -> Answer {
     }
 }
 
-/// Faults that are another answer.
-fn scripted(answer: Answer, fault: Option<&Fault>) -> Answer {
-    let swapped = match fault {
+/// Applies a fault that replaces the answer.
+fn with_fault(answer: Answer, fault: Option<&Fault>) -> Answer {
+    let replacement = match fault {
         Some(Fault::Status(status)) => ApiError::of_status(*status).into_answer(),
         Some(Fault::RateLimit(retry_after)) => {
             let refusal = ApiError::of_status(429).into_answer();
@@ -91,12 +92,12 @@ fn scripted(answer: Answer, fault: Option<&Fault>) -> Answer {
             }
         }
         Some(Fault::Redirect(to)) => ApiError::of_status(307).into_answer().with_header("Location", to.clone()),
-        // Asked for by the model's name: too late to be early.
+        // The fault was set by the model name, which is known only after the body, so the answer cannot be early.
         Some(Fault::EarlyResponse) => ApiError::of_status(413).into_answer(),
         _ => return answer,
     };
-    Answer { model: answer.model, ..swapped }
+    Answer { model: answer.model, ..replacement }
 }
 
-/// Beyond this the comparison's copy is not worth its memory. Arbitrary.
+/// Longest body that is kept for comparison. Arbitrary: a longer copy would cost more memory than the comparison saves.
 const REUSED_BODY_BYTES_MAX: usize = 1 << 20;

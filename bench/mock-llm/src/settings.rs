@@ -1,6 +1,6 @@
-//! What one request was told to play: fault, delays, length. The same shape comes from four places, and the nearest
-//! wins: armed by the control endpoint, the request's headers, a suffix of its model name, the mock's options.
-//! Pure but for [`Armed`], which all connection threads share.
+//! Settings of one request: its fault, delays and length. They come from four sources, listed by precedence: the fault
+//! that the control endpoint armed, the request's headers, the suffix of its model name, the mock's options. Pure,
+//! except for [`ArmedFault`], which all connection threads share.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,30 +8,31 @@ use std::time::Duration;
 
 use crate::fault::{BadFault, Fault};
 
-/// Settings of a request; what is `None` is left to the next source.
+/// Settings of a request. A `None` leaves the setting to the next source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Script {
+pub struct Settings {
     pub fault: Option<Fault>,
     pub latency: Option<Duration>,
     pub chunk_delay: Option<Duration>,
-    /// Exactly so many words, hence deltas.
+    /// Number of words, and so of deltas.
     pub words: Option<u32>,
-    /// What the usage claims came from the provider's prompt cache.
+    /// Cached prompt tokens that the usage reports.
     pub cached_tokens: Option<u64>,
 }
 
-impl Script {
-    /// `gpt-4o+fault=reset-before+words=8`: settings behind the model's own name, each with a plus sign.
+impl Settings {
+    /// Parses the suffix of a model name: `gpt-4o+fault=reset-before+words=8`.
     pub fn from_model(model: &str) -> Result<Self, BadFault> {
-        let mut script = Self::default();
+        let mut settings = Self::default();
         for setting in model.split('+').skip(1) {
             let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
-            script.set(name, value)?;
+            settings.set(name, value)?;
         }
-        Ok(script)
+        Ok(settings)
     }
 
-    /// Sets what is called `fault`, `latency`, `chunk-delay` (ms), `words` or `cached`: the names behind `x-mock-`.
+    /// Sets `fault`, `latency`, `chunk-delay` (both in ms), `words` or `cached`. Headers have the same names after
+    /// `x-mock-`.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), BadFault> {
         match name {
             "fault" => self.fault = Some(value.parse()?),
@@ -44,7 +45,7 @@ impl Script {
         Ok(())
     }
 
-    /// This, with `next` wherever this says nothing.
+    /// These settings, with those of `next` where they are `None`.
     pub fn or(self, next: &Self) -> Self {
         Self {
             fault: self.fault.or_else(|| next.fault.clone()),
@@ -61,23 +62,23 @@ impl Script {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, BadFault> {
-    value.parse().map_err(|_| BadFault(format!("{name} wants a number, got {value:?}")))
+    value.parse().map_err(|_| BadFault(format!("{name} needs a number, got {value:?}")))
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration, BadFault> {
     number(name, value).map(Duration::from_millis)
 }
 
-/// A fault for the next few requests, whoever sends them.
+/// A fault for the next few requests of any client.
 #[derive(Debug, Default)]
-pub struct Armed {
-    /// Looked at by every request, so it stands outside the lock.
+pub struct ArmedFault {
+    /// Number of requests that still get the fault. Every request reads it, so it is outside the lock.
     left: AtomicUsize,
     fault: Mutex<Option<Fault>>,
 }
 
-impl Armed {
-    /// The next `times` requests get `fault`.
+impl ArmedFault {
+    /// Gives the next `times` requests this fault.
     pub fn arm(&self, fault: Fault, times: usize) {
         let mut slot = crate::lock(&self.fault);
         *slot = Some(fault);
@@ -92,7 +93,7 @@ impl Armed {
         self.left.load(Ordering::Acquire)
     }
 
-    /// Takes one turn of what is armed.
+    /// The armed fault, for one request.
     pub fn take(&self) -> Option<Fault> {
         if self.left() == 0 {
             return None;
@@ -109,17 +110,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_stand_behind_the_model_name() {
-        let script = Script::from_model("gpt-4o+fault=reset-mid-stream=5+words=9+latency=20").unwrap();
-        assert_eq!(script.fault, Some(Fault::ResetMidStream(5)));
-        assert_eq!((script.words, script.latency), (Some(9), Some(Duration::from_millis(20))));
-        assert!(Script::from_model("gpt-4o").unwrap().is_empty());
-        assert!(Script::from_model("gpt-4o+fault=nope").is_err());
+    fn settings_are_parsed_from_the_model_name() {
+        let settings = Settings::from_model("gpt-4o+fault=reset-mid-stream=5+words=9+latency=20").unwrap();
+        assert_eq!(settings.fault, Some(Fault::ResetMidStream(5)));
+        assert_eq!((settings.words, settings.latency), (Some(9), Some(Duration::from_millis(20))));
+        assert!(Settings::from_model("gpt-4o").unwrap().is_empty());
+        assert!(Settings::from_model("gpt-4o+fault=nope").is_err());
     }
 
     #[test]
-    fn an_armed_fault_runs_out() {
-        let armed = Armed::default();
+    fn armed_fault_is_given_to_the_next_requests_only() {
+        let armed = ArmedFault::default();
         armed.arm(Fault::Hang, 2);
         assert_eq!([armed.take(), armed.take(), armed.take()], [Some(Fault::Hang), Some(Fault::Hang), None]);
     }
