@@ -7,10 +7,18 @@ use crate::support::*;
 
 const TOKEN: &str = "it-admin-token-4c1f9b27";
 
+/// A call that is not open to everyone.
+#[derive(Debug)]
+struct GuardedCall {
+    method: &'static str,
+    path: &'static str,
+    body: Value,
+}
+
 /// Every method and path that is not open to everyone, with a body that would have an effect.
-fn guarded() -> Vec<(&'static str, &'static str, Value)> {
+fn guarded() -> Vec<GuardedCall> {
     let policy = json!({ "name": "n", "expression": "true", "action": "alert" });
-    vec![
+    let calls = [
         ("GET", "/api/policies", json!({})),
         ("HEAD", "/api/policies", json!({})),
         ("GET", "/api/policies/pol_0000000000000000", json!({})),
@@ -30,11 +38,13 @@ fn guarded() -> Vec<(&'static str, &'static str, Value)> {
         ("DELETE", "/api/policies/pol_0000000000000000", json!({})),
         ("POST", "/api/policies/test", json!({ "expression": "true" })),
         ("POST", "/api/policies/reload", json!({})),
-    ]
+    ];
+    calls.into_iter().map(|(method, path, body)| GuardedCall { method, path, body }).collect()
 }
 
 /// Calls one of them. Returns status, error code and answer; the answer to a HEAD has no body and so no code.
-fn call(luner: &Running, headers: &str, (method, path, body): &(&str, &str, Value)) -> (u16, Option<String>, Answer) {
+fn call(luner: &Running, headers: &str, call: &GuardedCall) -> (u16, Option<String>, Answer) {
+    let GuardedCall { method, path, body } = call;
     if *method == "HEAD" {
         let mut client = luner.connect();
         let answer = client.send(format!("HEAD {path} HTTP/1.1\r\n{headers}\r\n")).answer_to_head();
@@ -59,7 +69,7 @@ fn guarded_endpoints_refuse_callers_without_the_token() {
             let (status, code, answer) = call(&luner, &headers, &guarded);
             assert_eq!(status, 401, "{guarded:?} {headers}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{guarded:?}");
-            assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
+            assert!(guarded.method == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
         }
     }
     for path in ["/api/health", "/api/metrics/live", "/metrics", "/api/openapi.json", "/api/session"] {
@@ -82,7 +92,7 @@ fn foreign_host_is_refused_when_no_token_is_set_and_told_how_to_set_one() {
         for host in ["gateway", "evil.example", "localhost.evil.example", "192.0.2.1"] {
             let (status, code, answer) = call(&luner, &format!("Host: {host}\r\n"), &guarded);
             assert_eq!(status, 401, "{guarded:?} {host}");
-            if guarded.0 != "HEAD" {
+            if guarded.method != "HEAD" {
                 assert_eq!(code.as_deref(), Some("invalid_api_key"));
                 assert!(answer.text().contains("server.admin.token"), "{}", answer.text());
             }
@@ -119,7 +129,7 @@ fn foreign_page_changes_nothing() {
     let luner = Gateway::in_front_of("http://127.0.0.1:9/v1").storage_sqlite().start();
     let port = luner.addr().port();
     let host = format!("Host: localhost:{port}\r\n");
-    for guarded in guarded().into_iter().filter(|(method, ..)| !["GET", "HEAD"].contains(method)) {
+    for guarded in guarded().into_iter().filter(|guarded| !["GET", "HEAD"].contains(&guarded.method)) {
         for origin in ["http://evil.example", "null", "http://localhost", &format!("https://localhost:{}", port + 1)] {
             let (status, code, answer) = call(&luner, &format!("{host}Origin: {origin}\r\n"), &guarded);
             assert_eq!((status, code.as_deref()), (403, Some("forbidden_origin")), "{guarded:?} {origin}");
@@ -154,7 +164,7 @@ fn open_api_still_refuses_foreign_hosts() {
     for guarded in guarded() {
         let (status, code, _) = call(&luner, "Host: evil.example\r\n", &guarded);
         assert_eq!(status, 403, "{guarded:?}");
-        assert!(guarded.0 == "HEAD" || code.as_deref() == Some("forbidden_host"), "{code:?}");
+        assert!(guarded.method == "HEAD" || code.as_deref() == Some("forbidden_host"), "{code:?}");
     }
     for host in ["localhost", "192.0.2.1:8080", "[2001:db8::1]"] {
         assert_eq!(luner.api().with_headers(&format!("Host: {host}\r\n")).get("/api/policies").status, 200, "{host}");
@@ -171,7 +181,7 @@ fn proxied_caller_is_not_treated_as_local() {
         for guarded in guarded() {
             let (status, code, _) = call(&luner, &format!("Host: localhost\r\n{line}\r\n"), &guarded);
             assert_eq!(status, 401, "{line} {guarded:?}");
-            assert!(guarded.0 == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
+            assert!(guarded.method == "HEAD" || code.as_deref() == Some("invalid_api_key"), "{code:?}");
         }
     }
 }

@@ -40,9 +40,10 @@ fn endpoints() -> [Endpoint; 3] {
     ]
 }
 
-/// Asserts that `event` is one whole event that makes OpenAI's own clients raise, with this type and code.
+/// Asserts that `event` is one whole event that makes OpenAI's own clients raise, with the type and code of
+/// this refusal.
 #[track_caller]
-fn assert_error_event(path: &str, event: &str, kind: &str, code: &str) {
+fn assert_error_event(path: &str, event: &str, refusal: ExpectedRefusal) {
     let event = event.strip_suffix("\n\n").unwrap_or_else(|| panic!("not a whole event: {event:?}"));
     let data = match path {
         "/v1/responses" => event.strip_prefix("event: error\ndata: "),
@@ -50,12 +51,12 @@ fn assert_error_event(path: &str, event: &str, kind: &str, code: &str) {
     };
     let data = data.unwrap_or_else(|| panic!("not an error event: {event:?}"));
     let data: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
-    assert_eq!(data["error"]["type"], kind, "{data}");
-    assert_eq!(data["error"]["code"], code, "{data}");
+    assert_eq!(data["error"]["type"], refusal.kind, "{data}");
+    assert_eq!(data["error"]["code"], refusal.code, "{data}");
     assert!(data["error"]["message"].as_str().is_some_and(|text| text.contains("openai")), "{data}");
     assert!(data["error"].get("param").is_some(), "all four members: {data}");
     if path == "/v1/responses" {
-        assert_eq!((&data["type"], &data["code"]), (&json!("error"), &json!(code)));
+        assert_eq!((&data["type"], &data["code"]), (&json!("error"), &json!(refusal.code)));
         assert!(data["message"].is_string() && data["sequence_number"].is_u64(), "{data}");
     }
     assert!(!data.to_string().contains("127.0.0.1"), "{data}");
@@ -64,7 +65,7 @@ fn assert_error_event(path: &str, event: &str, kind: &str, code: &str) {
 /// Asserts on every endpoint that each case, after two whole events, causes this error event, and that the next request
 /// is answered.
 #[track_caller]
-fn assert_error_events(settings: Value, cases: impl Fn(&Endpoint) -> Vec<Case>, refusal: Refusal) {
+fn assert_error_events(settings: Value, cases: impl Fn(&Endpoint) -> Vec<Case>, refusal: ExpectedRefusal) {
     std::thread::scope(|scope| {
         for endpoint in endpoints() {
             let (cases, settings) = (cases(&endpoint), settings.clone());
@@ -73,7 +74,7 @@ fn assert_error_events(settings: Value, cases: impl Fn(&Endpoint) -> Vec<Case>, 
     });
 }
 
-fn assert_error_events_of(endpoint: &Endpoint, settings: Value, cases: &[Case], (_, kind, code): Refusal) {
+fn assert_error_events_of(endpoint: &Endpoint, settings: Value, cases: &[Case], refusal: ExpectedRefusal) {
     let upstream = upstream_with_cases(cases);
     let gateway = start_with(&upstream, settings);
     let fds = gateway.open_fds();
@@ -83,7 +84,7 @@ fn assert_error_events_of(endpoint: &Endpoint, settings: Value, cases: &[Case], 
         assert_eq!(answer.status, 200, "{}", answer.text());
         let rest = answer.text().strip_prefix(endpoint.events.as_str());
         let rest = rest.unwrap_or_else(|| panic!("the whole events must come first: {:?}", answer.text()));
-        assert_error_event(endpoint.path, rest, kind, code);
+        assert_error_event(endpoint.path, rest, refusal);
         assert_next_is_answered(&mut gateway.connect());
         assert_eq!(upstream.requests().len(), 2 * (index + 1), "the provider saw each request once");
     }
@@ -154,7 +155,7 @@ fn reset_stream_ends_with_an_error_event() {
         assert_eq!(String::from_utf8_lossy(&seen), endpoint.events, "only whole events are forwarded");
         gate.permit();
         let error = caller.chunk().expect("an error event");
-        assert_error_event(endpoint.path, &String::from_utf8_lossy(&error), BAD_GATEWAY.1, BAD_GATEWAY.2);
+        assert_error_event(endpoint.path, &String::from_utf8_lossy(&error), BAD_GATEWAY);
         assert_eq!(caller.chunk(), None, "the stream ends after the error event");
         assert_next_is_answered(&mut gateway.connect());
         eventually("the attempt is counted", || {
@@ -249,7 +250,7 @@ fn oversized_event_ends_with_an_error_event_in_bounded_memory() {
     let rss = gateway.rss_bytes();
     let answer = gateway.ask(post_stream("gpt-4o", "hello?"));
     let rest = answer.text().strip_prefix(delta("one").as_str()).expect("the whole event comes first");
-    assert_error_event(CHAT, rest, BAD_GATEWAY.1, BAD_GATEWAY.2);
+    assert_error_event(CHAT, rest, BAD_GATEWAY);
     eventually("the provider's connection is closed", || upstream.running() == 0);
     // The largest event's size, doubled while its buffer grows, and room for the rest.
     assert!(peak_rss_bytes(&gateway) < rss + (64 << 20), "{} bytes at most, {rss} before", peak_rss_bytes(&gateway));

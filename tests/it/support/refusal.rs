@@ -3,18 +3,24 @@
 use super::{Answer, Running, show};
 
 /// Status, type and code of a refusal.
-pub type Refusal = (u16, &'static str, &'static str);
+#[derive(Clone, Copy)]
+pub struct ExpectedRefusal {
+    pub status: u16,
+    pub kind: &'static str,
+    pub code: &'static str,
+}
 
-pub const BAD_GATEWAY: Refusal = (502, "server_error", "provider_error");
-pub const GATEWAY_TIMEOUT: Refusal = (504, "timeout", "upstream_timeout");
-pub const OVERLOADED: Refusal = (503, "service_unavailable_error", "overloaded");
+pub const BAD_GATEWAY: ExpectedRefusal = ExpectedRefusal { status: 502, kind: "server_error", code: "provider_error" };
+pub const GATEWAY_TIMEOUT: ExpectedRefusal = ExpectedRefusal { status: 504, kind: "timeout", code: "upstream_timeout" };
+pub const OVERLOADED: ExpectedRefusal =
+    ExpectedRefusal { status: 503, kind: "service_unavailable_error", code: "overloaded" };
 
 /// Asserts that the answer is that refusal, in OpenAI's shape, and reveals no address.
 #[track_caller]
-pub fn assert_refusal(answer: &Answer, (status, kind, code): Refusal) {
-    assert_eq!(answer.status, status, "{}", answer.text());
-    assert_eq!(answer.error_code().as_deref(), Some(code), "{}", answer.text());
-    assert_eq!(answer.json()["error"]["type"], kind);
+pub fn assert_refusal(answer: &Answer, expected: ExpectedRefusal) {
+    assert_eq!(answer.status, expected.status, "{}", answer.text());
+    assert_eq!(answer.error_code().as_deref(), Some(expected.code), "{}", answer.text());
+    assert_eq!(answer.json()["error"]["type"], expected.kind);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
 }

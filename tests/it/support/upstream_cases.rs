@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Answer, CHAT, Gateway, ProviderConn, Raw, Refusal, Running, Upstream, assert_refusal, chat, completion, eventually,
-    ok_chat, post,
+    Answer, CHAT, ExpectedRefusal, Gateway, ProviderConn, Raw, Running, Upstream, assert_refusal, chat, completion,
+    eventually, ok_chat, post,
 };
 
 /// What a provider does with one request.
@@ -137,7 +137,7 @@ pub fn assert_next_is_answered(caller: &mut Raw) {
 /// Asserts that each case turns `request` into this refusal, that the provider sees that request once, and that the
 /// next one is answered on the same connection of the caller. In the end no descriptor is left.
 #[track_caller]
-pub fn assert_each_is_refused(settings: Value, cases: &[Case], request: &[u8], refusal: Refusal) -> Running {
+pub fn assert_each_is_refused(settings: Value, cases: &[Case], request: &[u8], refusal: ExpectedRefusal) -> Running {
     let upstream = upstream_with_cases(cases);
     let gateway = start_with(&upstream, settings);
     let fds = gateway.open_fds();

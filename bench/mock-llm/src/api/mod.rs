@@ -1,12 +1,23 @@
 //! The provider without faults: request body in, answer out, in the shapes of the OpenAI API. Pure functions, run by
 //! connection threads. Never touches a socket, and knows only the faults that change the JSON itself.
 
-mod chat;
-mod completions;
-mod embeddings;
-pub mod models;
-mod responses;
+// Values that a JSON Schema accepts.
 mod schema;
+
+// `/v1/models`.
+pub mod models;
+
+// `/v1/chat/completions`.
+mod chat;
+
+// `/v1/completions`.
+mod completions;
+
+// `/v1/responses`.
+mod responses;
+
+// `/v1/embeddings`.
+mod embeddings;
 
 use std::sync::Arc;
 

@@ -3,7 +3,10 @@
 //! answers can be written at once. A connection that has to wait or misbehave moves for good to a thread of its own,
 //! which makes blocking calls. Never holds a lock across a system call.
 
+// Chooses the answer to a request.
 mod prepare;
+
+// Sends an answer step by step.
 mod progress;
 
 use std::io::Write;
@@ -22,7 +25,7 @@ use crate::ledger::Begun;
 use crate::request::{Head, ReadError, Reader};
 use crate::settings::Settings;
 use crate::wire::{Pace, Reply, Wire};
-use prepare::{Prepared, prepare};
+use prepare::{Prepared, Request, prepare};
 use progress::{Progress, linger, wait_for};
 
 pub(crate) struct Conn {
@@ -185,7 +188,8 @@ impl Conn {
             return self.send(&answer, None, used, head.keep_alive);
         }
         let last = self.prepared.take();
-        let prepared = prepare(&self.shared, &self.reader, head, body, overrides, last);
+        let request = Request { reader: &self.reader, head, body };
+        let prepared = prepare(&self.shared, &request, overrides, last);
         self.idle = idle_close(&prepared.settings).or(self.idle);
         let (answer, settings) = (&prepared.answer, &prepared.settings);
         let method = self.reader.text(&head.method);

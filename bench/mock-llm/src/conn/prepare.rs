@@ -21,16 +21,17 @@ pub struct Prepared {
     pub settings: Settings,
 }
 
+/// A whole request in the reader's buffer.
+pub struct Request<'a> {
+    pub reader: &'a Reader,
+    pub head: &'a Head,
+    pub body: &'a Range<usize>,
+}
+
 /// The answer to this request, which is `last` if nothing differs. `overrides` take precedence over the model's
 /// settings.
-pub fn prepare(
-    shared: &Shared,
-    reader: &Reader,
-    head: &Head,
-    body: &Range<usize>,
-    overrides: Settings,
-    last: Option<Prepared>,
-) -> Prepared {
+pub fn prepare(shared: &Shared, request: &Request<'_>, overrides: Settings, last: Option<Prepared>) -> Prepared {
+    let Request { reader, head, body } = *request;
     let body = reader.bytes(body);
     let target = reader.text(&head.target);
     let path = target.split_once('?').map_or(target, |(path, _)| path);

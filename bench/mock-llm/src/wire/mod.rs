@@ -1,9 +1,14 @@
 //! An answer as bytes and steps: what to write, when to pause, how to end. Pure, so that each fault can be tested
 //! without a socket. `conn` carries out the steps. Each connection owns one [`Wire`] and reuses its buffers.
 
-mod events;
-mod faults;
+// Bodies in gzip.
 mod gzip;
+
+// Faults within the events of a stream.
+mod events;
+
+// Faults of head, framing and body.
+mod faults;
 
 use std::time::Duration;
 
