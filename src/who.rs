@@ -15,7 +15,7 @@ pub struct Who<T = Box<str>> {
 }
 
 /// Names one part of a [`Who`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhoPart {
     Tenant,
     User,
@@ -69,6 +69,12 @@ impl<T> Who<T> {
     /// Converts every part.
     pub fn map<U>(self, mut convert: impl FnMut(T) -> U) -> Who<U> {
         Who { tenant: convert(self.tenant), user: convert(self.user), agent: convert(self.agent) }
+    }
+
+    /// Replaces every part but the broadest by `other`: what remains where there are too many identities to tell apart.
+    #[must_use]
+    pub fn with_narrower_as(self, other: impl Fn() -> T) -> Who<T> {
+        Who { user: other(), agent: other(), ..self }
     }
 
     pub fn as_ref(&self) -> Who<&T> {

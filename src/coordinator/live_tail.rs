@@ -171,6 +171,7 @@ fn event(name: &str, id: Option<u64>, data: &str, to: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::coordinator::store::tests::sample::{self, Seeded, Spread};
+    use crate::who::WhoPart;
 
     fn at(ms: u64) -> Now {
         Now { mono_ns: ms * 1_000_000, wall_ms: 0 }
@@ -182,6 +183,10 @@ mod tests {
 
     fn follow(followers: &mut Followers, filter: Filter) -> Option<flume::Receiver<Vec<u8>>> {
         followers.follow(filter, "", at(0), show)
+    }
+
+    fn of_user(user: &str) -> Filter {
+        Filter { who: sample::just(WhoPart::User, user), ..Filter::default() }
     }
 
     fn show(trace: &Trace) -> String {
@@ -196,8 +201,8 @@ mod tests {
     fn each_hears_of_what_passes_its_filter() {
         let mut followers = Followers::new(at(0));
         let all = follow(&mut followers, Filter::default()).unwrap();
-        let one = follow(&mut followers, Filter { user: Some("user-1".into()), ..Filter::default() }).unwrap();
-        let none = follow(&mut followers, Filter { user: Some("nobody".into()), ..Filter::default() }).unwrap();
+        let one = follow(&mut followers, of_user("user-1")).unwrap();
+        let none = follow(&mut followers, of_user("nobody")).unwrap();
         let mut traces = traces(50);
         followers.tell(&mut traces, at(1), show);
         assert_eq!(text(all.try_recv().unwrap()).matches("\ndata: user-").count(), 50);
@@ -262,7 +267,7 @@ mod tests {
     #[test]
     fn one_who_comes_back_hears_what_it_missed_once() {
         let mut followers = Followers::new(at(0));
-        let one = Filter { user: Some("user-1".into()), ..Filter::default() };
+        let one = of_user("user-1");
         assert_eq!(again(&mut followers, Filter::default(), "0"), "", "nothing came yet");
         let mut traces = traces(30);
         followers.tell(&mut traces[..20], at(1), show);

@@ -13,7 +13,6 @@ use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Marks;
 use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
 use crate::units::MicroUsd;
-use crate::who::Who;
 
 /// Requests of one replay.
 pub const LAST_MAX: u32 = 1_000;
@@ -107,7 +106,7 @@ pub fn replay(
             replay.examples.push(Example {
                 trace_id: format!("{:032x}", row.trace_id),
                 at: rfc3339(row.started_ms),
-                user_id: row.user.clone(),
+                user_id: row.who.user.clone(),
                 model: row.model_asked.clone(),
                 cost_usd: row.cost.usd(),
             });
@@ -138,7 +137,7 @@ fn inputs<'r>(row: &'r RequestRow, compiled: &Compiled) -> Result<Inputs<'r>, &'
     };
     Ok(Inputs {
         model: &row.model_asked,
-        who: Who { tenant: &row.tenant, user: &row.user, agent: &row.agent },
+        who: row.who.as_str(),
         provider: &row.provider,
         endpoint: &row.endpoint,
         stream: row.marks.has(Marks::STREAM),
@@ -160,6 +159,7 @@ mod tests {
     use super::*;
     use crate::link::trace::{PolicyInputs, Window};
     use crate::policy::{Action, Repriced};
+    use crate::who::Who;
 
     struct Down;
 
@@ -181,7 +181,7 @@ mod tests {
         let mut row = RequestRow {
             trace_id: 5,
             started_ms: 1_769_860_800_000,
-            user: user.into(),
+            who: Who { user: user.to_owned(), ..Who::default() },
             provider: "openai".into(),
             model_asked: "gpt-4o".into(),
             model: "gpt-4o".into(),

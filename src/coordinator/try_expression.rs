@@ -12,7 +12,7 @@ use crate::policy::{
     Action, CelType, Compiled, Downgrades, Evaluator, ExpressionError, FaultKind, Inputs, Mode, Note, Policy, Variable,
     Variables,
 };
-use crate::who::Who;
+use crate::who::{Who, WhoPart};
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -92,9 +92,9 @@ impl Given {
         let inputs = &mut self.inputs;
         match variable {
             Variable::Model => self.model = string(value)?,
-            Variable::UserId => self.who.user = string(value)?,
-            Variable::TenantId => self.who.tenant = string(value)?,
-            Variable::Agent => self.who.agent = string(value)?,
+            Variable::UserId => *self.who.get_mut(WhoPart::User) = string(value)?,
+            Variable::TenantId => *self.who.get_mut(WhoPart::Tenant) = string(value)?,
+            Variable::Agent => *self.who.get_mut(WhoPart::Agent) = string(value)?,
             Variable::Provider => self.provider = string(value)?,
             Variable::Endpoint => self.endpoint = string(value)?,
             Variable::RequestCount => inputs.request_count = int(value)?,

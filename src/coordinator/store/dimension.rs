@@ -1,40 +1,43 @@
-//! By what requests are told apart in sums and lists, and the numbers that stand for it in the file. Plain values, for the
-//! writer and its readers. The numbers never change: files hold them.
+//! What usage is broken down by, and the numbers that stand for it in the file. Plain values, for the writer and its readers.
+//! The numbers never change, because files hold them.
 
 use std::str::FromStr;
+
+use crate::who::WhoPart;
 
 /// What costs are attributed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dimension {
-    User,
-    Tenant,
-    Agent,
+    Who(WhoPart),
     Provider,
-    /// The one that was used.
+    /// The model that answered, not the one that was asked for.
     Model,
 }
 
 impl Dimension {
-    pub const ALL: [Dimension; 5] =
-        [Dimension::User, Dimension::Tenant, Dimension::Agent, Dimension::Provider, Dimension::Model];
+    pub const ALL: [Dimension; 5] = [
+        Dimension::Who(WhoPart::User),
+        Dimension::Who(WhoPart::Tenant),
+        Dimension::Who(WhoPart::Agent),
+        Dimension::Provider,
+        Dimension::Model,
+    ];
 
-    /// As the REST API names it; also its column in `usage_minute` and `trace`.
-    pub fn name(self) -> &'static str {
+    /// The dimension's name in the REST API, and its column in `usage_minute` and `trace`.
+    pub const fn name(self) -> &'static str {
         match self {
-            Dimension::User => "user",
-            Dimension::Tenant => "tenant",
-            Dimension::Agent => "agent",
+            Dimension::Who(part) => part.name(),
             Dimension::Provider => "provider",
             Dimension::Model => "model",
         }
     }
 
     /// `kind` in `usage_hour` and `trace_also`.
-    pub(super) fn number(self) -> i64 {
+    pub(super) const fn number(self) -> i64 {
         match self {
-            Dimension::User => 1,
-            Dimension::Tenant => 2,
-            Dimension::Agent => 3,
+            Dimension::Who(WhoPart::User) => 1,
+            Dimension::Who(WhoPart::Tenant) => 2,
+            Dimension::Who(WhoPart::Agent) => 3,
             Dimension::Provider => 4,
             Dimension::Model => 5,
         }
@@ -45,12 +48,23 @@ impl Dimension {
 pub(super) const STATUS_NUMBER: i64 = 6;
 /// `kind` of an error message in `trace_also`.
 pub(super) const ERROR_NUMBER: i64 = 7;
-/// `kind` of a policy's id in `trace_also`: of each that matched a request of the trace.
+/// `kind` in `trace_also` of the id of a policy that matched a request of the trace.
 pub(super) const POLICY_NUMBER: i64 = 8;
+
+/// The columns that hold an identity, in the order of [`WhoPart::ALL`].
+pub(super) const WHO_COLUMNS: [&str; WhoPart::ALL.len()] = {
+    let mut columns = [""; WhoPart::ALL.len()];
+    let mut at = 0;
+    while at < columns.len() {
+        columns[at] = WhoPart::ALL[at].name();
+        at += 1;
+    }
+    columns
+};
 
 /// The name is none of [`Dimension::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be one of agent, user, tenant, model, provider")]
+#[error("costs are not attributed to that")]
 pub struct UnknownDimension;
 
 impl FromStr for Dimension {

@@ -2,11 +2,13 @@
 //! behind it: a step is a transaction of a bounded number of rows or pages, a few milliseconds. It never empties the store of
 //! what is recent, however small the bound.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::dimension::Dimension;
 use super::open::BUSY_TIMEOUT;
-use super::writer::{DAY_MS, FLUSH_PATIENCE, KEY_BITS, Sweep, bounded};
+use super::writer::{DAY_MS, FLUSH_PATIENCE, KEY_BITS, KEY_COLUMNS, Sweep, bounded};
 use super::{Store, StoreError, rollup};
 use crate::link::trace::Marks;
 use crate::link::usage::MINUTE_MS;
@@ -236,7 +238,7 @@ fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> 
 /// The oldest counts, of every table.
 fn remove_usage(connection: &Connection, before: i64) -> rusqlite::Result<u64> {
     let mut rows = 0;
-    for sql in [REMOVE_USAGE, REMOVE_TOTALS, REMOVE_POLICIES] {
+    for sql in [REMOVE_USAGE.as_str(), REMOVE_TOTALS, REMOVE_POLICIES] {
         rows += connection.prepare_cached(sql)?.execute(params![before, ROWS_MAX])?;
     }
     for dimension in Dimension::ALL {
@@ -282,10 +284,13 @@ const OLDEST_USAGE: &str = "
         UNION ALL SELECT min(hour) * 60 FROM usage_hour WHERE kind = 4
         UNION ALL SELECT min(hour) * 60 FROM usage_hour WHERE kind = 5)";
 const KEPT_TRACE: &str = "SELECT key FROM trace ORDER BY key DESC LIMIT 1 OFFSET ?1";
-const REMOVE_USAGE: &str = "
-    DELETE FROM usage_minute WHERE (minute, tenant, user, agent, provider, model, status) IN (
-        SELECT minute, tenant, user, agent, provider, model, status FROM usage_minute WHERE minute < ?1
-        ORDER BY minute LIMIT ?2)";
+static REMOVE_USAGE: LazyLock<String> = LazyLock::new(|| {
+    let key = KEY_COLUMNS.join(", ");
+    format!(
+        "DELETE FROM usage_minute WHERE ({key}) IN (
+            SELECT {key} FROM usage_minute WHERE minute < ?1 ORDER BY minute LIMIT ?2)"
+    )
+});
 const REMOVE_TOTALS: &str = "
     DELETE FROM total_minute WHERE minute IN (SELECT minute FROM total_minute WHERE minute < ?1 ORDER BY minute LIMIT ?2)";
 const REMOVE_POLICIES: &str = "

@@ -1,16 +1,17 @@
 //! Old minutes made hours: the rows of an hour are summed into those of its first minute. On the coordinator's thread, a
 //! step of the retention. No sum changes, only how finely it is told.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::retention::ROWS_MAX;
-use super::writer::{COUNTS, DAY_MS, INSERT_USAGE, ROLLED_UP, bounded};
+use super::writer::{COUNTS, DAY_MS, INSERT_USAGE, KEY_COLUMNS, ROLLED_UP, bounded};
 use crate::link::usage::MINUTE_MS;
 
 /// Minutes stay minutes so long. Arbitrary: the charts of a week.
 const FINE_DAYS: u64 = 8;
-/// Columns of the key, the minute first.
-const KEYS: usize = 7;
+const KEYS: usize = KEY_COLUMNS.len();
 
 /// The first minute of the hour that is to be rolled up next.
 pub(super) fn due(connection: &Connection, now_ms: u64) -> rusqlite::Result<Option<i64>> {
@@ -25,11 +26,7 @@ pub(super) fn due(connection: &Connection, now_ms: u64) -> rusqlite::Result<Opti
 
 /// Joins some rows of an hour into its first minute; with the last of them the hour is done.
 pub(super) fn roll_up(connection: &Connection, hour: i64) -> rusqlite::Result<u64> {
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT minute, tenant, user, agent, provider, model, status, {} FROM usage_minute
-         WHERE minute > ?1 AND minute < ?1 + 60 ORDER BY minute LIMIT ?2",
-        COUNTS.join(", ")
-    ))?;
+    let mut select = connection.prepare_cached(&SELECT)?;
     let mut found = Vec::with_capacity(ROWS_MAX);
     let mut rows = select.query([hour, ROWS_MAX as i64])?;
     while let Some(row) = rows.next()? {
@@ -40,7 +37,7 @@ pub(super) fn roll_up(connection: &Connection, hour: i64) -> rusqlite::Result<u6
         found.push(values);
     }
     drop(rows);
-    let mut remove = connection.prepare_cached(REMOVE)?;
+    let mut remove = connection.prepare_cached(&REMOVE)?;
     let mut add = connection.prepare_cached(&INSERT_USAGE)?;
     for mut values in found.iter().copied() {
         remove.execute(params_from_iter(&values[..KEYS]))?;
@@ -53,7 +50,12 @@ pub(super) fn roll_up(connection: &Connection, hour: i64) -> rusqlite::Result<u6
     Ok(found.len() as u64)
 }
 
-const REMOVE: &str = "
-    DELETE FROM usage_minute
-    WHERE minute = ?1 AND tenant = ?2 AND user = ?3 AND agent = ?4 AND provider = ?5 AND model = ?6 AND status = ?7";
+static SELECT: LazyLock<String> = LazyLock::new(|| {
+    let columns = [&KEY_COLUMNS[..], &COUNTS].concat().join(", ");
+    format!("SELECT {columns} FROM usage_minute WHERE minute > ?1 AND minute < ?1 + 60 ORDER BY minute LIMIT ?2")
+});
+static REMOVE: LazyLock<String> = LazyLock::new(|| {
+    let key: Vec<String> = KEY_COLUMNS.iter().zip(1..).map(|(column, n)| format!("{column} = ?{n}")).collect();
+    format!("DELETE FROM usage_minute WHERE {}", key.join(" AND "))
+});
 const DONE: &str = "INSERT OR REPLACE INTO progress (what, value) VALUES ('rolled_up', ?1)";

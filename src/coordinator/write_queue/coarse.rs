@@ -9,9 +9,9 @@ use crate::who::Who;
 /// How much coarser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Users and agents are `other`.
+    /// All of an identity but its broadest part becomes `other`.
     Callers,
-    /// Tenants and models too.
+    /// The whole identity and the model become `other`.
     Models,
     /// And minutes are the first of their hour. What is left is bounded by what the configuration names, each hour.
     Hours,
@@ -37,15 +37,12 @@ pub(super) fn bound(accounts: &mut Accounts, keys_max: usize) {
 
 fn coarser(accounts: Accounts, step: Step) -> Accounts {
     let mut sums = Accounts::default();
+    let other = || Box::<str>::from(names::OTHER);
     let minute = |minute: u64| if step == Step::Hours { minute - minute % 60 } else { minute };
     for (key, count) in accounts.usage {
         let key = match step {
-            Step::Callers => {
-                UsageKey { who: Who { user: names::OTHER.into(), agent: names::OTHER.into(), ..key.who }, ..key }
-            }
-            Step::Models => {
-                UsageKey { who: Who { tenant: names::OTHER.into(), ..key.who }, model: names::OTHER.into(), ..key }
-            }
+            Step::Callers => UsageKey { who: key.who.with_narrower_as(other), ..key },
+            Step::Models => UsageKey { who: Who::from_fn(|_| other()), model: other(), ..key },
             Step::Hours => UsageKey { minute: minute(key.minute), ..key },
         };
         sums.usage.entry(key).or_default().add(&count);

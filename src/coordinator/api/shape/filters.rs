@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::coordinator::store::reader::{Filter, Span, StatusFilter};
 use crate::coordinator::store::{PAGE_SIZE_MAX, Paging};
 use crate::units::MicroUsd;
+use crate::who::{Who, WhoPart};
 
 /// Rows of a page where the caller does not say. The Go luner's.
 const PAGE_SIZE: u64 = 20;
@@ -64,11 +65,8 @@ pub(crate) fn filter(values: &Values) -> Result<Filter, ApiError> {
     if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
         return Err(backwards());
     }
-    let [agent, user, tenant] = named(values)?;
     Ok(Filter {
-        agent,
-        user,
-        tenant,
+        who: who(values)?,
         policy: values.text(&POLICY),
         model: values.text(&MODEL),
         provider: values.text(&PROVIDER),
@@ -82,14 +80,18 @@ pub(crate) fn filter(values: &Values) -> Result<Filter, ApiError> {
     })
 }
 
-/// Agent, user and tenant, where one that must be empty is the empty text.
-fn named(values: &Values) -> Result<[Option<String>; 3], ApiError> {
-    let names = [&AGENT, &USER, &TENANT];
-    let mut wanted = names.map(|name| values.text(name));
+/// The wanted identity. A part that must be empty is the empty text.
+fn who(values: &Values) -> Result<Who<Option<String>>, ApiError> {
+    let parameter = |part| match part {
+        WhoPart::Tenant => &TENANT,
+        WhoPart::User => &USER,
+        WhoPart::Agent => &AGENT,
+    };
+    let mut wanted = Who::from_fn(|part| values.text(parameter(part)));
     let unnamed = values.text(&UNNAMED).unwrap_or_default();
     for name in unnamed.split(',').filter(|name| !name.is_empty()) {
-        let place = names.iter().zip(&mut wanted).find(|(known, _)| known.name == name).map(|(_, wanted)| wanted);
-        match place {
+        let part = WhoPart::ALL.into_iter().find(|part| parameter(*part).name == name);
+        match part.map(|part| wanted.get_mut(part)) {
             Some(wanted @ None) => *wanted = Some(String::new()),
             Some(Some(_)) => {
                 return Err(ApiError::parameter("invalid_value", UNNAMED.name, "a name cannot be given and be empty"));
@@ -149,9 +151,7 @@ mod tests {
         let query = "agent_name=a&user_id=u&tenant_id=t&model=m&provider=p&status=blocked&q=x+y&from=1&to=2\
             &min_cost=0.0000001&min_ms=5&policy=pol_1";
         let expected = Filter {
-            agent: Some("a".into()),
-            user: Some("u".into()),
-            tenant: Some("t".into()),
+            who: Who { tenant: "t", user: "u", agent: "a" }.map(|name| Some(name.to_owned())),
             model: Some("m".into()),
             provider: Some("p".into()),
             status: Some(StatusFilter::Marked(Marks::BLOCKED)),
@@ -170,8 +170,7 @@ mod tests {
     #[test]
     fn what_must_be_empty_is_named_in_a_parameter_of_its_own() {
         let filtered = filter(&values("unnamed=user_id,tenant_id&agent_name=a")).unwrap();
-        let empty = Some(String::new());
-        assert_eq!((filtered.user, filtered.tenant, filtered.agent), (empty.clone(), empty, Some("a".into())));
+        assert_eq!(filtered.who, Who { tenant: "", user: "", agent: "a" }.map(|name| Some(name.to_owned())));
         for query in ["unnamed=model", "unnamed=user_id,x", "unnamed=user_id&user_id=u", "unnamed=user_id,user_id"] {
             assert!(filter(&values(query)).is_err(), "{query}");
         }

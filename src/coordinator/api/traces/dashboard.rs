@@ -13,6 +13,7 @@ use crate::coordinator::api::shape::filters;
 use crate::coordinator::api::shape::parameter::{Kind, Parameter, Values};
 use crate::coordinator::store::Dimension;
 use crate::coordinator::store::reader::{CostItem, Metric, Point, Span, Summary};
+use crate::who::WhoPart;
 
 /// Rows of an attribution of costs. Arbitrary: more than anyone reads.
 const COST_ITEMS_MAX: usize = 100;
@@ -85,7 +86,7 @@ pub(crate) fn summary(values: &Values, now: Now) -> Result<Reply, ApiError> {
 /// `GET /api/dashboard/cost`.
 pub(crate) fn cost(values: &Values, now: Now) -> Result<Reply, ApiError> {
     let span = filters::span(values, now)?;
-    let by = values.word(&BY).and_then(|by| by.parse().ok()).unwrap_or(Dimension::Agent);
+    let by = values.word(&BY).and_then(|by| by.parse().ok()).unwrap_or(Dimension::Who(WhoPart::Agent));
     Ok(Reply::read(move |reader| Ok(json(200, &Cost { items: reader.cost(by, span, COST_ITEMS_MAX)? }))))
 }
 

@@ -149,13 +149,13 @@ pub(crate) fn list(values: &Values) -> Result<Reply, ApiError> {
 pub(crate) fn facets(values: &Values) -> Result<Reply, ApiError> {
     let filter = filters::filter(values)?;
     Ok(Reply::read(move |reader| {
-        let Names { user, tenant, agent, provider, model, status } = reader.names(&filter, FACET_VALUES_MAX)?;
+        let Names { who, provider, model, status } = reader.names(&filter, FACET_VALUES_MAX)?;
         let of = |values: Vec<(String, u64)>| values.into_iter().map(|(value, count)| Facet { value, count }).collect();
         let status = status.into_iter().map(|(status, count)| (status.to_string(), count)).collect();
         let facets = Facets {
-            agent_name: of(agent),
-            user_id: of(user),
-            tenant_id: of(tenant),
+            agent_name: of(who.agent),
+            user_id: of(who.user),
+            tenant_id: of(who.tenant),
             model: of(model),
             provider: of(provider),
             status: of(status),

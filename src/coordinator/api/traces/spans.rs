@@ -117,9 +117,9 @@ fn attributes(request: &RequestRow, outcome: Outcome) -> Map<String, Value> {
     put("luner.cache", json!(request.cache));
     for (name, text) in [
         ("gen_ai.provider.name", Some(&request.provider)),
-        ("luner.user", Some(&request.user)),
-        ("luner.tenant", Some(&request.tenant)),
-        ("luner.agent", Some(&request.agent)),
+        ("luner.user", Some(&request.who.user)),
+        ("luner.tenant", Some(&request.who.tenant)),
+        ("luner.agent", Some(&request.who.agent)),
         ("error.type", request.code.as_ref()),
         ("luner.refusal.fault", request.fault.as_ref()),
         // Of an answer that was cut, the message is why.

@@ -4,14 +4,14 @@
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Rows};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::super::dimension::Dimension;
 use super::super::error::StoreError;
-use super::list::usd;
 use super::series::minutes;
 use super::{Reader, Span};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// A row of `/api/dashboard/cost`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -28,11 +28,9 @@ pub struct CostItem {
 }
 
 /// The most frequent values of each dimension, with their requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facets {
-    pub user: Vec<(String, u64)>,
-    pub tenant: Vec<(String, u64)>,
-    pub agent: Vec<(String, u64)>,
+    pub who: Who<Vec<(String, u64)>>,
     pub provider: Vec<(String, u64)>,
     pub model: Vec<(String, u64)>,
 }
@@ -63,14 +61,16 @@ impl Reader {
                 Ok(items.into_iter().map(|item| (item.key, item.requests)).collect())
             };
             Ok(Facets {
-                user: of(Dimension::User)?,
-                tenant: of(Dimension::Tenant)?,
-                agent: of(Dimension::Agent)?,
+                who: Who::try_from_fn(|part| of(Dimension::Who(part)))?,
                 provider: of(Dimension::Provider)?,
                 model: of(Dimension::Model)?,
             })
         })
     }
+}
+
+fn usd<S: Serializer>(cost: &MicroUsd, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(cost.usd())
 }
 
 fn sums(connection: &Connection, by: Dimension, span: Span) -> rusqlite::Result<Sums> {

@@ -1,22 +1,26 @@
 //! One trace with all that is known of its requests, and the last requests for trying a policy on. On the reader's thread.
 //! What a newer luner wrote into a row and this one does not know is passed over.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, Row};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::super::error::StoreError;
 use super::filter::key_of_trace;
-use super::list::{SELECT_ROW, TraceRow, hex, mark_names, trace_row, usd};
+use super::list::{SELECT_ROW, TraceRow, trace_row};
+use super::names::{optional_text, required_text, who, who_texts};
 use super::{Reader, ms_of};
 use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{Attempt, CacheOutcome, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch};
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// Requests of one trace that are shown, and of one replay. Arbitrary; [`TraceRow::requests`] says how many there are.
 pub const REQUESTS_MAX: u32 = 10_000;
 
 /// A trace.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceDetail {
     pub summary: TraceRow,
     /// In the order in which they started; at most [`REQUESTS_MAX`].
@@ -24,9 +28,8 @@ pub struct TraceDetail {
 }
 
 /// A request, the root of its spans.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestRow {
-    #[serde(serialize_with = "hex")]
     pub trace_id: u128,
     pub span_id: u64,
     pub parent_span_id: Option<u64>,
@@ -34,9 +37,7 @@ pub struct RequestRow {
     pub started_ms: u64,
     pub duration_ns: u64,
     pub first_byte_ns: Option<u64>,
-    pub user: String,
-    pub tenant: String,
-    pub agent: String,
+    pub who: Who<String>,
     /// Its path; empty where nothing is served at the path.
     pub endpoint: String,
     pub provider: String,
@@ -44,25 +45,20 @@ pub struct RequestRow {
     pub model: String,
     pub status: u16,
     pub cache: CacheOutcome,
-    #[serde(serialize_with = "mark_names")]
     pub marks: Marks,
     /// Of the refusal; so are the next two.
     pub code: Option<String>,
     pub fault: Option<String>,
     pub error: Option<String>,
     pub cut: Option<String>,
-    #[serde(skip)]
     pub usage: Usage,
-    #[serde(rename = "cost_usd", serialize_with = "usd")]
     pub cost: MicroUsd,
-    #[serde(rename = "saved_usd", serialize_with = "usd")]
     pub saved: MicroUsd,
-    #[serde(flatten)]
     pub detail: Detail,
 }
 
 /// What a row holds as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Detail {
     pub attempts: Vec<Attempt>,
@@ -79,7 +75,7 @@ impl Reader {
     pub fn trace(&self, trace_id: u128) -> Result<Option<TraceDetail>, StoreError> {
         self.ask("look at a trace", |connection| {
             let Some(key) = key_of_trace(connection, trace_id)? else { return Ok(None) };
-            let summary = connection.prepare_cached(SELECT_ROW)?.query_row([key], trace_row)?;
+            let summary = connection.prepare_cached(&SELECT_ROW)?.query_row([key], trace_row)?;
             let requests = requests(connection, "request.trace = ?1 ORDER BY request.key LIMIT ?2", [key])?;
             Ok(Some(TraceDetail { summary, requests }))
         })
@@ -112,7 +108,7 @@ impl Reader {
 }
 
 pub(super) fn requests(connection: &Connection, which: &str, value: [i64; 1]) -> rusqlite::Result<Vec<RequestRow>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT_REQUEST} WHERE {which}"))?;
+    let mut statement = connection.prepare_cached(&format!("{} WHERE {which}", *SELECT_REQUEST))?;
     statement.query_map([value[0], i64::from(REQUESTS_MAX)], request_row)?.collect()
 }
 
@@ -127,9 +123,7 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<RequestRow> {
         started_ms: ms_of(row.get("key")?),
         duration_ns: row.get("duration_ns")?,
         first_byte_ns: row.get("first_byte_ns")?,
-        user: row.get("user_text")?,
-        tenant: row.get("tenant_text")?,
-        agent: row.get("agent_text")?,
+        who: who(row)?,
         endpoint: row.get("endpoint_text")?,
         provider: row.get("provider_text")?,
         model_asked: row.get("asked_text")?,
@@ -159,21 +153,15 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<RequestRow> {
     })
 }
 
-/// Subqueries, not joins: each is one look at a primary key, and a join of eleven tables is planned for longer than it runs.
-const SELECT_REQUEST: &str = "
-    SELECT request.*, (SELECT id FROM trace WHERE key = request.trace) AS trace_id,
-           coalesce((SELECT text FROM name WHERE id = request.user), '') AS user_text,
-           coalesce((SELECT text FROM name WHERE id = request.tenant), '') AS tenant_text,
-           coalesce((SELECT text FROM name WHERE id = request.agent), '') AS agent_text,
-           coalesce((SELECT text FROM name WHERE id = request.endpoint), '') AS endpoint_text,
-           coalesce((SELECT text FROM name WHERE id = request.provider), '') AS provider_text,
-           coalesce((SELECT text FROM name WHERE id = request.asked), '') AS asked_text,
-           coalesce((SELECT text FROM name WHERE id = request.model), '') AS model_text,
-           (SELECT text FROM name WHERE id = request.code) AS code_text,
-           (SELECT text FROM name WHERE id = request.fault) AS fault_text,
-           (SELECT text FROM name WHERE id = request.error) AS error_text,
-           (SELECT text FROM name WHERE id = request.cut) AS cut_text
-    FROM request";
+static SELECT_REQUEST: LazyLock<String> = LazyLock::new(|| {
+    let required = ["endpoint", "provider", "asked", "model"].map(|column| required_text("request", column)).join(", ");
+    let optional = ["code", "fault", "error", "cut"].map(|column| optional_text("request", column)).join(", ");
+    let who = who_texts("request");
+    format!(
+        "SELECT {who}, {required}, {optional}, (SELECT id FROM trace WHERE key = request.trace) AS trace_id, request.*
+         FROM request"
+    )
+});
 const SELECT_CAPTURED: &str = "
     SELECT request_body, answer_body, cut FROM capture
     WHERE request = (SELECT key FROM request WHERE trace = ?1 AND span = ?2 LIMIT 1)";

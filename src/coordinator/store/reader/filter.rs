@@ -8,18 +8,17 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::dimension::{Dimension, POLICY_NUMBER, STATUS_NUMBER};
 use super::super::writer::shortened;
-use super::{key_of, search};
+use super::{key_of, names, search};
 use crate::link::trace::Marks;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// What a trace must be like; everything that is given. Of a trace with several requests, one of them must be like it,
 /// not the same one for each condition; `min_cost` and `min_ms` look at the whole. A trace lies in time where the first of its
 /// requests that was recorded started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    pub agent: Option<String>,
-    pub user: Option<String>,
-    pub tenant: Option<String>,
+    pub who: Who<Option<String>>,
     /// Asked for or used.
     pub model: Option<String>,
     pub provider: Option<String>,
@@ -29,8 +28,8 @@ pub struct Filter {
     pub from_ms: Option<u64>,
     /// Not included.
     pub to_ms: Option<u64>,
-    /// Part of a user, tenant, agent, provider, model or error message, whatever the case of ASCII letters; or the beginning
-    /// of a trace id; or a request id.
+    /// Part of an identity, provider, model or error message, ignoring the case of ASCII letters; or the beginning of a trace
+    /// id; or a request id.
     pub q: Option<String>,
     pub min_cost: Option<MicroUsd>,
     pub min_ms: Option<u64>,
@@ -103,19 +102,14 @@ impl Filter {
             end = end.min(key);
         }
         let mut condition = Condition::of_range([self.from_ms.map_or(0, key_of), end]);
-        for (dimension, text) in [
-            (Dimension::User, &self.user),
-            (Dimension::Agent, &self.agent),
-            (Dimension::Tenant, &self.tenant),
-            (Dimension::Provider, &self.provider),
-            (Dimension::Model, &self.model),
-        ] {
+        let who = self.who.parts().map(|(part, text)| (Dimension::Who(part), text));
+        for (dimension, text) in who.chain([(Dimension::Provider, &self.provider), (Dimension::Model, &self.model)]) {
             let Some(text) = text else { continue };
-            let Some(number) = search::number(connection, shortened(text))? else { return Ok(None) };
+            let Some(number) = names::id_of(connection, shortened(text))? else { return Ok(None) };
             condition.named(dimension, number);
         }
         if let Some(policy) = &self.policy {
-            let Some(number) = search::number(connection, shortened(policy))? else { return Ok(None) };
+            let Some(number) = names::id_of(connection, shortened(policy))? else { return Ok(None) };
             let matched = "key IN (SELECT trace FROM trace_also WHERE kind = ? AND value = ?)";
             condition.and(matched, [POLICY_NUMBER, number]);
         }

@@ -1,29 +1,29 @@
 //! Pages of traces, newest first, and what stands beside one. On the reader's thread. A page and the total that it is of
 //! come from one pass over one state of the file.
 
+use std::sync::LazyLock;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Rows, params_from_iter};
-use serde::{Serialize, Serializer};
 
 use super::super::audit::{PAGE_SIZE_MAX, Page, Paging};
 use super::super::error::StoreError;
 use super::Reader;
 use super::filter::{Condition, Filter, key_of_trace};
+use super::names::{optional_text, required_text, who, who_texts};
 use crate::link::trace::Marks;
 use crate::units::MicroUsd;
+use crate::who::Who;
 
 /// A trace as a list shows it: its requests summed; names are those of the first one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceRow {
-    #[serde(serialize_with = "hex")]
     pub trace_id: u128,
     /// The earliest of its requests.
     pub started_ms: u64,
     /// Until the last answer's end.
     pub duration_us: u64,
-    pub user: String,
-    pub tenant: String,
-    pub agent: String,
+    pub who: Who<String>,
     pub provider: String,
     pub model_asked: String,
     pub model: String,
@@ -36,11 +36,8 @@ pub struct TraceRow {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub total_tokens: u64,
-    #[serde(rename = "cost_usd", serialize_with = "usd")]
     pub cost: MicroUsd,
-    #[serde(rename = "saved_usd", serialize_with = "usd")]
     pub saved: MicroUsd,
-    #[serde(serialize_with = "mark_names")]
     pub marks: Marks,
 }
 
@@ -61,7 +58,7 @@ impl Reader {
         let page_size = paging.page_size.clamp(1, PAGE_SIZE_MAX);
         self.ask("list traces", |connection| {
             let (keys, total) = page_keys(connection, filter, page, page_size)?;
-            let mut statement = connection.prepare_cached(SELECT_ROW)?;
+            let mut statement = connection.prepare_cached(&SELECT_ROW)?;
             let items = keys.iter().map(|key| statement.query_row([key], trace_row)).collect::<Result<_, _>>()?;
             Ok(Page { items, total, page, page_size })
         })
@@ -157,9 +154,7 @@ pub(super) fn trace_row(row: &Row<'_>) -> rusqlite::Result<TraceRow> {
         trace_id: u128::from_be_bytes(row.get("id")?),
         started_ms: row.get("started_ms")?,
         duration_us: row.get("duration_us")?,
-        user: row.get("user_text")?,
-        tenant: row.get("tenant_text")?,
-        agent: row.get("agent_text")?,
+        who: who(row)?,
         provider: row.get("provider_text")?,
         model_asked: row.get("asked_text")?,
         model: row.get("model_text")?,
@@ -176,26 +171,9 @@ pub(super) fn trace_row(row: &Row<'_>) -> rusqlite::Result<TraceRow> {
     })
 }
 
-pub(super) fn hex<S: Serializer>(id: &u128, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&format_args!("{id:032x}"))
-}
-
-pub(super) fn usd<S: Serializer>(cost: &MicroUsd, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(cost.usd())
-}
-
-pub(super) fn mark_names<S: Serializer>(marks: &Marks, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(marks.names())
-}
-
-/// A trace with its names. A name is never missing, but a list without one text is better than none.
-pub(super) const SELECT_ROW: &str = "
-    SELECT trace.*, coalesce(u.text, '') AS user_text, coalesce(t.text, '') AS tenant_text,
-           coalesce(a.text, '') AS agent_text, coalesce(p.text, '') AS provider_text,
-           coalesce(q.text, '') AS asked_text, coalesce(m.text, '') AS model_text, e.text AS error_text
-    FROM trace
-    LEFT JOIN name u ON u.id = trace.user LEFT JOIN name t ON t.id = trace.tenant
-    LEFT JOIN name a ON a.id = trace.agent LEFT JOIN name p ON p.id = trace.provider
-    LEFT JOIN name q ON q.id = trace.asked LEFT JOIN name m ON m.id = trace.model
-    LEFT JOIN name e ON e.id = trace.error
-    WHERE trace.key = ?1";
+/// A trace with its names.
+pub(super) static SELECT_ROW: LazyLock<String> = LazyLock::new(|| {
+    let names = ["provider", "asked", "model"].map(|column| required_text("trace", column)).join(", ");
+    let (who, error) = (who_texts("trace"), optional_text("trace", "error"));
+    format!("SELECT {who}, {names}, {error}, trace.* FROM trace WHERE trace.key = ?1")
+});

@@ -1,15 +1,19 @@
 //! Traces with what a list shows of their requests, and which names are frequent among them. On the reader's thread. What
 //! belongs together comes from one state of the file.
 
+use std::sync::LazyLock;
+
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::super::audit::{PAGE_SIZE_MAX, Page, Paging};
+use super::super::dimension::WHO_COLUMNS;
 use super::super::error::StoreError;
 use super::Reader;
 use super::detail::{RequestRow, requests};
 use super::filter::Filter;
 use super::list::{SELECT_ROW, TraceRow, page_keys, trace_row};
+use crate::who::{Who, WhoPart};
 
 /// Requests of a trace that a list looks at. Arbitrary: what policies did to the first steps of a long run of an agent is
 /// enough for a line, and a page stays quick.
@@ -26,9 +30,7 @@ pub struct Listed {
 /// The most frequent values among traces, each with the number of traces, most frequent first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Names {
-    pub user: Vec<(String, u64)>,
-    pub tenant: Vec<(String, u64)>,
-    pub agent: Vec<(String, u64)>,
+    pub who: Who<Vec<(String, u64)>>,
     pub provider: Vec<(String, u64)>,
     /// The one that was used.
     pub model: Vec<(String, u64)>,
@@ -73,22 +75,20 @@ impl Reader {
     pub fn names(&self, filter: &Filter, limit: usize) -> Result<Names, StoreError> {
         self.ask("count the names of traces", |connection| {
             let Some(condition) = filter.condition(connection)? else { return Ok(Names::default()) };
-            let sql = format!("SELECT user, tenant, agent, provider, model, status FROM trace WHERE {}", condition.sql);
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&format!("{} WHERE {}", *SELECT_COUNTED, condition.sql))?;
             let mut rows = statement.query(params_from_iter(condition.values()))?;
-            let mut counts: [Counts; 6] = Default::default();
+            let mut counts: [Counts; WhoPart::ALL.len() + 3] = Default::default();
             while let Some(row) = rows.next()? {
                 for (at, count) in counts.iter_mut().enumerate() {
                     *count.entry(row.get(at)?).or_default() += 1;
                 }
             }
-            let [user, tenant, agent, provider, model, status] = counts;
+            let [who @ .., provider, model, status] = counts;
+            let mut who = who.into_iter();
             let named = |counts| named(connection, counts, limit);
             let status = most(status, limit).into_iter();
             Ok(Names {
-                user: named(user)?,
-                tenant: named(tenant)?,
-                agent: named(agent)?,
+                who: Who::try_from_fn(|_| named(who.next().unwrap_or_default()))?,
                 provider: named(provider)?,
                 model: named(model)?,
                 status: status.map(|(status, count)| (u16::try_from(status).unwrap_or_default(), count)).collect(),
@@ -98,7 +98,7 @@ impl Reader {
 }
 
 fn with_requests(connection: &Connection, keys: &[i64]) -> rusqlite::Result<Vec<Listed>> {
-    let mut statement = connection.prepare_cached(SELECT_ROW)?;
+    let mut statement = connection.prepare_cached(&SELECT_ROW)?;
     let first = format!("request.trace = ?1 ORDER BY request.key LIMIT min(?2, {LISTED_REQUESTS_MAX})");
     let listed = |key: &i64| {
         let row = statement.query_row([key], trace_row)?;
@@ -114,6 +114,10 @@ fn most(counts: Counts, limit: usize) -> Vec<(i64, u64)> {
     all.truncate(limit);
     all
 }
+
+/// The identity's columns come first, in the order in which [`Who::try_from_fn`] asks for the parts.
+static SELECT_COUNTED: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {}, provider, model, status FROM trace", WHO_COLUMNS.join(", ")));
 
 fn named(connection: &Connection, counts: Counts, limit: usize) -> rusqlite::Result<Vec<(String, u64)>> {
     let mut name = connection.prepare_cached("SELECT text FROM name WHERE id = ?1")?;

@@ -3,10 +3,9 @@
 
 use hashbrown::HashMap;
 use rusqlite::Connection;
-use serde::Serialize;
 
 use super::super::error::StoreError;
-use super::search;
+use super::names;
 use super::series::{Steps, minutes};
 use super::{Reader, Span};
 use crate::link::usage::PolicyCount;
@@ -20,7 +19,7 @@ pub struct PolicyPoint {
 }
 
 /// A policy's matches in a range.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicySum {
     /// Its id.
     pub policy: String,
@@ -39,7 +38,7 @@ impl Reader {
             let steps = Steps::of(span, step_ms);
             let mut points: Vec<PolicyPoint> =
                 steps.begins().map(|at_ms| PolicyPoint { at_ms, ..PolicyPoint::default() }).collect();
-            let Some(number) = search::number(connection, policy)? else { return Ok(points) };
+            let Some(number) = names::id_of(connection, policy)? else { return Ok(points) };
             each(connection, span, |minute, policy, count| {
                 if policy == number
                     && let Some(point) = points.get_mut(steps.index(minute))

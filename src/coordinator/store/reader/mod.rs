@@ -7,6 +7,7 @@ mod filter; // which traces
 mod list; // pages of traces
 mod listed; // the same with their requests, and what they have in common
 mod matches; // how often policies matched
+mod names; // texts behind ids
 mod passes; // the same of a request that has just ended
 mod search; // which names hold a text
 mod series; // sums over time
@@ -25,7 +26,7 @@ use super::open::{BUSY_TIMEOUT, classified};
 use super::{migrate, writer};
 use crate::clock::Clock;
 
-pub use cost::{CostItem, Facets};
+pub use cost::CostItem;
 pub use detail::{REQUESTS_MAX, RequestRow, TraceDetail};
 pub use filter::{Filter, StatusFilter, UnknownStatus};
 pub use list::{Neighbours, TraceRow};

@@ -18,9 +18,7 @@ impl Filter {
             && self.min_ms.is_none_or(|least| trace.duration_ns / 1000 >= least.saturating_mul(1000));
         in_time
             && in_size
-            && is(&self.user, &[&trace.who.user])
-            && is(&self.agent, &[&trace.who.agent])
-            && is(&self.tenant, &[&trace.who.tenant])
+            && self.who.parts().all(|(part, wanted)| is(wanted, &[trace.who.get(part)]))
             && is(&self.provider, &[&trace.provider])
             && is(&self.model, &[&trace.model_asked, &trace.model])
             && self.policy.as_deref().is_none_or(|id| trace.matches.iter().any(|matched| *matched.id == *id))
@@ -42,9 +40,9 @@ fn found(text: &str, trace: &Trace) -> bool {
     let text = shortened(text);
     // The same one that is stored.
     let error = trace.refusal.as_ref().map(|refused| &*refused.message).or(trace.cut.as_deref()).unwrap_or_default();
-    let Trace { who, provider, model_asked, model, .. } = trace;
-    let named = [&*who.user, &who.tenant, &who.agent, provider, model_asked, model, error];
-    named.iter().any(|name| holds(shortened(name).as_bytes(), text.as_bytes()))
+    let who = trace.who.parts().map(|(_, name)| &**name);
+    who.chain([&*trace.provider, &*trace.model_asked, &*trace.model, error])
+        .any(|name| holds(shortened(name).as_bytes(), text.as_bytes()))
         || *trace.request_id == *text
         || format!("{:032x}", trace.trace_id).starts_with(&text.to_ascii_lowercase())
 }

@@ -1,19 +1,14 @@
 //! Which names hold a text. Each name is looked at once for a search, not once for each trace that has it; traces are then
 //! tested by the numbers of names alone. No pattern language is involved, so no letter of a text means anything but itself.
 
+use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
 
 use super::super::writer::{SEARCHED, shortened};
 
 /// Traces with the same request id that a search finds. Arbitrary: ids that callers choose may repeat.
 const SAME_REQUEST_MAX: u32 = 20;
-
-/// The number of exactly this name.
-pub(super) fn number(connection: &Connection, text: &str) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached("SELECT id FROM name WHERE text = ?1")?.query_row([text], |row| row.get(0)).optional()
-}
 
 /// Makes `named(a, b, …)` a function of SQL that is true if one of the numbers is of a name that holds `text`, and gives the
 /// columns of `trace` in which such names stand. With none the function is as it was.

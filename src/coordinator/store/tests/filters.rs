@@ -3,11 +3,12 @@
 use hashbrown::HashMap;
 
 use super::record::reader;
-use super::sample::{AGENTS, MODELS, PROVIDERS, Seeded, Spread, TENANTS, batches, traces};
+use super::sample::{AGENTS, MODELS, PROVIDERS, Seeded, Spread, TENANTS, batches, just, traces};
 use super::*;
 use crate::coordinator::store::reader::{Filter, LISTED_REQUESTS_MAX, Reader, StatusFilter};
 use crate::link::trace::{Marks, Trace};
 use crate::units::MicroUsd;
+use crate::who::WhoPart;
 
 const HOURS_MS: u64 = 6 * 3_600_000;
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: HOURS_MS, users: 15, joins_one_in: 2 };
@@ -48,9 +49,7 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
     let starts = naive.requests.iter().map(|trace| u128::from(trace.started_ms) * 1_000).min().unwrap();
     let cost: i64 = naive.requests.iter().map(|trace| trace.cost.0).sum();
     status
-        && named(&filter.user, &|trace, wanted| &*trace.who.user == wanted)
-        && named(&filter.agent, &|trace, wanted| &*trace.who.agent == wanted)
-        && named(&filter.tenant, &|trace, wanted| &*trace.who.tenant == wanted)
+        && filter.who.parts().all(|(part, wanted)| named(wanted, &|trace, wanted| &**trace.who.get(part) == wanted))
         && named(&filter.provider, &|trace, wanted| &*trace.provider == wanted)
         && named(&filter.model, &|trace, wanted| &*trace.model == wanted || &*trace.model_asked == wanted)
         && named(&filter.policy, &|trace, wanted| trace.matches.iter().any(|it| &*it.id == wanted))
@@ -64,9 +63,9 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
 fn found(trace: &Trace, text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let error = trace.refusal.as_ref().map(|refused| &*refused.message).or(trace.cut.as_deref()).unwrap_or_default();
-    let texts =
-        [&trace.who.user, &trace.who.tenant, &trace.who.agent, &trace.provider, &trace.model_asked, &trace.model];
-    texts.iter().map(|text| &***text).chain([error]).any(|name| name.to_ascii_lowercase().contains(&text))
+    let who = trace.who.parts().map(|(_, name)| &**name);
+    who.chain([&*trace.provider, &*trace.model_asked, &*trace.model, error])
+        .any(|name| name.to_ascii_lowercase().contains(&text))
         || format!("{:032x}", trace.trace_id).starts_with(&text)
         || trace.request_id.to_ascii_lowercase() == text
 }
@@ -76,9 +75,9 @@ fn random(seeded: &mut Seeded, all: &[Trace]) -> Filter {
     let texts = ["user-1", "CODER", "gpt", "500", "nobody", "-", "4", "left", "übers", "%", "a"];
     for _ in 0..=seeded.below(3) {
         match seeded.below(12) {
-            0 => filter.user = Some(format!("user-{}", seeded.below(20))),
-            1 => filter.agent = Some(seeded.pick(&AGENTS).to_owned()),
-            2 => filter.tenant = Some(seeded.pick(&TENANTS).to_owned()),
+            0 => filter.who.user = Some(format!("user-{}", seeded.below(20))),
+            1 => filter.who.agent = Some(seeded.pick(&AGENTS).to_owned()),
+            2 => *filter.who.get_mut(WhoPart::Tenant) = Some(seeded.pick(&TENANTS).to_owned()),
             3 => filter.provider = Some(seeded.pick(&PROVIDERS).to_owned()),
             4 => filter.model = Some(seeded.pick(&MODELS).to_owned()),
             5 => {
@@ -183,7 +182,7 @@ fn what_is_not_there_is_an_empty_page() {
     let everything = Paging { page: 1, page_size: 50 };
     assert_eq!(ids(&reader, &Filter::default(), everything), (vec![], 0));
     store.record(&batches(traces(&mut Seeded(2), SPREAD, 10), 10), NOW_MS).unwrap();
-    let nobody = Filter { user: Some("nobody".into()), ..Filter::default() };
+    let nobody = Filter { who: just(WhoPart::User, "nobody"), ..Filter::default() };
     assert_eq!(ids(&reader, &nobody, everything), (vec![], 0));
     assert_eq!(ids(&reader, &Filter { after: Some(17), ..Filter::default() }, everything), (vec![], 0));
     let all = ids(&reader, &Filter { q: Some("  ".into()), ..Filter::default() }, everything);
@@ -234,7 +233,8 @@ fn a_piece_of_an_export_is_the_list_without_its_count() {
             assert!(listed.requests.iter().all(|request| request.trace_id == listed.row.trace_id));
         }
         let names = reader.names(&filter, 1_000).unwrap();
-        for counts in [&names.user, &names.tenant, &names.agent, &names.provider, &names.model] {
+        let who = names.who.parts().map(|(_, counts)| counts);
+        for counts in who.chain([&names.provider, &names.model]) {
             assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), page.total, "{filter:?}");
             assert!(counts.is_sorted_by(|a, b| a.1 >= b.1), "{counts:?}");
         }

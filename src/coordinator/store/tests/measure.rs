@@ -1,10 +1,11 @@
 //! How long things take, printed and never asserted: `cargo test --release --lib store::tests::measure -- --ignored --nocapture`.
 //! LUNER_MEASURE_TRACES is how many requests there are; 200,000 unless it says otherwise.
 
-use super::sample::{Seeded, Spread, batches, traces};
+use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
 use crate::clock::Clock;
 use crate::coordinator::store::reader::{Filter, Reader, Span};
+use crate::who::{Who, WhoPart};
 
 const WEEK_MS: u64 = 7 * 86_400_000;
 
@@ -83,10 +84,14 @@ fn now_in_one_minute(clock: Clock, n: u64) {
     let spread = Spread { from_ms: NOW_MS, ms: 10_000, users: 300, joins_one_in: 4 };
     let mut all = traces(&mut Seeded(2), spread, n);
     for trace in &mut all {
-        // A user is of one tenant and one agent, a model of one provider.
-        let digit = trace.who.user.bytes().last().unwrap_or_default();
-        trace.who.tenant = if digit % 2 == 0 { "acme" } else { "globex" }.into();
-        trace.who.agent = if digit % 3 == 0 { "planner" } else { "coder" }.into();
+        // Each user always comes with the same other names, each model with the same provider.
+        let user = trace.who.user.clone();
+        let digit = user.bytes().last().unwrap_or_default();
+        trace.who = Who::from_fn(|part| match part {
+            WhoPart::Tenant => if digit.is_multiple_of(2) { "acme" } else { "globex" }.into(),
+            WhoPart::User => user.clone(),
+            WhoPart::Agent => if digit.is_multiple_of(3) { "planner" } else { "coder" }.into(),
+        });
         trace.provider = if trace.model.starts_with("gpt") { "openai-prod" } else { "local" }.into();
     }
     let batches = batches(all, 5_000);
@@ -106,8 +111,8 @@ fn reads(clock: Clock, path: &Path) {
     let filters = [
         ("no filter", none.clone()),
         ("a day", Filter { from_ms: Some(NOW_MS + 86_400_000), to_ms: Some(NOW_MS + 2 * 86_400_000), ..none.clone() }),
-        ("a user", Filter { user: some("user-17"), ..none.clone() }),
-        ("an agent", Filter { agent: some("coder"), ..none.clone() }),
+        ("a user", Filter { who: just(WhoPart::User, "user-17"), ..none.clone() }),
+        ("an agent", Filter { who: just(WhoPart::Agent, "coder"), ..none.clone() }),
         ("a model", Filter { model: some("gpt-4o"), ..none.clone() }),
         ("errors", Filter { status: Some("error".parse().unwrap()), ..none.clone() }),
         ("5xx", Filter { status: Some("5xx".parse().unwrap()), ..none.clone() }),
@@ -116,8 +121,7 @@ fn reads(clock: Clock, path: &Path) {
         (
             "user, agent, model, ok, slow",
             Filter {
-                user: some("user-17"),
-                agent: some("coder"),
+                who: Who { agent: some("coder"), ..just(WhoPart::User, "user-17") },
                 model: some("gpt-4o"),
                 status: Some("ok".parse().unwrap()),
                 min_ms: Some(1_000),
@@ -145,13 +149,12 @@ fn reads(clock: Clock, path: &Path) {
     for by in Dimension::ALL {
         report(clock, &format!("cost by {}", by.name()), || format!("{}", reader.cost(by, all, 100).unwrap().len()));
     }
-    report(clock, "facets", || format!("{}", reader.facets(all, 10).unwrap().user.len()));
     report(clock, "policy sums", || format!("{}", reader.policy_sums(all).unwrap().len()));
     report(clock, "last 1,000 requests", || format!("{}", reader.last(1_000).unwrap().len()));
     let page = reader.traces(&Filter::default(), Paging { page: 100, page_size: 1 }).unwrap();
     let id = page.items[0].trace_id;
     report(clock, "one trace", || format!("{}", reader.trace(id).unwrap().unwrap().requests.len()));
-    let filter = Filter { agent: some("coder"), ..Filter::default() };
+    let filter = Filter { who: just(WhoPart::Agent, "coder"), ..Filter::default() };
     report(clock, "neighbours", || format!("{}", reader.neighbours(&filter, id).unwrap().newer.is_some()));
 }
 

@@ -1,6 +1,6 @@
 //! Flushes: once each, all or none, whatever they hold.
 
-use super::sample::{Seeded, Spread, batches, traces};
+use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
 use crate::clock::Clock;
 use crate::coordinator::store::reader::{Filter, Reader, Span, TraceRow};
@@ -8,6 +8,7 @@ use crate::coordinator::store::writer::TEXT_BYTES_MAX;
 use crate::dialect::openai::path;
 use crate::link::trace::{Captured, Refused, Trace};
 use crate::link::usage::Batch;
+use crate::who::{Who, WhoPart};
 
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: 3_600_000, users: 9, joins_one_in: 3 };
 const ALL: Span = Span { from_ms: 0, to_ms: u64::MAX };
@@ -77,16 +78,9 @@ fn what_was_recorded_is_read_back() {
             (row.started_ms, row.duration_ns, row.first_byte_ns),
             (trace.started_ms, trace.duration_ns, trace.first_byte_ns)
         );
-        let names = [&row.user, &row.tenant, &row.agent, &row.provider, &row.model_asked, &row.model, &row.request_id];
-        let given = [
-            &trace.who.user,
-            &trace.who.tenant,
-            &trace.who.agent,
-            &trace.provider,
-            &trace.model_asked,
-            &trace.model,
-            &trace.request_id,
-        ];
+        assert_eq!(row.who.as_str(), trace.who.as_str());
+        let names = [&row.provider, &row.model_asked, &row.model, &row.request_id];
+        let given = [&trace.provider, &trace.model_asked, &trace.model, &trace.request_id];
         assert!(names.iter().zip(given).all(|(name, given)| ***name == **given), "{row:?}");
         assert_eq!(
             (row.endpoint.as_str(), row.status, row.cache),
@@ -120,10 +114,11 @@ fn requests_of_one_trace_are_summed() {
     store.record(&[batch(1, vec![first]), batch(2, vec![second])], NOW_MS).unwrap();
     let reader = reader(&path);
     for agent in ["planner", "coder"] {
-        let [row] = &list(&reader, &Filter { agent: Some(agent.into()), ..Filter::default() })[..] else { panic!() };
+        let filter = Filter { who: just(WhoPart::Agent, agent), ..Filter::default() };
+        let [row] = &list(&reader, &filter)[..] else { panic!() };
         assert_eq!((row.requests, row.status, row.cost.0), (2, 502, cost));
         assert_eq!((row.started_ms, row.duration_us), (NOW_MS + 400, 1_100_000));
-        assert_eq!((row.agent.as_str(), row.error.as_deref()), ("planner", Some("broke")));
+        assert_eq!((row.who.agent.as_str(), row.error.as_deref()), ("planner", Some("broke")));
     }
     let starts: Vec<u64> = reader.trace(9).unwrap().unwrap().requests.iter().map(|row| row.started_ms).collect();
     assert_eq!(starts, [NOW_MS + 400, NOW_MS + 1_000]);
@@ -153,32 +148,28 @@ fn hostile_names_are_names() {
     ];
     for (at, name) in names.into_iter().enumerate() {
         let mut trace = plain(at as u128 + 1);
-        (trace.who.user, trace.who.agent, trace.model_asked, trace.model) =
-            (name.into(), name.into(), name.into(), name.into());
-        (trace.who.tenant, trace.provider, trace.request_id) = (name.into(), name.into(), name.into());
+        trace.who = Who::from_fn(|_| name.into());
+        (trace.model_asked, trace.model) = (name.into(), name.into());
+        (trace.provider, trace.request_id) = (name.into(), name.into());
         store.record(&[batch(at as u64 + 1, vec![trace])], NOW_MS).unwrap();
     }
     let reader = reader(&path);
     for (at, name) in names.into_iter().enumerate() {
         let some = || Some(name.to_owned());
         let none = Filter::default;
-        for filter in [
-            Filter { user: some(), ..none() },
-            Filter { agent: some(), ..none() },
-            Filter { tenant: some(), ..none() },
-            Filter { model: some(), ..none() },
-            Filter { provider: some(), ..none() },
-            Filter { q: some(), ..none() },
-        ] {
+        let filters =
+            [Filter { model: some(), ..none() }, Filter { provider: some(), ..none() }, Filter { q: some(), ..none() }];
+        for filter in filters.into_iter().chain(WhoPart::ALL.map(|part| Filter { who: just(part, name), ..none() })) {
             let rows = list(&reader, &filter);
             let [row] = &rows[..] else { panic!("{filter:?}: {rows:?}") };
             assert_eq!(row.trace_id, at as u128 + 1, "{filter:?}");
-            assert!(name.starts_with(&row.user) && row.user.len() <= TEXT_BYTES_MAX);
-            assert!(row.user == name || row.user.len() > TEXT_BYTES_MAX - 4);
+            let user = &row.who.user;
+            assert!(name.starts_with(user) && user.len() <= TEXT_BYTES_MAX);
+            assert!(user == name || user.len() > TEXT_BYTES_MAX - 4);
         }
     }
     assert_eq!(list(&reader, &Filter { q: Some("%".into()), ..Filter::default() }).len(), 1);
-    assert_eq!(reader.cost(Dimension::User, ALL, 100).unwrap().len(), names.len());
+    assert_eq!(reader.cost(Dimension::Who(WhoPart::User), ALL, 100).unwrap().len(), names.len());
     assert_eq!(store.check(), Health::Ok);
 }
 

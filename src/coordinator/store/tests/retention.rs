@@ -1,13 +1,13 @@
 //! What leaves, in which order, in how small steps, and what stays.
 
 use super::record::reader;
-use super::sample::{Seeded, Spread, batches, traces};
+use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
 use crate::coordinator::store::reader::{Filter, Span};
 use crate::coordinator::store::retention::ROWS_MAX;
 use crate::link::trace::{Captured, Trace};
 use crate::link::usage::Batch;
-use crate::who::Who;
+use crate::who::{Who, WhoPart};
 
 const DAY_MS: u64 = 86_400_000;
 const WEEK: Retention = Retention { trace_days: 7, bytes_max: u64::MAX, usage_days: USAGE_DAYS };
@@ -127,7 +127,7 @@ fn counts_leave_after_their_own_time_and_take_their_names_along() {
     // A name that is gone gets a number again.
     let back = Trace { started_ms: now_ms, who: Who::of_user("", "user-1").to_owned(), ..sample(10) };
     store.record(&[Batch { boot: 8, sequence: 2, ..batches(vec![back], 1).remove(0) }], NOW_MS).unwrap();
-    let filter = Filter { user: Some("user-1".into()), ..Filter::default() };
+    let filter = Filter { who: just(WhoPart::User, "user-1"), ..Filter::default() };
     assert_eq!(reader(&path).traces(&filter, Paging { page: 1, page_size: 1 }).unwrap().total, 1);
 }
 

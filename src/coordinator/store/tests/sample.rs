@@ -10,7 +10,7 @@ use crate::link::usage::Batch;
 use crate::llm::Operation;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
-use crate::who::Who;
+use crate::who::{Who, WhoPart};
 
 pub(in crate::coordinator) struct Seeded(pub u64);
 
@@ -82,7 +82,12 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         started_ms,
         duration_ns: 1_000_000 + seeded.below(4_000_000_000),
         first_byte_ns: Some(seeded.below(1_000_000_000)),
-        who: Who { user: user.as_str(), tenant: seeded.pick(&TENANTS), agent: seeded.pick(&AGENTS) }.to_owned(),
+        who: Who::from_fn(|part| match part {
+            WhoPart::Tenant => seeded.pick(&TENANTS),
+            WhoPart::User => user.as_str(),
+            WhoPart::Agent => seeded.pick(&AGENTS),
+        })
+        .to_owned(),
         operation: Operation::ALL.get(seeded.below(5) as usize).copied(),
         provider: provider.into(),
         model_asked: asked.into(),
@@ -167,6 +172,13 @@ fn refuse(trace: &mut Trace, status: u16, fault: &'static str, code: &'static st
     if action == Action::Block {
         trace.matches.push(matched("pol_block", action, Mode::Enforce));
     }
+}
+
+/// A filter for one part of the identity.
+pub(in crate::coordinator) fn just(part: WhoPart, name: &str) -> Who<Option<String>> {
+    let mut who = Who::default();
+    *who.get_mut(part) = Some(name.to_owned());
+    who
 }
 
 pub(in crate::coordinator) fn matched(id: &str, action: Action, mode: Mode) -> PolicyMatch {

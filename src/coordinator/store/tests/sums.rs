@@ -11,7 +11,7 @@ use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Trace;
 use crate::link::usage::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
 use crate::units::MicroUsd;
-use crate::who::Who;
+use crate::who::{Who, WhoPart};
 
 const DAY_MS: u64 = 86_400_000;
 /// Begins at a whole hour and a few seconds.
@@ -76,41 +76,35 @@ fn every_sum_is_that_of_the_naive_model() {
 fn usage_rows_agree(store: &Store, all: &[Trace]) {
     let mut accounts = Accounts::default();
     all.iter().for_each(|trace| accounts.count(trace));
-    let name = |column: &str| format!("(SELECT text FROM name WHERE id = {column})");
-    let sql = format!(
-        "SELECT minute, {}, {}, {}, {}, {}, status, requests, prompt, completion, total, cached, cost, saved, hits,
-                misses, blocked, errors, duration_us, spans FROM usage_minute",
-        name("tenant"),
-        name("user"),
-        name("agent"),
-        name("provider"),
-        name("model")
-    );
+    let named = ["provider", "model"].into_iter().chain(WhoPart::ALL.map(WhoPart::name));
+    let texts: Vec<String> =
+        named.map(|column| format!("(SELECT text FROM name WHERE id = {column}) AS {column}_text")).collect();
+    let sql = format!("SELECT *, {} FROM usage_minute", texts.join(", "));
     let mut statement = store.connection.prepare(&sql).unwrap();
     let rows = statement.query_map([], |row| {
-        let text = |at| row.get::<_, String>(at).map(String::into_boxed_str);
+        let text = |column: &str| row.get::<_, String>(&*format!("{column}_text")).map(String::into_boxed_str);
         let key = UsageKey {
-            minute: row.get(0)?,
-            who: Who { tenant: text(1)?, user: text(2)?, agent: text(3)? },
-            provider: text(4)?,
-            model: text(5)?,
-            status: row.get(6)?,
+            minute: row.get("minute")?,
+            who: Who::try_from_fn(|part| text(part.name()))?,
+            provider: text("provider")?,
+            model: text("model")?,
+            status: row.get("status")?,
         };
         let count = UsageCount {
-            requests: row.get(7)?,
-            prompt: row.get(8)?,
-            completion: row.get(9)?,
-            total: row.get(10)?,
-            cached: row.get(11)?,
-            reasoning: 0,
-            cost: MicroUsd(row.get(12)?),
-            saved: MicroUsd(row.get(13)?),
-            hits: row.get(14)?,
-            misses: row.get(15)?,
-            blocked: row.get(16)?,
-            errors: row.get(17)?,
-            duration_us: row.get(18)?,
-            spans: row.get(19)?,
+            requests: row.get("requests")?,
+            spans: row.get("spans")?,
+            prompt: row.get("prompt")?,
+            completion: row.get("completion")?,
+            total: row.get("total")?,
+            cached: row.get("cached")?,
+            reasoning: row.get("reasoning")?,
+            cost: MicroUsd(row.get("cost")?),
+            saved: MicroUsd(row.get("saved")?),
+            hits: row.get("hits")?,
+            misses: row.get("misses")?,
+            blocked: row.get("blocked")?,
+            errors: row.get("errors")?,
+            duration_us: row.get("duration_us")?,
         };
         Ok((key, count))
     });
@@ -139,9 +133,7 @@ fn ranges_agree(path: &Path, all: &[Trace], span: Span) {
 
     for by in Dimension::ALL {
         let key = |trace: &Trace| match by {
-            Dimension::User => trace.who.user.to_string(),
-            Dimension::Tenant => trace.who.tenant.to_string(),
-            Dimension::Agent => trace.who.agent.to_string(),
+            Dimension::Who(part) => trace.who.get(part).to_string(),
             Dimension::Provider => trace.provider.to_string(),
             Dimension::Model => trace.model.to_string(),
         };
@@ -229,8 +221,8 @@ fn the_most_frequent_names_come_first() {
     all.iter().for_each(|trace| *users.entry(&trace.who.user).or_default() += 1);
     let mut counts: Vec<u64> = users.values().copied().collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
-    assert_eq!(facets.user.iter().map(|(_, count)| *count).collect::<Vec<_>>(), counts[..3]);
-    assert!(facets.user.iter().all(|(user, count)| users[user.as_str()] == *count));
+    assert_eq!(facets.who.user.iter().map(|(_, count)| *count).collect::<Vec<_>>(), counts[..3]);
+    assert!(facets.who.user.iter().all(|(user, count)| users[user.as_str()] == *count));
     assert_eq!(facets.model.iter().map(|(_, requests)| requests).max(), Some(&facets.model[0].1));
 }
 
@@ -282,7 +274,7 @@ fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
     let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
     let reader = reader(&path);
     assert_eq!(reader.summary(span).unwrap().total_requests, n);
-    let users = reader.facets(span, 2).unwrap().user;
+    let users = reader.facets(span, 2).unwrap().who.user;
     assert_eq!(users[0], ("other".to_owned(), OTHER_KEYS_MAX + SPARE));
     assert_eq!(users[1].1, 1);
 }

@@ -4,6 +4,8 @@
 use hashbrown::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use crate::who::WhoPart;
+
 /// Texts held in memory; then it starts over. Arbitrary: about 10 MB of them.
 const KNOWN_MAX: usize = 50_000;
 /// Longer texts are cut. Arbitrary: an identity has at most 256 bytes, an error message about as many.
@@ -29,8 +31,9 @@ pub(super) struct Uses {
     columns: i64,
 }
 
-/// Columns of `trace` that a search looks at; the place of each is its bit.
-pub(in super::super) const SEARCHED: [&str; 7] = ["user", "tenant", "agent", "provider", "asked", "model", "error"];
+/// Columns of `trace` that a search looks at. The place of each is its bit in the file, so the order never changes.
+pub(in super::super) const SEARCHED: [&str; 7] =
+    [WhoPart::User.name(), WhoPart::Tenant.name(), WhoPart::Agent.name(), "provider", "asked", "model", "error"];
 
 /// Never: before every day.
 const NEVER: i64 = -1;

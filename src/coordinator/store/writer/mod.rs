@@ -2,6 +2,7 @@
 //! It never applies a flush twice: what was applied is a row of the same transaction.
 
 mod dictionary; // texts as numbers
+mod statement; // SQL from lists of columns
 mod traces; // requests and their traces
 mod usage; // exact counts
 
@@ -19,7 +20,7 @@ pub use traces::CAPTURE_BYTES_MAX;
 pub(super) use dictionary::TEXT_BYTES_MAX;
 pub(super) use dictionary::{DAY_MS, SEARCHED, shortened};
 pub(super) use traces::KEY_BITS;
-pub(super) use usage::{COUNTS, INSERT as INSERT_USAGE, ROLLED_UP, bounded};
+pub(super) use usage::{COUNTS, INSERT as INSERT_USAGE, KEY_COLUMNS, ROLLED_UP, bounded};
 #[cfg(test)]
 pub(super) use usage::{KEYS_MAX, OTHER_KEYS_MAX};
 

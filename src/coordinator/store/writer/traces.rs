@@ -1,14 +1,18 @@
 //! Requests and the traces that they belong to, into their tables. On the coordinator's thread, within the transaction of a
 //! flush. A trace is summed as its requests come, so that a list never has to.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use std::sync::LazyLock;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use serde::Serialize;
 
-use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER};
+use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER, WHO_COLUMNS};
 use super::dictionary::{Dictionary, Uses, shortened};
+use super::statement::insert_or_ignore;
 use super::usage::bounded;
 use crate::dialect::openai::path;
 use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
+use crate::who::{Who, WhoPart};
 
 /// A stored body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
 pub const CAPTURE_BYTES_MAX: usize = 256 << 10;
@@ -29,12 +33,10 @@ struct Detail<'a> {
     inputs: &'a PolicyInputs,
 }
 
-/// A request's texts as numbers.
+/// A request's texts as ids of the table `name`.
 #[derive(Clone, Copy)]
-struct Numbers {
-    user: i64,
-    tenant: i64,
-    agent: i64,
+struct NameIds {
+    who: Who<i64>,
     provider: i64,
     asked: i64,
     model: i64,
@@ -45,15 +47,16 @@ struct Numbers {
 struct Stored {
     key: i64,
     marks: Marks,
-    numbers: Numbers,
+    names: NameIds,
     status: i64,
     started_ms: i64,
     duration_us: i64,
     sums: [i64; SUMS],
 }
 
-/// Requests, spans, cost, saved, prompt, completion, total.
-const SUMS: usize = 7;
+/// Columns of `trace` that are summed over its requests, in the order of [`sums`].
+const SUM_COLUMNS: [&str; 7] = ["requests", "spans", "cost", "saved", "prompt", "completion", "total"];
+const SUMS: usize = SUM_COLUMNS.len();
 
 /// The tables, for the time of one transaction.
 pub(super) struct Traces<'t> {
@@ -73,11 +76,11 @@ impl<'t> Traces<'t> {
     pub fn new(connection: &'t Connection, next: &'t mut i64) -> rusqlite::Result<Traces<'t>> {
         Ok(Traces {
             next,
-            insert_trace: connection.prepare_cached(INSERT_TRACE)?,
+            insert_trace: connection.prepare_cached(&INSERT_TRACE)?,
             select_trace: connection.prepare_cached(SELECT_TRACE)?,
             update_trace: connection.prepare_cached(UPDATE_TRACE)?,
             insert_also: connection.prepare_cached(INSERT_ALSO)?,
-            insert_request: connection.prepare_cached(INSERT_REQUEST)?,
+            insert_request: connection.prepare_cached(&INSERT_REQUEST)?,
             insert_capture: connection.prepare_cached(INSERT_CAPTURE)?,
             trace_key_taken: connection.prepare_cached("SELECT 1 FROM trace WHERE key = ?1")?,
             request_key_taken: connection.prepare_cached("SELECT 1 FROM request WHERE key = ?1")?,
@@ -86,17 +89,17 @@ impl<'t> Traces<'t> {
 
     /// Adds a request, and sums it into its trace.
     pub fn add(&mut self, trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
-        let numbers = numbers(trace, names)?;
+        let ids = name_ids(trace, names)?;
         let mut key = self.next_key(trace.started_ms);
         let id = trace.trace_id.to_be_bytes();
         let mut sums = sums(trace);
         loop {
-            if self.insert_trace(key, &id, trace, numbers, sums)? {
+            if self.insert_trace(key, &id, trace, ids, sums)? {
                 break;
             }
             if let Some(stored) = self.select_trace.query_row([&id[..]], stored).optional()? {
                 key = stored.key;
-                self.join(&stored, trace, numbers, &mut sums)?;
+                self.join(&stored, trace, ids, &mut sums)?;
                 break;
             }
             // The key is taken: an earlier process drew the same number in the same millisecond.
@@ -106,7 +109,7 @@ impl<'t> Traces<'t> {
             let policy = names.number(&matched.id, Uses::of_trace(trace.started_ms))?;
             self.insert_also.execute([POLICY_NUMBER, policy, key])?;
         }
-        self.insert_request(key, trace, numbers, names)
+        self.insert_request(key, trace, ids, names)
     }
 
     fn next_key(&mut self, started_ms: u64) -> i64 {
@@ -134,46 +137,35 @@ impl<'t> Traces<'t> {
         key: i64,
         id: &[u8],
         trace: &Trace,
-        numbers: Numbers,
+        ids: NameIds,
         sums: [i64; SUMS],
     ) -> rusqlite::Result<bool> {
-        let [requests, spans, cost, saved, prompt, completion, total] = sums;
-        let Numbers { user, tenant, agent, provider, asked, model, error } = numbers;
         let (started_ms, duration_us) = (bounded(trace.started_ms), bounded(trace.duration_ns / 1000));
         let marks = trace.marks().0;
-        let inserted = self.insert_trace.execute(params![
-            key,
-            id,
-            marks,
-            user,
-            tenant,
-            agent,
-            provider,
-            asked,
-            model,
-            trace.status,
-            error,
-            started_ms,
-            duration_us,
-            requests,
-            spans,
-            cost,
-            saved,
-            prompt,
-            completion,
-            total
-        ])?;
+        let columns: [&dyn ToSql; TRACE_COLUMNS.len()] = [
+            &key,
+            &id,
+            &marks,
+            &ids.provider,
+            &ids.asked,
+            &ids.model,
+            &trace.status,
+            &ids.error,
+            &started_ms,
+            &duration_us,
+        ];
+        let who = WhoPart::ALL.map(|part| ids.who.get(part) as &dyn ToSql);
+        let sums = sums.each_ref().map(|sum| sum as &dyn ToSql);
+        let inserted = self.insert_trace.execute(params_from_iter(columns.into_iter().chain(who).chain(sums)))?;
         Ok(inserted > 0)
     }
 
     /// Sums a request into a trace that is there, and notes by what else it is found now.
-    fn join(&mut self, stored: &Stored, trace: &Trace, new: Numbers, sums: &mut [i64; SUMS]) -> rusqlite::Result<()> {
-        let old = &stored.numbers;
+    fn join(&mut self, stored: &Stored, trace: &Trace, new: NameIds, sums: &mut [i64; SUMS]) -> rusqlite::Result<()> {
+        let old = &stored.names;
         let status = i64::from(trace.status);
+        let who = new.who.parts().map(|(part, id)| (Dimension::Who(part).number(), *id, id != old.who.get(part)));
         let also = [
-            (Dimension::User.number(), new.user, new.user != old.user),
-            (Dimension::Tenant.number(), new.tenant, new.tenant != old.tenant),
-            (Dimension::Agent.number(), new.agent, new.agent != old.agent),
             (Dimension::Provider.number(), new.provider, new.provider != old.provider),
             (Dimension::Model.number(), new.model, new.model != old.model && new.model != old.asked),
             (Dimension::Model.number(), new.asked, new.asked != old.model && new.asked != old.asked),
@@ -187,7 +179,7 @@ impl<'t> Traces<'t> {
             ),
         ];
         let mut mixed = false;
-        for (kind, value, _) in also.into_iter().filter(|(_, _, differs)| *differs) {
+        for (kind, value, _) in who.chain(also).filter(|(_, _, differs)| *differs) {
             self.insert_also.execute([kind, value, stored.key])?;
             mixed = true;
         }
@@ -224,7 +216,7 @@ impl<'t> Traces<'t> {
         &mut self,
         trace_key: i64,
         trace: &Trace,
-        numbers: Numbers,
+        ids: NameIds,
         names: &mut Dictionary<'_>,
     ) -> rusqlite::Result<()> {
         let uses = Uses::of_trace(trace.started_ms);
@@ -239,38 +231,37 @@ impl<'t> Traces<'t> {
         let (request_body, answer_body) = trace.captured.as_ref().map_or((&[][..], &[][..]), bodies);
         let mut key = self.next_key(trace.started_ms);
         loop {
-            let inserted = self.insert_request.execute(params![
-                key,
-                trace_key,
-                // 64 bits are 64 bits, signed or not.
-                trace.span_id as i64,
-                trace.parent_span_id.map(|span| span as i64),
-                bounded(trace.duration_ns),
-                trace.first_byte_ns.map(bounded),
-                numbers.user,
-                numbers.tenant,
-                numbers.agent,
-                endpoint,
-                numbers.provider,
-                numbers.asked,
-                numbers.model,
-                trace.status,
-                marks,
-                code,
-                fault,
-                numbers.error,
-                cut,
-                bounded(usage.prompt),
-                bounded(usage.completion),
-                bounded(usage.total),
-                bounded(usage.cached),
-                bounded(usage.reasoning),
-                trace.cost.0,
-                trace.saved.0,
-                request_body.len() + answer_body.len(),
-                shortened(&trace.request_id),
-                detail,
-            ])?;
+            let columns: [&dyn ToSql; REQUEST_COLUMNS.len()] = [
+                &key,
+                &trace_key,
+                // SQLite integers are signed; the bits stay the same.
+                &(trace.span_id as i64),
+                &trace.parent_span_id.map(|span| span as i64),
+                &bounded(trace.duration_ns),
+                &trace.first_byte_ns.map(bounded),
+                &endpoint,
+                &ids.provider,
+                &ids.asked,
+                &ids.model,
+                &trace.status,
+                &marks,
+                &code,
+                &fault,
+                &ids.error,
+                &cut,
+                &bounded(usage.prompt),
+                &bounded(usage.completion),
+                &bounded(usage.total),
+                &bounded(usage.cached),
+                &bounded(usage.reasoning),
+                &trace.cost.0,
+                &trace.saved.0,
+                &(request_body.len() + answer_body.len()),
+                &shortened(&trace.request_id),
+                &detail,
+            ];
+            let who = WhoPart::ALL.map(|part| ids.who.get(part) as &dyn ToSql);
+            let inserted = self.insert_request.execute(params_from_iter(columns.into_iter().chain(who)))?;
             if inserted > 0 {
                 break;
             }
@@ -293,13 +284,11 @@ fn bodies(captured: &Captured) -> (&[u8], &[u8]) {
     (request.get(..bound(request)).unwrap_or_default(), answer.get(..bound(answer)).unwrap_or_default())
 }
 
-fn numbers(trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<Numbers> {
+fn name_ids(trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<NameIds> {
     let uses = Uses::of_trace(trace.started_ms);
     let error = trace.refusal.as_ref().map(|refusal| &*refusal.message).or(trace.cut.as_deref());
-    Ok(Numbers {
-        user: names.number(&trace.who.user, uses.column("user"))?,
-        tenant: names.number(&trace.who.tenant, uses.column("tenant"))?,
-        agent: names.number(&trace.who.agent, uses.column("agent"))?,
+    Ok(NameIds {
+        who: Who::try_from_fn(|part| names.number(trace.who.get(part), uses.column(part.name())))?,
         provider: names.number(&trace.provider, uses.column("provider"))?,
         asked: names.number(&trace.model_asked, uses.column("asked"))?,
         model: names.number(&trace.model, uses.column("model"))?,
@@ -315,16 +304,14 @@ fn sums(trace: &Trace) -> [i64; SUMS] {
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let mut sums = [0; SUMS];
-    for (sum, column) in sums.iter_mut().zip(["requests", "spans", "cost", "saved", "prompt", "completion", "total"]) {
+    for (sum, column) in sums.iter_mut().zip(SUM_COLUMNS) {
         *sum = row.get(column)?;
     }
     Ok(Stored {
         key: row.get("key")?,
         marks: Marks(row.get("marks")?),
-        numbers: Numbers {
-            user: row.get("user")?,
-            tenant: row.get("tenant")?,
-            agent: row.get("agent")?,
+        names: NameIds {
+            who: Who::try_from_fn(|part| row.get(part.name()))?,
             provider: row.get("provider")?,
             asked: row.get("asked")?,
             model: row.get("model")?,
@@ -337,12 +324,12 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// In the order of the parameters, as the statements below: a name would be looked up for each of them in each row.
-const INSERT_TRACE: &str = "
-    INSERT INTO trace (key, id, marks, user, tenant, agent, provider, asked, model, status, error, started_ms, duration_us,
-                       requests, spans, cost, saved, prompt, completion, total)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING";
+/// Columns that [`Traces::insert_trace`] sets besides the identity and the sums, in the order of their parameters. Parameters
+/// have no names here: SQLite would look each of them up for every row.
+const TRACE_COLUMNS: [&str; 10] =
+    ["key", "id", "marks", "provider", "asked", "model", "status", "error", "started_ms", "duration_us"];
+static INSERT_TRACE: LazyLock<String> =
+    LazyLock::new(|| insert_or_ignore("trace", &[&TRACE_COLUMNS[..], &WHO_COLUMNS, &SUM_COLUMNS].concat()));
 const SELECT_TRACE: &str = "SELECT * FROM trace WHERE id = ?1";
 const UPDATE_TRACE: &str = "
     UPDATE trace
@@ -350,10 +337,35 @@ const UPDATE_TRACE: &str = "
         saved = ?10, prompt = ?11, completion = ?12, total = ?13
     WHERE key = ?1";
 const INSERT_ALSO: &str = "INSERT INTO trace_also (kind, value, trace) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-const INSERT_REQUEST: &str = "
-    INSERT INTO request (key, trace, span, parent, duration_ns, first_byte_ns, user, tenant, agent, endpoint, provider,
-                         asked, model, status, marks, code, fault, error, cut, prompt, completion, total, cached,
-                         reasoning, cost, saved, captured, request_id, detail)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING";
+/// Columns that [`Traces::insert_request`] sets besides the identity, in the order of their parameters.
+const REQUEST_COLUMNS: [&str; 26] = [
+    "key",
+    "trace",
+    "span",
+    "parent",
+    "duration_ns",
+    "first_byte_ns",
+    "endpoint",
+    "provider",
+    "asked",
+    "model",
+    "status",
+    "marks",
+    "code",
+    "fault",
+    "error",
+    "cut",
+    "prompt",
+    "completion",
+    "total",
+    "cached",
+    "reasoning",
+    "cost",
+    "saved",
+    "captured",
+    "request_id",
+    "detail",
+];
+static INSERT_REQUEST: LazyLock<String> =
+    LazyLock::new(|| insert_or_ignore("request", &[&REQUEST_COLUMNS[..], &WHO_COLUMNS].concat()));
 const INSERT_CAPTURE: &str = "INSERT INTO capture (request, request_body, answer_body, cut) VALUES (?1, ?2, ?3, ?4)";

@@ -6,15 +6,17 @@ use std::sync::LazyLock;
 use hashbrown::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params_from_iter};
 
-use super::super::dimension::Dimension;
+use super::super::dimension::{Dimension, WHO_COLUMNS};
 use super::dictionary::{Dictionary, Uses};
+use super::statement::{add_to_row, upsert};
 use crate::link::usage::{Accounts, Latency, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::names;
+use crate::who::{Who, WhoPart};
 
 /// Keys of one minute; users and agents beyond them are summed under `other`. Arbitrary: 14 million rows a day at the most.
 pub(in super::super) const KEYS_MAX: u64 = 10_000;
-/// Further keys for the sums of `other`; beyond them tenant and model are `other` too, and what is left is bounded by
-/// the configured providers.
+/// Further keys for the sums of `other`. Beyond them the whole identity and the model are `other` too, and the remaining keys
+/// are bounded by the configured providers.
 pub(in super::super) const OTHER_KEYS_MAX: u64 = 1_000;
 /// Minutes whose number of rows is held in memory. Arbitrary: flushes come late by minutes, not hours.
 const MINUTES_MAX: usize = 64;
@@ -22,13 +24,31 @@ const MINUTES_MAX: usize = 64;
 /// Rows of recent minutes, so that nobody counts them again.
 pub(in super::super) type RowsByMinute = HashMap<i64, u64>;
 
-/// One row's key: minute, tenant, user, agent, provider, model, status.
-type Key = [i64; 7];
-const TENANT: usize = 1;
-const USER: usize = 2;
-const AGENT: usize = 3;
-const PROVIDER: usize = 4;
-const MODEL: usize = 5;
+/// Key of a row of `usage_minute`. All but the minute and the status are ids of the table `name`.
+#[derive(Clone, Copy)]
+struct RowKey {
+    minute: i64,
+    who: Who<i64>,
+    provider: i64,
+    model: i64,
+    status: i64,
+}
+
+impl RowKey {
+    /// The values of [`KEY_COLUMNS`].
+    fn values(&self) -> impl Iterator<Item = i64> {
+        let RowKey { minute, who, provider, model, status } = *self;
+        [minute].into_iter().chain(WhoPart::ALL.map(|part| *who.get(part))).chain([provider, model, status])
+    }
+
+    fn value(&self, dimension: Dimension) -> i64 {
+        match dimension {
+            Dimension::Who(part) => *self.who.get(part),
+            Dimension::Provider => self.provider,
+            Dimension::Model => self.model,
+        }
+    }
+}
 
 /// What `usage_minute` and `total_minute` both count.
 pub(in super::super) const COUNTS: [&str; 14] = [
@@ -130,27 +150,17 @@ impl<'t> Usage<'t> {
         let minute = bounded(key.minute);
         // What comes late for an hour that was rolled up joins it.
         let minute = if minute < self.rolled_up { minute - minute % 60 } else { minute };
-        let mut row = [minute, 0, 0, 0, 0, 0, i64::from(key.status)];
-        for (at, text) in [
-            (TENANT, &key.who.tenant),
-            (USER, &key.who.user),
-            (AGENT, &key.who.agent),
-            (PROVIDER, &key.provider),
-            (MODEL, &key.model),
-        ] {
-            row[at] = names.number(text, uses)?;
-        }
-        self.put(&mut row, count, names, uses)?;
+        let row = RowKey {
+            minute,
+            who: Who::try_from_fn(|part| names.number(key.who.get(part), uses))?,
+            provider: names.number(&key.provider, uses)?,
+            model: names.number(&key.model, uses)?,
+            status: i64::from(key.status),
+        };
+        let row = self.put(row, count, names, uses)?;
         let hour = key.minute / 60;
         for dimension in Dimension::ALL {
-            let value = row[match dimension {
-                Dimension::Tenant => TENANT,
-                Dimension::User => USER,
-                Dimension::Agent => AGENT,
-                Dimension::Provider => PROVIDER,
-                Dimension::Model => MODEL,
-            }];
-            coarse.hours.entry((dimension, hour, value)).or_default().add(count);
+            coarse.hours.entry((dimension, hour, row.value(dimension))).or_default().add(count);
         }
         let total = coarse.totals.entry(key.minute).or_default();
         total.count.add(count);
@@ -166,32 +176,34 @@ impl<'t> Usage<'t> {
         Ok(())
     }
 
-    /// Adds to the row of `key`, made coarser where the minute is full; `key` is then the one that was added to.
+    /// Adds to the row of `key`, made coarser where the minute is full. Returns the key of the row that was added to.
     fn put(
         &mut self,
-        key: &mut Key,
+        mut key: RowKey,
         count: &UsageCount,
         names: &mut Dictionary<'_>,
         uses: Uses,
-    ) -> rusqlite::Result<()> {
-        let rows = self.rows_of(key[0])?;
-        let coarser: [(&[usize], u64); 3] =
-            [(&[], KEYS_MAX), (&[USER, AGENT], KEYS_MAX + OTHER_KEYS_MAX), (&[TENANT, MODEL], u64::MAX)];
-        for (others, rows_max) in coarser {
-            if !others.is_empty() {
+    ) -> rusqlite::Result<RowKey> {
+        let rows = self.rows_of(key.minute)?;
+        for (coarseness, rows_max) in [(0, KEYS_MAX), (1, KEYS_MAX + OTHER_KEYS_MAX), (2, u64::MAX)] {
+            if coarseness > 0 {
                 let other = names.number(names::OTHER, uses)?;
-                others.iter().for_each(|at| key[*at] = other);
+                if coarseness == 1 {
+                    key.who = key.who.with_narrower_as(|| other);
+                } else {
+                    (key.who, key.model) = (Who::from_fn(|_| other), other);
+                }
             }
-            if self.add.execute(row(key, count))? > 0 {
-                return Ok(());
+            if self.add.execute(row(&key, count))? > 0 {
+                return Ok(key);
             }
             if rows < rows_max {
-                self.insert.execute(row(key, count))?;
-                self.rows.insert(key[0], rows + 1);
-                return Ok(());
+                self.insert.execute(row(&key, count))?;
+                self.rows.insert(key.minute, rows + 1);
+                return Ok(key);
             }
         }
-        Ok(())
+        Ok(key)
     }
 
     fn rows_of(&mut self, minute: i64) -> rusqlite::Result<u64> {
@@ -230,8 +242,8 @@ impl<'t> Usage<'t> {
 }
 
 /// Key and counts, in the order of the statements' parameters.
-fn row(key: &Key, count: &UsageCount) -> impl rusqlite::Params {
-    params_from_iter(key.iter().copied().chain(columns(count)))
+fn row(key: &RowKey, count: &UsageCount) -> impl rusqlite::Params {
+    params_from_iter(key.values().chain(columns(count)))
 }
 
 /// In the order of [`COUNTS`].
@@ -264,36 +276,25 @@ pub(in super::super) fn bounded(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-const KEY: [&str; 7] = ["minute", "tenant", "user", "agent", "provider", "model", "status"];
+/// The primary key of `usage_minute`.
+pub(in super::super) const KEY_COLUMNS: [&str; 4 + WhoPart::ALL.len()] = {
+    let mut columns = [""; 4 + WhoPart::ALL.len()];
+    columns[0] = "minute";
+    let mut at = 0;
+    while at < WHO_COLUMNS.len() {
+        columns[1 + at] = WHO_COLUMNS[at];
+        at += 1;
+    }
+    columns[1 + at] = "provider";
+    columns[2 + at] = "model";
+    columns[3 + at] = "status";
+    columns
+};
 
-/// A sum that stays at its end: beyond it SQLite would go on with a float, which a STRICT column refuses, and with it
-/// the whole flush.
-fn saturating_sum(column: &str, more: &str) -> String {
-    format!("{column} = min({column} + {more}, {})", i64::MAX)
-}
-
-/// `INSERT … ON CONFLICT` of a row whose key is the first `keys` columns: the others are added.
-fn upsert(table: &str, keys: &[&str], counts: &[&str], replaced: &[&str]) -> String {
-    let columns = [keys, counts, replaced].concat();
-    let values: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
-    let sums = counts.iter().map(|column| saturating_sum(column, &format!("excluded.{column}")));
-    let set: Vec<String> = sums.chain(replaced.iter().map(|column| format!("{column} = excluded.{column}"))).collect();
-    format!(
-        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
-        columns.join(", "),
-        values.join(", "),
-        keys.join(", "),
-        set.join(", ")
-    )
-}
-
-static ADD: LazyLock<String> = LazyLock::new(|| {
-    let key: Vec<String> = KEY.iter().zip(1..).map(|(column, n)| format!("{column} = ?{n}")).collect();
-    let sums = COUNTS.iter().zip(KEY.len() + 1..).map(|(column, n)| saturating_sum(column, &format!("?{n}")));
-    format!("UPDATE usage_minute SET {} WHERE {}", sums.collect::<Vec<_>>().join(", "), key.join(" AND "))
-});
-/// Of a row that is not there; adding all the same is harmless.
-pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| upsert("usage_minute", &KEY, &COUNTS, &[]));
+static ADD: LazyLock<String> = LazyLock::new(|| add_to_row("usage_minute", &KEY_COLUMNS, &COUNTS));
+/// Used where no row has the key yet; adds to the row if there is one after all.
+pub(in super::super) static INSERT: LazyLock<String> =
+    LazyLock::new(|| upsert("usage_minute", &KEY_COLUMNS, &COUNTS, &[]));
 static ADD_TOTAL: LazyLock<String> = LazyLock::new(|| {
     let counts = [&COUNTS[..], &["status_2xx", "status_4xx", "status_5xx"]].concat();
     upsert("total_minute", &["minute"], &counts, &["latency"])
