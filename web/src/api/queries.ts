@@ -136,6 +136,14 @@ export const policy = (id: string) =>
     queryFn: ({ signal }) => get("/api/policies/{id}", { at: { id }, signal }),
   });
 
+/** Fixed for a version of the gateway. */
+export const policyLanguage = () =>
+  queryOptions({
+    queryKey: ["policy-language"],
+    queryFn: ({ signal }) => get("/api/policies/language", { signal }),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
 export type Draft = Required<Schemas["PolicyDraft"]>;
 
 /** Also what is told while someone types: a mistake is an ApiError with details. */

@@ -4,16 +4,17 @@ import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } 
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { bracketMatching } from "@codemirror/language";
 import { setDiagnostics } from "@codemirror/lint";
-import { EditorState } from "@codemirror/state";
+import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, placeholder } from "@codemirror/view";
 import { useEffect, useRef } from "react";
 import type { Detail } from "@/api/client";
 import { placeOf } from "@/lib/cel";
-import { colours, complete, language, look } from "@/lib/cel-language";
+import { colours, complete, highlighting, look, type PolicyLanguage } from "./cel-language";
 
 type Props = {
   label: string;
   value: string;
+  language: PolicyLanguage;
   onChange: (value: string) => void;
   problems: Detail[];
   onSave: () => void;
@@ -35,6 +36,9 @@ const typingOver = EditorView.domEventHandlers({
     return true;
   },
 });
+
+/** Highlighting is replaced when the gateway has said which variables there are. */
+const highlighted = new Compartment();
 
 export default function CelEditor(props: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -60,7 +64,7 @@ export default function CelEditor(props: Props) {
         drawSelection(),
         bracketMatching(),
         closeBrackets(),
-        autocompletion({ override: [complete], icons: false }),
+        autocompletion({ override: [(context) => complete(context, latest.current.language)], icons: false }),
         keymap.of([
           { key: "Mod-Enter", run: save },
           ...closeBracketsKeymap,
@@ -69,7 +73,7 @@ export default function CelEditor(props: Props) {
           ...defaultKeymap,
         ]),
         typingOver,
-        language,
+        highlighted.of(highlighting(latest.current.language)),
         colours,
         look,
         placeholder("cost_usd > 5.0 && agent == 'nightly-eval'"),
@@ -94,7 +98,10 @@ export default function CelEditor(props: Props) {
       view.current = null;
     };
   }, []);
-  const { value, problems } = props;
+  const { value, problems, language } = props;
+  useEffect(() => {
+    view.current?.dispatch({ effects: highlighted.reconfigure(highlighting(language)) });
+  }, [language]);
   useEffect(() => {
     const it = view.current;
     const echo = echoes.current.indexOf(value);

@@ -1,4 +1,5 @@
-// An expression to read: coloured as in the editor, without the editor.
+// An expression to read, highlighted as in the editor.
+import type { Schemas } from "@/api/client";
 import { type Word, words } from "@/lib/cel";
 
 const TONES: Record<Word, string> = {
@@ -14,10 +15,10 @@ const TONES: Record<Word, string> = {
   wrong: "text-bad",
 };
 
-export function Expression({ text }: { text: string }) {
+export function Expression({ text, variables }: { text: string; variables: Schemas["PolicyVariable"][] }) {
   return (
     <code title={text} className="block outside font-mono text-xs">
-      {words(text).map((it, index) => (
+      {words(text, variables).map((it, index) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: the words of a text have no other identity
         <span key={index} className={it.kind ? TONES[it.kind] : undefined}>
           {it.text}

@@ -84,11 +84,11 @@ describe("a policy as it is sent", () => {
 
 describe("a value that is tried", () => {
   it("has the type of its variable, or stays the text that it is", () => {
-    expect(typedValue("cost_usd", "1.5")).toBe(1.5);
-    expect(typedValue("request_count", "x")).toBe("x");
-    expect(typedValue("stream", "true")).toBe(true);
-    expect(typedValue("stream", "yes")).toBe("yes");
-    expect(typedValue("model", "5")).toBe("5");
+    expect(typedValue("double", "1.5")).toBe(1.5);
+    expect(typedValue("int", "x")).toBe("x");
+    expect(typedValue("bool", "true")).toBe(true);
+    expect(typedValue("bool", "yes")).toBe("yes");
+    expect(typedValue("string", "5")).toBe("5");
   });
 });
 

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { placeOf, VARIABLES, word, words } from "./cel";
+import { placeOf, word, words } from "./cel";
+
+const VARIABLES = ["model", "cost_usd", "agent"].map((name) => ({ name }));
 
 const kinds = (text: string) =>
-  words(text)
+  words(text, VARIABLES)
     .filter((it) => it.kind)
     .map((it) => `${it.kind}:${it.text}`);
 
@@ -76,9 +78,4 @@ describe("the place of a mistake", () => {
     expect(placeOf("", { line: 1, column: 1 })).toEqual({ from: 0, to: 0 });
     expect(placeOf("x", { line: 9, column: 99 })).toEqual({ from: 0, to: 1 });
   });
-});
-
-it("every variable has a type and a meaning, and no name twice", () => {
-  expect(new Set(VARIABLES.map((it) => it.name)).size).toBe(VARIABLES.length);
-  expect(VARIABLES).toHaveLength(15);
 });

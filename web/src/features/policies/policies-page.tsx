@@ -16,6 +16,7 @@ import { PageHeader } from "@/features/shell/page-header";
 import { ago, compact, count, instant, plural } from "@/lib/format";
 import { sum } from "@/lib/stack";
 import { usePolicyChanges } from "./changes";
+import { useLanguage } from "./use-language";
 
 type Policy = Schemas["Policy"];
 
@@ -97,6 +98,7 @@ function matchesOf(policy: Policy): number {
 
 function Row({ policy }: { policy: Policy }) {
   const { toggle, erase } = usePolicyChanges();
+  const { variables } = useLanguage();
   const navigate = useNavigate();
   const to = (id: string, search = {}) => navigate({ to: "/policies/$id", params: { id }, search });
   return (
@@ -122,7 +124,7 @@ function Row({ policy }: { policy: Policy }) {
             </span>
           )}
         </span>
-        <Expression text={policy.expression} />
+        <Expression text={policy.expression} variables={variables} />
         <span className="mt-1 flex gap-4 text-xs text-faint md:hidden">
           <ActionTag action={policy.action} mode={policy.mode} />
           <span>{policy.mode}</span>

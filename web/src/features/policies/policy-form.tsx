@@ -7,6 +7,7 @@ import { Icon, type IconName } from "@/components/icon";
 import { Segmented } from "@/components/segmented";
 import { Bone } from "@/components/states";
 import { Switch } from "@/components/switch";
+import { useLanguage } from "./use-language";
 
 const CelEditor = lazy(() => import("@/components/cel-editor"));
 
@@ -33,6 +34,7 @@ type Props = {
 
 export function PolicyForm({ draft, onChange, onSave, refused, problems, judged, judging }: Props) {
   const wrong = (param: string) => refused.find((it) => it.param === param)?.message;
+  const language = useLanguage();
   const marks = problems.length > 0 ? problems : refused.filter((it) => it.param === "expression");
   return (
     <form
@@ -85,6 +87,7 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
           <Suspense fallback={<Bone className="h-[104px] w-full" />}>
             <CelEditor
               label="Expression"
+              language={language}
               value={draft.expression}
               problems={marks}
               onSave={onSave}

@@ -1,6 +1,7 @@
 // Policies to begin with: each fills the form, nothing is saved by it.
 import type { Draft } from "@/api/queries";
 import { Expression } from "@/components/expression";
+import { useLanguage } from "./use-language";
 
 const STARTERS: (Pick<Draft, "name" | "expression" | "action"> & { why: string })[] = [
   {
@@ -30,6 +31,7 @@ const STARTERS: (Pick<Draft, "name" | "expression" | "action"> & { why: string }
 ];
 
 export function Starters({ onChoose }: { onChoose: (draft: Partial<Draft>) => void }) {
+  const { variables } = useLanguage();
   return (
     <section aria-label="Examples" className="rounded-lg border border-line bg-surface">
       <h2 className="flex h-11 items-center border-b border-line px-4 font-medium">Start from an example</h2>
@@ -42,7 +44,7 @@ export function Starters({ onChoose }: { onChoose: (draft: Partial<Draft>) => vo
               className="w-full min-w-0 rounded-md px-2.5 py-2 text-left hover:bg-hover"
             >
               <span className="block">{why}</span>
-              <Expression text={draft.expression} />
+              <Expression text={draft.expression} variables={variables} />
             </button>
           </li>
         ))}

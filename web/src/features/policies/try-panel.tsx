@@ -4,7 +4,7 @@ import { useState } from "react";
 import { ApiError, type Schemas } from "@/api/client";
 import { verdict } from "@/api/queries";
 import { TextField } from "@/components/field";
-import { type CelType, typeOf } from "@/lib/cel";
+import { useLanguage } from "./use-language";
 
 const VERDICTS: Record<Schemas["Verdict"]["verdict"], [string, string]> = {
   allow: ["passes", "text-good"],
@@ -12,27 +12,30 @@ const VERDICTS: Record<Schemas["Verdict"]["verdict"], [string, string]> = {
   downgrade: ["is downgraded", "text-shift"],
   block: ["is blocked", "text-warn"],
 };
-const EXAMPLES: Record<CelType, string> = {
+const EXAMPLES: Record<Schemas["CelType"], string> = {
   string: "text",
   int: "0",
+  uint: "0",
   double: "0.0",
   bool: "true or false",
   timestamp: "2026-01-31T08:00:00Z",
+  duration: "1h30m",
 };
 
-/** A value as it was typed, in the type of its variable; text that is none is sent as it is, and the server says so. */
-export function typedValue(name: string, text: string): unknown {
-  const type = typeOf.get(name);
+/** Typed text as a value of a variable's type. Text that does not fit is sent as it is: the gateway says what is wrong. */
+export function typedValue(type: Schemas["CelType"], text: string): unknown {
   if (type === "bool") return text === "true" ? true : text === "false" ? false : text;
-  if (type === "int" || type === "double")
+  if (type === "int" || type === "uint" || type === "double")
     return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
   return text;
 }
 
 export function TryPanel({ trial, variables }: { trial: Schemas["PolicyTrial"]; variables: string[] }) {
+  const language = useLanguage();
+  const typeOf = (name: string) => language.variables.find((variable) => variable.name === name)?.type ?? "string";
   const [texts, setTexts] = useState<Record<string, string>>({});
   const given = variables.filter((name) => texts[name]);
-  const vars = Object.fromEntries(given.map((name) => [name, typedValue(name, texts[name] ?? "")]));
+  const vars = Object.fromEntries(given.map((name) => [name, typedValue(typeOf(name), texts[name] ?? "")]));
   const { data, error } = useQuery({ ...verdict({ ...trial, vars }), enabled: given.length > 0 });
   const wrong = (name: string) =>
     error instanceof ApiError ? error.details.find((it) => it.param === `vars.${name}`)?.message : undefined;
@@ -61,7 +64,7 @@ export function TryPanel({ trial, variables }: { trial: Schemas["PolicyTrial"]; 
             key={name}
             label={name}
             className="font-mono text-xs"
-            placeholder={EXAMPLES[typeOf.get(name) ?? "string"]}
+            placeholder={EXAMPLES[typeOf(name)]}
             value={texts[name] ?? ""}
             error={wrong(name)}
             onChange={(event) => setTexts((before) => ({ ...before, [name]: event.target.value }))}

@@ -1,9 +1,12 @@
-// CEL for CodeMirror: colours, completion with types and meanings, and the editor's look from the theme's tokens.
+// CEL for CodeMirror: highlighting, completion with types and descriptions, and a look made of the theme's tokens.
 import { type CompletionContext, type CompletionResult, snippetCompletion } from "@codemirror/autocomplete";
 import { HighlightStyle, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
 import { EditorView } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { METHODS, typeOf, VARIABLES, type Word, word } from "./cel";
+import type { Schemas } from "@/api/client";
+import { type Word, word } from "@/lib/cel";
+
+export type PolicyLanguage = Schemas["PolicyLanguage"];
 
 const TAGS: Record<Word, string> = {
   variable: "variableName",
@@ -18,14 +21,16 @@ const TAGS: Record<Word, string> = {
   wrong: "invalid",
 };
 
-export const language = StreamLanguage.define({
-  name: "cel",
-  token(stream) {
-    const { kind, end } = word(stream.string, stream.pos);
-    stream.pos = Math.max(end, stream.pos + 1);
-    return kind ? TAGS[kind] : null;
-  },
-});
+export function highlighting({ variables }: PolicyLanguage) {
+  return StreamLanguage.define({
+    name: "cel",
+    token(stream) {
+      const { kind, end } = word(stream.string, stream.pos, variables);
+      stream.pos = Math.max(end, stream.pos + 1);
+      return kind ? TAGS[kind] : null;
+    },
+  });
+}
 
 export const colours = syntaxHighlighting(
   HighlightStyle.define([
@@ -92,25 +97,29 @@ export const look = EditorView.theme({
   ".cm-lintPoint:after": { borderBottomColor: "var(--bad)" },
 });
 
-const variables = VARIABLES.map(({ name, type, meaning }) => ({
-  label: name,
-  type: "variable",
-  detail: type,
-  info: meaning,
-}));
-
-/** Variables anywhere; after `name.` the functions of its type. */
-export function complete(context: CompletionContext): CompletionResult | null {
-  const method = context.matchBefore(/[A-Za-z_]\w*\.\w*/);
-  if (method) {
-    const [name = "", part = ""] = method.text.split(".");
-    const fits = METHODS.filter((it) => it.on === typeOf.get(name));
-    const options = fits.map((it) =>
-      snippetCompletion(it.insert.replace(/''/, "'#{}'"), { label: it.name, type: "method", detail: it.detail }),
+/** Completes variables anywhere, and after `name.` the methods of that variable's type. */
+export function complete(context: CompletionContext, language: PolicyLanguage): CompletionResult | null {
+  const call = context.matchBefore(/[A-Za-z_]\w*\.\w*/);
+  if (call) {
+    const [name = "", prefix = ""] = call.text.split(".");
+    const type = language.variables.find((variable) => variable.name === name)?.type;
+    const methods = language.methods.filter((method) => method.on === type);
+    const options = methods.map(({ name, argument, description }) =>
+      snippetCompletion(argument ? `${name}('#{}')` : `${name}()`, {
+        label: name,
+        type: "method",
+        detail: description,
+      }),
     );
-    return { from: context.pos - part.length, options, validFor: /^\w*$/ };
+    return { from: context.pos - prefix.length, options, validFor: /^\w*$/ };
   }
-  const text = context.matchBefore(/[A-Za-z_]\w*/);
-  if (!text && !context.explicit) return null;
-  return { from: text?.from ?? context.pos, options: variables, validFor: /^\w*$/ };
+  const identifier = context.matchBefore(/[A-Za-z_]\w*/);
+  if (!identifier && !context.explicit) return null;
+  const options = language.variables.map(({ name, type, description }) => ({
+    label: name,
+    type: "variable",
+    detail: type,
+    info: description,
+  }));
+  return { from: identifier?.from ?? context.pos, options, validFor: /^\w*$/ };
 }
