@@ -1,35 +1,35 @@
-//! A message's body, taken off the wire: by length, in chunks, or until the peer closes.
-//! One per message, owned by its shard. It never reads past the body's last byte, never repairs a chunk
-//! (every repair is a smuggled request somewhere) and holds no payload of its own.
+//! Decodes a message's body: by length, in chunks, or until the peer closes.
+//! One decoder per message, owned by its shard. It holds no payload of its own.
+//! Never reads past the body's last byte and never repairs a chunk: every repair enables request smuggling somewhere.
 
 use std::fmt;
 
-use super::head::Framing;
 use super::head_error::is_token_byte;
+use super::message::Framing;
 
-/// One chunk-size line, without its CRLF: 16 digits and room for extensions. The longest in real use is AWS's
-/// `chunk-signature`, 86 bytes; ten times that.
+/// Longest chunk-size line without its CRLF: 16 digits and room for extensions. The longest in real use is AWS's
+/// `chunk-signature` with 86 bytes; this is more than ten times as much.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
-/// All chunk extensions of one body together. They carry nothing for us, so a peer that sends more is wasting our
-/// time, not its own (Go's CVE-2023-39326). 16 KiB is what hyper and Node allow.
+/// Most bytes of chunk extensions in one body. Luner ignores them, so a peer that sends many wastes luner's time and not
+/// its own (Go's CVE-2023-39326). hyper and Node allow 16 KiB too.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
-/// The whole trailer section. We drop it; 16 KiB is what hyper allows.
+/// Largest trailer section. Luner drops it; hyper allows 16 KiB too.
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
-/// One chunk's size: 1 TiB. Arbitrary, far over any body that a limit lets pass, far under where sums overflow.
+/// Largest chunk: 1 TiB. Arbitrary: far above any body that a limit lets pass, far below an overflow of sums.
 pub const CHUNK_BYTES_MAX: u64 = 1 << 40;
 
-/// What ends a chunked body that has no trailers.
+/// The last chunk, with an empty trailer section: ends a chunked body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Digits of a chunk's size, leading zeros included: as many as 64 bits need.
+/// Most digits of a chunk's size, including leading zeros: 64 bits need 16.
 const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 const _: () = assert!(CHUNK_SIZE_DIGITS_MAX < CHUNK_LINE_BYTES_MAX);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < CHUNK_EXTENSION_BYTES_MAX);
 
-/// Why a body was refused. The connection cannot be used any further.
+/// The reason for which a body was refused. The connection must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyError {
     ChunkSizeMissing,
@@ -42,9 +42,9 @@ pub enum BodyError {
     ChunkDataEnd,
     Trailer,
     TrailersTooLong,
-    /// The peer closed before the announced length had come.
+    /// The peer closed before it had sent the announced length.
     LengthCutShort,
-    /// The peer closed before the last chunk had come.
+    /// The peer closed before it had sent the last chunk.
     ChunksCutShort,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for BodyError {
         f.write_str(match self {
             BodyError::ChunkSizeMissing => "a chunk without a size",
             BodyError::ChunkSizeNotHex => "a chunk size that is not a hexadecimal number",
-            BodyError::ChunkTooLarge => "a chunk size beyond any limit",
+            BodyError::ChunkTooLarge => "a chunk size above any limit",
             BodyError::ChunkLineTooLong => "a chunk-size line that is too long",
             BodyError::ChunkLineEnd => "a chunk-size line that does not end with CRLF",
             BodyError::ChunkExtension => "a malformed chunk extension",
@@ -69,36 +69,37 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-/// Takes the framing off a body, in pieces of any size.
+/// Removes the framing from a body that arrives in pieces of any size.
 #[derive(Clone, Debug)]
 pub struct BodyDecoder {
     state: State,
-    /// Of the size line or the trailer section that is being read.
+    /// Length so far of the size line or the trailer section that is being read.
     line_bytes: usize,
-    /// Of the whole body.
+    /// Bytes of chunk extensions in the whole body so far.
     extension_bytes: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Done,
-    /// Sticky: a body that was wrong once stays wrong.
+    /// Final: no input can mend a body that was refused.
     Failed(BodyError),
+    /// Payload bytes still to come.
     Length(u64),
     UntilClose,
     SizeStart,
     Size(u64),
     Extension(Extension, u64),
     SizeLf(u64),
-    /// Never 0.
+    /// Bytes of the chunk still to come; never 0.
     Data(u64),
     DataCr,
     DataLf,
     Trailer(Trailer),
 }
 
-/// Where in `*( ";" chunk-ext-name [ "=" chunk-ext-val ] )` (RFC 9112 §7.1.1). The white space that the RFC lets a
-/// recipient tolerate there is refused: nothing sends it but attacks.
+/// The position in `*( ";" chunk-ext-name [ "=" chunk-ext-val ] )` (RFC 9112 §7.1.1). White space, which the RFC lets a
+/// recipient tolerate here, is refused: only attacks send it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Extension {
     NameStart,
@@ -130,8 +131,8 @@ impl BodyDecoder {
         BodyDecoder { state, line_bytes: 0, extension_bytes: 0 }
     }
 
-    /// Appends payload to `out` and returns how many bytes of `input` belong to this body: all of them, unless the
-    /// body ends within. The rest is the next message's. Payload in front of an error is appended too.
+    /// Appends the payload in `input` to `out`. Returns the number of bytes of `input` that belong to this body: all of
+    /// them, unless the body ends within; the rest belongs to the next message. Payload before an error is appended too.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BodyError> {
         let mut rest = input;
         loop {
@@ -144,11 +145,11 @@ impl BodyDecoder {
                     return Ok(input.len());
                 }
                 State::Length(left) => {
-                    let left = take(&mut rest, left, out);
+                    let left = move_payload(&mut rest, left, out);
                     self.state = if left == 0 { State::Done } else { State::Length(left) };
                 }
                 State::Data(left) => {
-                    let left = take(&mut rest, left, out);
+                    let left = move_payload(&mut rest, left, out);
                     self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                 }
                 state => {
@@ -166,7 +167,7 @@ impl BodyDecoder {
         self.state == State::Done
     }
 
-    /// The peer closed: `Ok` only where that is a legal end.
+    /// Must be called when the peer closes. Returns `Ok` only if the body may end here.
     pub fn end_of_input(&self) -> Result<(), BodyError> {
         match self.state {
             State::Done | State::UntilClose => Ok(()),
@@ -176,7 +177,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Payload bytes still to come, where the head announced them.
+    /// Payload bytes still to come; `None` if the head did not announce the length.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Done => Some(0),
@@ -185,7 +186,7 @@ impl BodyDecoder {
         }
     }
 
-    /// One byte of chunk framing.
+    /// Consumes one byte of chunk framing.
     fn step(&mut self, state: State, byte: u8) -> Result<State, BodyError> {
         match state {
             State::SizeStart => {
@@ -226,7 +227,7 @@ impl BodyDecoder {
                 }
                 trailer.step(byte)
             }
-            // These take no framing byte; `feed` handles them.
+            // Unreachable: `feed` handles the states that consume no framing byte.
             State::Done | State::Failed(_) | State::Length(_) | State::UntilClose | State::Data(_) => Ok(state),
         }
     }
@@ -262,7 +263,7 @@ impl Extension {
             (Extension::ValueStart, b'"') => Extension::Quoted,
             (Extension::Quoted, b'"') => Extension::QuoteClosed,
             (Extension::Quoted, b'\\') => Extension::QuotedPair,
-            // A line end inside quotes is refused like any control byte, so quotes cannot hide one.
+            // A line end inside quotes is refused like any control byte, so that quotes cannot hide one.
             (Extension::Quoted | Extension::QuotedPair, _) if is_text(byte) => Extension::Quoted,
             (Extension::NameStart | Extension::Name, _) if is_token_byte(&byte) => Extension::Name,
             (Extension::ValueStart | Extension::Value, _) if is_token_byte(&byte) => Extension::Value,
@@ -274,8 +275,8 @@ impl Extension {
 }
 
 impl Trailer {
-    /// The trailers are dropped (RFC 9110 §6.5.1 allows it), but their lines must be lines: what a lenient parser
-    /// would read as the next request must not pass here as a trailer.
+    /// Luner drops the trailers (RFC 9110 §6.5.1 allows it), but checks their syntax: text that a lenient parser would
+    /// read as the next request must not pass here as a trailer.
     fn step(self, byte: u8) -> Result<State, BodyError> {
         let next = match (self, byte) {
             (Trailer::LineStart, b'\r') => Trailer::LastLf,
@@ -291,9 +292,9 @@ impl Trailer {
     }
 }
 
-/// Moves up to `left` bytes from `rest` to `out`; returns how many are still to come.
-fn take(rest: &mut &[u8], left: u64, out: &mut Vec<u8>) -> u64 {
-    // More than `usize::MAX` bytes are never in one buffer.
+/// Moves up to `left` bytes from `rest` to `out`. Returns the number of bytes still to come.
+fn move_payload(rest: &mut &[u8], left: u64, out: &mut Vec<u8>) -> u64 {
+    // A buffer never holds more than `usize::MAX` bytes.
     let wanted = usize::try_from(left).unwrap_or(usize::MAX);
     let (payload, after) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
     out.extend_from_slice(payload);
@@ -305,12 +306,13 @@ fn hex(byte: u8) -> Option<u64> {
     char::from(byte).to_digit(16).map(u64::from)
 }
 
-/// Tab, space, visible ASCII, and bytes from 0x80 (RFC 9110 §5.5).
+/// True for tab, space, visible ASCII and bytes from 0x80 (RFC 9110 §5.5).
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// Writes the size line of a chunk: `1a\r\n`. A chunk of 0 bytes would end the body, so for it nothing is written.
+/// Writes the size line of a chunk, such as `1a\r\n`. Writes nothing for 0 bytes, because an empty chunk would end the
+/// body.
 pub fn chunk_header(len: usize, out: &mut Vec<u8>) {
     if len == 0 {
         return;

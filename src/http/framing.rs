@@ -1,16 +1,18 @@
-//! What a head's headers say about the message as a whole: where its body ends, which host it asks,
-//! whether the connection lives on. One pass, owned by no thread. It never guesses: whatever two parsers could
-//! read in two ways is refused.
+//! Reads the headers that describe the message as a whole: where its body ends, which host it is for, whether the
+//! connection stays open.
+//! Pure code that works on one message in one pass, on any thread.
+//! Never guesses: a message that two parsers could read differently is refused.
 
 use std::net::Ipv6Addr;
 
-use super::head::{Expect, Header, Version};
 use super::head_error::HeadError;
+use super::headers::{Header, list_elements};
 use super::known_header::KnownHeader;
+use super::message::{Expect, Version};
 
-/// The headers that matter to the message itself, gathered in one pass.
+/// The values of the headers that describe the message itself.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Seen<'b> {
+pub(super) struct FramingHeaders<'b> {
     pub host: Option<&'b [u8]>,
     pub length: Option<u64>,
     pub chunked: bool,
@@ -20,11 +22,12 @@ pub(super) struct Seen<'b> {
     keep_alive: bool,
 }
 
-impl<'b> Seen<'b> {
-    pub fn note(&mut self, header: &Header<'b>) -> Result<(), HeadError> {
+impl<'b> FramingHeaders<'b> {
+    /// Takes note of one header. Must be called for every header of the message, in order.
+    pub fn record(&mut self, header: &Header<'b>) -> Result<(), HeadError> {
         match header.known {
-            KnownHeader::Host => self.note_host(header.value)?,
-            KnownHeader::ContentLength => self.note_length(content_length(header.value)?)?,
+            KnownHeader::Host => self.record_host(header.value)?,
+            KnownHeader::ContentLength => self.record_length(content_length(header.value)?)?,
             KnownHeader::TransferEncoding => {
                 transfer_encoding(header.value)?;
                 if self.chunked {
@@ -33,7 +36,7 @@ impl<'b> Seen<'b> {
                 self.chunked = true;
             }
             KnownHeader::Connection => {
-                for token in elements(header.value) {
+                for token in list_elements(header.value) {
                     self.close |= token.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
@@ -51,16 +54,16 @@ impl<'b> Seen<'b> {
         Ok(())
     }
 
-    fn note_host(&mut self, host: &'b [u8]) -> Result<(), HeadError> {
+    fn record_host(&mut self, host: &'b [u8]) -> Result<(), HeadError> {
         match self.host.replace(host) {
             None => Ok(()),
             Some(_) => Err(HeadError::HostTwice),
         }
     }
 
-    /// Two lengths are refused even when they agree: RFC 9112 §6.3 lets a recipient fold them, and then the next
-    /// one in the chain has to fold them the same way.
-    fn note_length(&mut self, length: u64) -> Result<(), HeadError> {
+    /// Refuses two lengths even if they are equal. RFC 9112 §6.3 lets a recipient merge them, but then every later hop
+    /// would have to merge them the same way.
+    fn record_length(&mut self, length: u64) -> Result<(), HeadError> {
         match self.length.replace(length) {
             None => Ok(()),
             Some(before) if before == length => Err(HeadError::LengthTwice),
@@ -68,25 +71,25 @@ impl<'b> Seen<'b> {
         }
     }
 
-    /// The doubts about framing that only the whole head can raise (RFC 9112 §6.1, §6.3).
-    pub fn check_framing(&self, version: Version) -> Result<(), HeadError> {
+    /// Checks the combination of the framing headers, once all are recorded (RFC 9112 §6.1, §6.3).
+    pub fn check(&self, version: Version) -> Result<(), HeadError> {
         if self.chunked && self.length.is_some() {
             return Err(HeadError::LengthAndTransferEncoding);
         }
-        // A 1.0 hop before us did not understand the field, so it may have cut the message elsewhere.
+        // An HTTP/1.0 hop before us did not understand the header, so it may have ended the message elsewhere.
         if self.chunked && version == Version::Http10 {
             return Err(HeadError::TransferEncodingOnHttp10);
         }
         Ok(())
     }
 
-    /// RFC 9112 §9.3: `close` wins, 1.1 persists by default, 1.0 only when asked to.
+    /// RFC 9112 §9.3: `close` wins; HTTP/1.1 keeps the connection by default, HTTP/1.0 only if `keep-alive` is listed.
     pub fn keeps_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
 
-/// `Content-Length = 1*DIGIT` (RFC 9110 §8.6) and nothing else: no sign, no list, no overflow.
+/// Parses `Content-Length = 1*DIGIT` (RFC 9110 §8.6) and refuses anything else: signs, lists, overflow.
 fn content_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.is_empty() {
         return Err(HeadError::LengthEmpty);
@@ -105,30 +108,21 @@ fn content_length(value: &[u8]) -> Result<u64, HeadError> {
     Ok(length)
 }
 
-/// Exactly `chunked`. We send no `TE` that would allow another coding, and could not undo one.
+/// Accepts exactly `chunked`. Luner sends no `TE` header that would allow another coding, and could not decode one.
 fn transfer_encoding(value: &[u8]) -> Result<(), HeadError> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(());
     }
-    match elements(value).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
+    match list_elements(value).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
         true => Err(HeadError::TransferEncodingTwice),
         false => Err(HeadError::TransferEncodingUnknown),
     }
 }
 
-/// Whether a comma-separated list (RFC 9110 §5.6.1) holds `token`, in any case.
-pub(super) fn lists(value: &[u8], token: &str) -> bool {
-    elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// `Host = uri-host [ ":" port ]` (RFC 9110 §7.2), the grammar of RFC 3986 §3.2.2 without user information.
+/// Checks `Host = uri-host [ ":" port ]` (RFC 9110 §7.2) by the grammar of RFC 3986 §3.2.2, without user information.
 ///
-/// RFC 9112 §3.2 has an empty value for target URIs without an authority; an `http` URI always has one
-/// (RFC 9110 §4.2.1), so here it is a fault.
+/// RFC 9112 §3.2 allows an empty value for target URIs without an authority. An `http` URI always has an authority
+/// (RFC 9110 §4.2.1), so an empty value is refused here.
 pub(super) fn check_host(value: &[u8]) -> Result<(), HeadError> {
     if value.is_empty() {
         return Err(HeadError::HostEmpty);
@@ -139,21 +133,23 @@ pub(super) fn check_host(value: &[u8]) -> Result<(), HeadError> {
     };
     match port {
         Some([]) => Ok(()),
-        // The port may be empty by the grammar; five digits hold every port there is.
+        // The grammar allows an empty port. Five digits are enough for any port.
         Some([b':', digits @ ..]) if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => Ok(()),
         _ => Err(HeadError::HostInvalid),
     }
 }
 
+/// Returns the text after the `]` of an IPv6 literal; `rest` begins after its `[`.
 fn after_ip_literal(rest: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr(b']', rest)?;
     let address = std::str::from_utf8(rest.get(..end)?).ok()?;
-    // Neither IPvFuture nor a zone is used between an application and its gateway.
+    // IPvFuture and zone identifiers are refused: nobody uses them between an application and its gateway.
     address.parse::<Ipv6Addr>().ok()?;
     rest.get(end + 1..)
 }
 
-/// What follows `reg-name = *( unreserved / pct-encoded / sub-delims )`, which must not be empty; IPv4 is a case of it.
+/// Returns the text after `reg-name = *( unreserved / pct-encoded / sub-delims )`, which must not be empty. An IPv4
+/// address is a registered name as well.
 fn after_registered_name(value: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr(b':', value).unwrap_or(value.len());
     let (name, rest) = value.split_at_checked(end)?;

@@ -1,9 +1,11 @@
-//! Every way in which a head can be wrong, each with one constant sentence.
-//! Plain values, owned by no thread. It never carries bytes of the peer, so it can be logged and answered as it is.
+//! Every reason to refuse a head, each with one constant message.
+//! Plain values that any thread may hold.
+//! Never carries bytes from the peer, so the message is safe to log and to send back.
 
 use std::fmt;
 
-/// Why a head was refused. The connection cannot be used any further: where the next message starts is unknown.
+/// The reason for which a head was refused. The connection must be closed, because nobody knows where the next message
+/// would start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeadError {
     // Bytes and lines (RFC 9112 §2.2, §5).
@@ -54,18 +56,18 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The head was refused for its size alone: 431 (RFC 6585 §5).
-    pub fn too_large(&self) -> bool {
+    /// True if only the size was wrong, which is answered with status 431 (RFC 6585 §5).
+    pub fn is_too_large(&self) -> bool {
         matches!(self, HeadError::HeadTooLarge | HeadError::TooManyHeaders)
     }
 
-    fn sentence(self) -> &'static str {
+    fn message(self) -> &'static str {
         match self {
             HeadError::HeadTooLarge => "the head is too large",
             HeadError::TooManyHeaders => "too many headers",
-            HeadError::BareLineFeed => "bare line feed in the head",
-            HeadError::BareCarriageReturn => "bare carriage return in the head",
-            HeadError::NulByte => "NUL byte in the head",
+            HeadError::BareLineFeed => "a bare line feed in the head",
+            HeadError::BareCarriageReturn => "a bare carriage return in the head",
+            HeadError::NulByte => "a NUL byte in the head",
             HeadError::EmptyLinesBeforeStart => "more than one empty line before the request line",
             HeadError::Incomplete => "the head is incomplete",
             HeadError::SpaceBeforeFirstHeader => "white space before the first header",
@@ -75,9 +77,9 @@ impl HeadError {
             HeadError::SpaceBeforeColon => "white space between a header name and its colon",
             HeadError::HeaderName => "a header name with a character that is not allowed",
             HeadError::HeaderValue => "a header value with a control character",
-            HeadError::RequestLine => "malformed request line",
-            HeadError::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
-            HeadError::UnknownMethod => "a method that HTTP does not define; case matters",
+            HeadError::RequestLine => "a malformed request line",
+            HeadError::Version => "only HTTP/1.0 and HTTP/1.1 are supported",
+            HeadError::UnknownMethod => "a method that HTTP does not define (methods are case-sensitive)",
             HeadError::Connect => "CONNECT is not supported",
             HeadError::TargetAsterisk => "the request target '*' is not supported",
             HeadError::TargetAbsolute => "a request target in absolute form is not supported",
@@ -87,8 +89,8 @@ impl HeadError {
             HeadError::TargetBytes => "the request target contains a character that is not visible ASCII",
             HeadError::HostMissing => "no host header",
             HeadError::HostTwice => "more than one host header",
-            HeadError::HostEmpty => "empty host header",
-            HeadError::HostInvalid => "invalid host header",
+            HeadError::HostEmpty => "an empty host header",
+            HeadError::HostInvalid => "an invalid host header",
             HeadError::LengthAndTransferEncoding => "both content-length and transfer-encoding",
             HeadError::LengthsDiffer => "two different content-length headers",
             HeadError::LengthTwice => "more than one content-length header",
@@ -99,34 +101,34 @@ impl HeadError {
             HeadError::TransferEncodingTwice => "more than one transfer coding",
             HeadError::TransferEncodingUnknown => "a transfer-encoding other than chunked",
             HeadError::TransferEncodingOnHttp10 => "transfer-encoding in an HTTP/1.0 message",
-            HeadError::StatusLine => "malformed status line",
-            HeadError::StatusRange => "a status outside of 100 to 599",
+            HeadError::StatusLine => "a malformed status line",
+            HeadError::StatusRange => "a status outside 100 to 599",
         }
     }
 }
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
+        f.write_str(self.message())
     }
 }
 
 impl std::error::Error for HeadError {}
 
-/// Names the fault that httparse met in `head`. Off the fast path, so it may look twice.
+/// Turns httparse's error into a precise reason. May read `head` again, because it runs for malformed heads only.
 #[cold]
-pub(super) fn fault(error: httparse::Error, head: &[u8], start_line: fn(&[u8]) -> HeadError) -> HeadError {
+pub(super) fn explain(error: httparse::Error, head: &[u8], start_line: fn(&[u8]) -> HeadError) -> HeadError {
     match error {
         httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
-        httparse::Error::HeaderName => header_name_fault(head),
+        httparse::Error::HeaderName => explain_header_name(head),
         httparse::Error::HeaderValue => HeadError::HeaderValue,
-        httparse::Error::Version => version_fault(head),
+        httparse::Error::Version => explain_version(head),
         _ => start_line(head),
     }
 }
 
-/// The first header line whose name is wrong; that it exists is httparse's word.
-fn header_name_fault(head: &[u8]) -> HeadError {
+/// Finds the first header line with a bad name. httparse has found that there is one.
+fn explain_header_name(head: &[u8]) -> HeadError {
     let lines = head.split(|byte| *byte == b'\n').skip(1);
     for (position, line) in lines.enumerate() {
         if matches!(line, [b' ' | b'\t', ..]) {
@@ -153,12 +155,12 @@ pub(super) fn is_token_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-/// Something like `HTTP/2.0` is a version that we do not speak; anything else is no message at all.
-fn version_fault(head: &[u8]) -> HeadError {
+/// Tells an unsupported version, such as `HTTP/2.0`, from a line that is not HTTP at all.
+fn explain_version(head: &[u8]) -> HeadError {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     match words.find_map(|word| word.strip_prefix(b"HTTP/")) {
-        // The version is fine, so something stands between it and where it belongs.
+        // The version itself is fine, so the line around it is malformed.
         Some(b"1.0" | b"1.1") => HeadError::RequestLine,
         Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => HeadError::Version,
         _ if head.starts_with(b"HTTP/") => HeadError::StatusLine,
@@ -166,8 +168,8 @@ fn version_fault(head: &[u8]) -> HeadError {
     }
 }
 
-/// Tells a target with foreign bytes from a line that is no request line.
-pub(super) fn request_line_fault(head: &[u8]) -> HeadError {
+/// Tells a target with forbidden bytes from a line that is not a request line at all.
+pub(super) fn explain_request_line(head: &[u8]) -> HeadError {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     match (words.next(), words.next(), words.next(), words.next()) {

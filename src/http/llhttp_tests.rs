@@ -1,5 +1,5 @@
-//! llhttp's own cases against our parsers: what its strict mode refuses, we refuse.
-//! Tests only. The corpus is found through `LUNER_CORPUS` and is never copied into the project.
+//! Runs llhttp's own test cases against luner's parsers: a message that llhttp's strict mode refuses must be refused here.
+//! Tests only. `LUNER_CORPUS` names the folder that holds the corpus; the corpus is never copied into the project.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::head::{Framing, HeadError, HeadLimits, HeadScan, Method, plausible_re
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 64 * 1024, headers: 100 };
 
-/// What llhttp reads and we refuse, with the reason.
+/// Messages that llhttp accepts and luner refuses, with the reason.
 const REFUSED_BY_US: [(&str, &str); 34] = [
     ("request/connection: CRLF between requests, implicit `keep-alive`", EMPTY_LINES),
     ("request/method: REPORT request", FOREIGN_METHOD),
@@ -45,13 +45,13 @@ const REFUSED_BY_US: [(&str, &str); 34] = [
     ("response/transfer-encoding: multiple transfer-encoding where chunked is not the last one", ONLY_CHUNKED),
     ("response/transfer-encoding: `chunkedchunked` transfer-encoding does not enable chunked enconding", ONLY_CHUNKED),
 ];
-const FOREIGN_METHOD: &str = "HTTP itself does not define the method, and no route takes it";
+const FOREIGN_METHOD: &str = "HTTP itself does not define the method, and no route accepts it";
 const EMPTY_LINES: &str = "two empty lines before a request; one is tolerated";
 const EMPTY_BEFORE_STATUS: &str = "only a server may skip an empty line (RFC 9112 §2.2)";
-const NO_TUNNEL: &str = "luner opens no tunnels";
-const ORIGIN_FORM: &str = "luner is no forward proxy, its targets start with '/'";
-const NOT_HTTP1: &str = "only HTTP/1.0 and HTTP/1.1 are spoken";
-const ONLY_CHUNKED: &str = "no other coding was asked for, and we could not undo one";
+const NO_TUNNEL: &str = "luner does not open tunnels";
+const ORIGIN_FORM: &str = "luner is not a forward proxy; its targets start with '/'";
+const NOT_HTTP1: &str = "only HTTP/1.0 and HTTP/1.1 are supported";
+const ONLY_CHUNKED: &str = "luner accepts no other coding, and could not decode one";
 
 struct Case {
     name: String,
@@ -62,9 +62,9 @@ struct Case {
 }
 
 #[test]
-fn what_llhttp_refuses_in_strict_mode_is_refused_here() {
+fn messages_that_strict_llhttp_refuses_are_refused() {
     let Some(corpus) = std::env::var_os("LUNER_CORPUS") else {
-        println!("skipped: LUNER_CORPUS is not set, so llhttp's cases are not to be found");
+        println!("skipped: LUNER_CORPUS is not set, so llhttp's cases cannot be found");
         return;
     };
     let root = Path::new(&corpus).join("llhttp");
@@ -73,21 +73,24 @@ fn what_llhttp_refuses_in_strict_mode_is_refused_here() {
     for side in ["request", "response"] {
         for case in read_cases(&root.join(side), side) {
             let verdict = judge(&case);
-            // A lenient case shows what a flag lets pass, so strict mode refuses its message.
+            // A lenient case needs a flag to pass, so strict mode refuses its message.
             let lenient = case.kind.contains("lenient");
             judged[if lenient { 2 } else { usize::from(case.refused) }] += 1;
             match verdict {
                 Ok(()) if lenient => unexpected.push(format!("read: {}", case.name)),
                 Ok(()) if case.refused => read_by_us.push(case.name),
                 Err(fault) if !lenient && !case.refused => {
-                    println!("refused by us alone: {}: {fault}", case.name);
+                    println!("refused by luner only: {}: {fault}", case.name);
                     refused_by_us.push(case.name);
                 }
                 _ => {}
             }
         }
     }
-    println!("llhttp reads {} messages, refuses {}, and {} but for a flag", judged[0], judged[1], judged[2]);
+    println!(
+        "llhttp accepts {} messages, refuses {}, and accepts {} with a flag only",
+        judged[0], judged[1], judged[2]
+    );
     assert!(judged.iter().all(|count| *count > 30), "the corpus is not as expected");
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     assert_eq!(read_by_us, Vec::<String>::new());
@@ -110,7 +113,7 @@ fn read_cases(folder: &Path, side: &str) -> Vec<Case> {
     cases
 }
 
-/// A heading, a `meta` comment, a block of `http`, a block of `log`.
+/// Parses the cases of one file. Each has a heading, a `meta` comment, an `http` block and a `log` block.
 fn cases_of(file: &str, text: &str, cases: &mut Vec<Case>) {
     let (mut title, mut meta, mut message) = ("", "", String::new());
     let mut lines = text.lines();
@@ -137,13 +140,14 @@ fn cases_of(file: &str, text: &str, cases: &mut Vec<Case>) {
     }
 }
 
-/// Codes 21 to 23 are pauses: after a callback, at an upgrade, at HTTP/2's preface.
+/// Codes 21 to 23 are pauses, not errors: after a callback, at an upgrade, at the HTTP/2 preface.
 fn is_error(line: &str) -> bool {
     line.split_once("error code=")
         .is_some_and(|(_, rest)| !["21 ", "22 ", "23 "].iter().any(|pause| rest.starts_with(pause)))
 }
 
-/// As llhttp's test runner does: a line end is CRLF, `\` before one removes it, the rest are the usual escapes.
+/// Decodes a block as llhttp's test runner does: a line end becomes CRLF, a `\` before a line end removes it, and the other
+/// escapes are the usual ones.
 fn unescape(block: &str) -> Vec<u8> {
     let block = block.strip_suffix('\n').unwrap_or(block).replace("\\\n", "").replace('\n', "\r\n");
     let (mut message, mut rest) = (Vec::new(), block.as_bytes());
@@ -173,7 +177,7 @@ fn unescape(block: &str) -> Vec<u8> {
     message
 }
 
-/// Reads every message of the case as a connection would. `Err` names what made it stop.
+/// Reads every message of the case as a connection would. `Err` is the reason for which it stopped.
 fn judge(case: &Case) -> Result<(), String> {
     let mut rest = case.message.clone();
     let finish = case.kind.contains("finish");
@@ -182,7 +186,7 @@ fn judge(case: &Case) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
             Ok(Some(length)) => rest[..length].to_vec(),
             Ok(None) if finish => return Err("cut short".to_owned()),
-            // A head is parsed once it is whole, so a wrong one is told apart from an unfinished one by finishing it.
+            // A head is parsed only when it is complete. Completing it tells a malformed head from an unfinished one.
             Ok(None) if case.refused => {
                 rest.extend_from_slice(b"\r\n\r\n");
                 HeadScan::default().advance(&rest, &LIMITS).map_err(|error| error.to_string())?;
@@ -196,8 +200,8 @@ fn judge(case: &Case) -> Result<(), String> {
         };
         let (framing, keep_alive, upgrade) = match parsed {
             Ok(parsed) => parsed,
-            // llhttp leaves these two to others, and we have tests of our own for them. The message is mended,
-            // so that the rest of it is judged.
+            // llhttp does not check these two rules, and luner has its own tests for them. The message is corrected so
+            // that the rest of it can be judged.
             Err(HeadError::HostMissing) => {
                 let start = rest.len() - rest.trim_ascii_start().len();
                 let line = rest[start..].iter().position(|byte| *byte == b'\n').unwrap();
@@ -217,7 +221,7 @@ fn judge(case: &Case) -> Result<(), String> {
         if finish {
             decoder.end_of_input().map_err(|error| error.to_string())?;
         }
-        // What follows an upgrade is another protocol's, to llhttp.
+        // llhttp treats the bytes after an upgrade as another protocol.
         if upgrade || (!decoder.is_done() && used == body.len()) {
             return Ok(());
         }

@@ -1,40 +1,40 @@
-//! Finds where a head ends in a buffer that grows, so that the parser runs once, on a whole head.
-//! One per connection and direction, owned by its shard. It never looks at a byte twice, and it
-//! decides nothing but line ends and size.
+//! Finds the end of a head in a growing buffer, so that the parser runs once, on a complete head.
+//! One scan per connection and direction, owned by the connection's shard.
+//! Never reads a byte twice, and never judges anything but line ends and size.
 
 use super::head_error::HeadError;
 
-/// What a head may cost. Both count from the message's first byte.
+/// The largest head that is accepted. Both limits count from the message's first byte.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
     /// Bytes of the start line, the headers and the blank line.
     pub head_bytes: usize,
-    /// Header lines; more than [`HEADERS_MAX`] has no effect.
+    /// Number of header lines. A limit above [`HEADERS_MAX`] has no effect.
     pub headers: usize,
 }
 
-/// The most header lines that any configuration can allow; sizes the parser's scratch space on the stack.
-/// Arbitrary: Apache's default is 100, the largest SDK sends about 25.
+/// The most header lines that any configuration can allow. Sets the size of the parser's scratch space on the stack.
+/// Arbitrary: Apache's default is 100, and the largest SDK sends about 25.
 pub const HEADERS_MAX: usize = 256;
 
-/// Incremental and linear: remembers how far it has looked.
+/// An incremental scan in linear time: it remembers its position between calls.
 #[derive(Clone, Debug, Default)]
 pub struct HeadScan {
-    /// Every byte before this one has been judged.
+    /// Every byte before this offset has been scanned.
     at: usize,
     line_start: usize,
-    /// Lines that ended, the tolerated empty one not counted.
+    /// Complete lines, not counting the tolerated empty line.
     lines: usize,
-    /// An empty line stood before the start line.
+    /// An empty line preceded the start line.
     empty_before: bool,
 }
 
 impl HeadScan {
-    /// `bytes` is the whole buffer from the message's first byte, at every call.
-    /// Returns the head's length, blank line and a tolerated leading empty line included, once it is complete.
+    /// Continues the scan. `bytes` must be the whole buffer from the message's first byte, at every call.
+    /// Once the head is complete, returns its length, including the blank line and a tolerated leading empty line.
     ///
-    /// Refuses a bare LF, a bare CR and NUL at once: a parser that took LF for a line end (RFC 9112 §2.2 allows it)
-    /// and one that does not would see different messages in the same bytes.
+    /// Refuses a bare LF, a bare CR and a NUL immediately: a parser that accepts LF as a line end (RFC 9112 §2.2 allows
+    /// it) and one that does not would see different messages in the same bytes.
     pub fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         let window = bytes.get(..limits.head_bytes).unwrap_or(bytes);
         while let Some(rest) = window.get(self.at..) {
@@ -49,7 +49,7 @@ impl HeadScan {
                 }
                 Some([b'\r', b'\n', ..]) => {
                     let line_bytes = self.at + offset - self.line_start;
-                    if self.line_ended(line_bytes, limits)? {
+                    if self.end_line(line_bytes, limits)? {
                         return Ok(Some(self.line_start));
                     }
                 }
@@ -64,13 +64,13 @@ impl HeadScan {
         Ok(None)
     }
 
-    /// For the next message, whose first byte will be the buffer's first.
+    /// Prepares for the next message, which must begin at the start of the buffer.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// True when the line that just ended was the head's last one.
-    fn line_ended(&mut self, line_bytes: usize, limits: &HeadLimits) -> Result<bool, HeadError> {
+    /// Counts a complete line. Returns true if it was the head's last one.
+    fn end_line(&mut self, line_bytes: usize, limits: &HeadLimits) -> Result<bool, HeadError> {
         self.line_start += line_bytes + 2;
         self.at = self.line_start;
         if line_bytes > 0 {
@@ -84,8 +84,8 @@ impl HeadScan {
         if self.lines > 0 {
             return Ok(true);
         }
-        // RFC 9112 §2.2: a server ignores "at least one" empty line before a request line. One is what old
-        // clients send after a body; more is a caller who tries something.
+        // RFC 9112 §2.2: a server ignores "at least one" empty line before a request line. Old clients send one after a
+        // body; more than one suggests an attack.
         if self.empty_before {
             return Err(HeadError::EmptyLinesBeforeStart);
         }
@@ -94,8 +94,8 @@ impl HeadScan {
     }
 }
 
-/// Whether `bytes` can still become an HTTP/1 response. An upstream that speaks HTTP/0.9, HTTP/2 or TLS is
-/// found out by its first bytes, not by a timeout while its "head" never ends.
+/// True if `bytes` may be the beginning of an HTTP/1 response. Detects an upstream that speaks HTTP/0.9, HTTP/2 or TLS by
+/// its first bytes, instead of waiting for a timeout because its "head" never ends.
 pub fn plausible_response_start(bytes: &[u8]) -> bool {
     let status_line = b"HTTP/1.";
     bytes.iter().enumerate().take(13).all(|(at, byte)| match at {
@@ -104,7 +104,7 @@ pub fn plausible_response_start(bytes: &[u8]) -> bool {
         8 => *byte == b' ',
         9 => matches!(byte, b'1'..=b'5'),
         10 | 11 => byte.is_ascii_digit(),
-        // RFC 9112 §4 wants the space even before an empty reason; many leave it out.
+        // RFC 9112 §4 requires the space even before an empty reason, but many servers omit it.
         _ => matches!(byte, b' ' | b'\r'),
     })
 }

@@ -1,11 +1,13 @@
-//! Cuts a `text/event-stream` (WHATWG HTML §9.2) into its events, byte-exact, as they come.
-//! One per stream, owned by its shard. It holds only the unfinished event, looks at each byte once however the
-//! stream was cut, and never changes a byte.
+//! Splits a `text/event-stream` (WHATWG HTML §9.2) into its events, byte-exact, as they arrive.
+//! One splitter per stream, owned by its shard. It holds only the unfinished event and reads each byte once, wherever the
+//! stream is split into reads.
+//! Never changes a byte.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// An event went over the cap. The splitter gives nothing more; [`EventSplitter::pending`] has what it held.
+/// An event exceeded the size limit. The splitter returns no further events; [`EventSplitter::pending`] returns the bytes
+/// that it held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EventTooLarge;
 
@@ -17,27 +19,27 @@ impl fmt::Display for EventTooLarge {
 
 impl std::error::Error for EventTooLarge {}
 
-/// Finds the blank lines.
+/// Finds the blank lines that end events.
 #[derive(Clone, Debug)]
 pub struct EventSplitter {
     event_bytes_max: usize,
-    /// The unfinished event's bytes so far. `scan` has seen all of them.
+    /// The bytes of the unfinished event so far, all of them scanned.
     pending: Vec<u8>,
-    /// The line being read has no byte yet.
+    /// The current line is empty so far.
     line_blank: bool,
-    /// The last byte was a CR; a LF now belongs to the same line end.
+    /// The last byte was a CR; an LF that follows belongs to the same line end.
     after_cr: bool,
-    /// No line of the stream has ended yet, so a BOM may stand on it.
+    /// This is the first line of the stream, which may begin with a BOM.
     first_line: bool,
-    /// No event has been passed on yet.
+    /// No event has been returned yet.
     first_event: bool,
     failed: bool,
 }
 
-/// An event with the blank line that ends it. It may be nothing but comments or that blank line.
+/// An event with the blank line that ends it. It may consist of comments only, or of the blank line only.
 #[derive(Clone, Copy, Debug)]
 pub struct SseEvent<'a> {
-    /// Every byte. All `raw` in a row, and then [`EventSplitter::pending`], are the stream.
+    /// Every byte of the event. The `raw` of all events, followed by [`EventSplitter::pending`], is the whole stream.
     pub raw: &'a [u8],
     after_bom: bool,
 }
@@ -55,10 +57,10 @@ impl EventSplitter {
         }
     }
 
-    /// Calls back for each event that `bytes` completes. One that lies in `bytes` as a whole is borrowed from them.
+    /// Calls `on_event` for each event that `bytes` completes. An event that lies entirely in `bytes` is not copied.
     ///
-    /// A blank line ended by CR completes its event at the CR. The LF of a CRLF is part of that event if it is
-    /// already there; if it comes with a later push it stands at the front of the next event's `raw`.
+    /// A blank line that ends with CR completes its event at the CR. If the LF of a CRLF has already arrived, it belongs to
+    /// that event; if it arrives with a later push, it is the first byte of the next event's `raw`.
     pub fn push(&mut self, bytes: &[u8], mut on_event: impl FnMut(SseEvent<'_>)) -> Result<(), EventTooLarge> {
         if self.failed {
             return Err(EventTooLarge);
@@ -85,7 +87,7 @@ impl EventSplitter {
         Ok(())
     }
 
-    /// The bytes after the last event: to be passed on when the stream ends.
+    /// The bytes after the last event. They must be forwarded when the stream ends.
     pub fn pending(&self) -> &[u8] {
         &self.pending
     }
@@ -98,7 +100,7 @@ impl EventSplitter {
         Ok(())
     }
 
-    /// Where in `rest` the unfinished event ends, if it does. What is before has been looked at for good.
+    /// Returns the end of the unfinished event in `rest`, if it ends there. Scanned bytes are not read again.
     fn scan(&mut self, rest: &[u8]) -> Option<usize> {
         let mut line_start = 0;
         if self.after_cr && !rest.is_empty() {
@@ -133,23 +135,24 @@ impl EventSplitter {
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// A buffer that one huge event made is given back; 64 KiB holds the events that models send. Arbitrary.
+/// A buffer that one huge event grew beyond this size is freed. Arbitrary: 64 KiB is enough for the events that models
+/// send.
 const PENDING_BYTES_KEPT: usize = 64 * 1024;
 
 impl<'a> SseEvent<'a> {
-    /// The last `event:` line's value.
+    /// The value of the last `event:` line.
     pub fn name(&self) -> Option<&'a [u8]> {
         self.fields().filter(|(name, _)| *name == b"event").map(|(_, value)| value).last()
     }
 
-    /// Without a `data:` line a client dispatches nothing.
+    /// True if the event has a `data:` line. Clients ignore an event without one.
     pub fn has_data(&self) -> bool {
-        self.values_of_data().next().is_some()
+        self.data_values().next().is_some()
     }
 
-    /// The `data:` lines joined by LF; borrowed when there is one, empty when there is none.
+    /// The values of the `data:` lines, joined by LF. Borrowed if there is one line, empty if there is none.
     pub fn data(&self) -> Cow<'a, [u8]> {
-        let mut values = self.values_of_data();
+        let mut values = self.data_values();
         let first = values.next().unwrap_or_default();
         let Some(second) = values.next() else {
             return Cow::Borrowed(first);
@@ -163,22 +166,22 @@ impl<'a> SseEvent<'a> {
         Cow::Owned(joined)
     }
 
-    /// Every field of the event, in order; comments are no fields.
+    /// Every field of the event, in order, without comments.
     pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let raw = match self.after_bom {
             true => self.raw.strip_prefix(BOM).unwrap_or(self.raw),
             false => self.raw,
         };
-        Lines(raw).filter(|line| !matches!(line, [] | [b':', ..])).map(field)
+        Lines(raw).filter(|line| !matches!(line, [] | [b':', ..])).map(split_field)
     }
 
-    fn values_of_data(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    fn data_values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.fields().filter(|(name, _)| *name == b"data").map(|(_, value)| value)
     }
 }
 
-/// `name: value`; one space after the colon does not count, and a line without a colon is a name.
-fn field(line: &[u8]) -> (&[u8], &[u8]) {
+/// Splits `name: value`. One space after the colon is dropped; a line without a colon is a name with an empty value.
+fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some((name, value)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else {
         return (line, b"");
     };
@@ -186,7 +189,7 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
     (name, value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Lines ended by LF or CR. A CRLF gives an empty line between its halves, which means nothing inside an event.
+/// Iterates over lines that end with LF or CR. A CRLF yields an extra empty line, which has no meaning inside an event.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {

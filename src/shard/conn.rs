@@ -15,7 +15,7 @@ use super::{Shard, upstream};
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, KnownHeader, Method, RequestHead};
-use crate::http::wire::{Cut, Wire};
+use crate::http::wire::{ShutdownReason, Wire};
 use crate::plan::Plan;
 
 /// A connection may wait so long for its next request. nginx's default.
@@ -163,9 +163,13 @@ impl Conn {
                     }
                     match self.wire.read(&mut self.input, room, until).await {
                         Ok(n) if n > 0 => now = self.shard.now(),
-                        _ if self.wire.cut() == Cut::Late => return Err(Some(Refusal::RequestTimeout)),
+                        _ if self.wire.shutdown_reason() == ShutdownReason::DeadlinePassed => {
+                            return Err(Some(Refusal::RequestTimeout));
+                        }
                         // It may still listen (RFC 9112 section 8).
-                        Ok(_) if self.wire.cut() == Cut::No => return Err(Some(Refusal::CutShort)),
+                        Ok(_) if self.wire.shutdown_reason() == ShutdownReason::None => {
+                            return Err(Some(Refusal::CutShort));
+                        }
                         _ => return Err(None),
                     }
                 }

@@ -50,7 +50,7 @@ impl Conn {
             let piece = loop {
                 match monoio::time::timeout(LOOK_AGAIN, pieces.recv_async()).await {
                     Ok(piece) => break piece.ok(),
-                    Err(_) if self.wire.peer_left() => return Turn::Close,
+                    Err(_) if self.wire.peer_has_closed() => return Turn::Close,
                     Err(_) if self.shard.is_draining() => break None,
                     Err(_) => {}
                 }

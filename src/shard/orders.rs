@@ -77,7 +77,7 @@ impl Shard {
         let most = self.plan().drain_timeout * 3 / 4;
         let patience = if handed_over { most } else { LINGER.min(most) };
         self.drains_until.set(Some(self.watch.deadline(patience)));
-        self.watch.shut_idle(patience);
+        self.watch.limit_idle_wait(patience);
     }
 
     /// Tries to hand the books up; keeps the accounts when there is no room, and the traces out of it when there is little.

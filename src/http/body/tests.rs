@@ -83,7 +83,7 @@ const ILLEGAL: [(&[u8], BodyError); 41] = {
 };
 
 #[test]
-fn payload_is_taken_out_of_its_chunks() {
+fn chunks_are_decoded_to_their_payload() {
     assert_eq!(whole(Framing::Chunked, LEGAL[0]), (Ok(15), b"hello".to_vec()));
     assert_eq!(whole(Framing::Chunked, LEGAL[1]).1, b"hello world");
     assert_eq!(whole(Framing::Chunked, LEGAL[2]).1, b"0123456789");
@@ -101,7 +101,7 @@ fn malformed_chunks_are_refused() {
 }
 
 #[test]
-fn a_chunked_body_reads_alike_at_every_split() {
+fn chunked_body_decodes_the_same_at_every_split() {
     let illegal = ILLEGAL.iter().map(|(input, _)| *input);
     for input in LEGAL.into_iter().chain(illegal) {
         let expected = whole(Framing::Chunked, input);
@@ -117,7 +117,7 @@ fn a_chunked_body_reads_alike_at_every_split() {
 }
 
 #[test]
-fn a_body_of_known_length_ends_there_and_no_further() {
+fn body_of_known_length_takes_exactly_that_many_bytes() {
     for first in 0..=8 {
         let input = b"helloGET";
         let pieces = [&input[..first], &input[first..]];
@@ -136,7 +136,7 @@ fn a_body_of_known_length_ends_there_and_no_further() {
 }
 
 #[test]
-fn an_empty_body_is_done_before_its_first_byte() {
+fn empty_body_is_done_before_its_first_byte() {
     for framing in [Framing::Empty, Framing::Length(0)] {
         let mut decoder = BodyDecoder::new(framing);
         assert!(decoder.is_done());
@@ -146,7 +146,7 @@ fn an_empty_body_is_done_before_its_first_byte() {
 }
 
 #[test]
-fn a_body_until_close_takes_all_and_may_end_anywhere() {
+fn body_until_close_takes_every_byte_and_may_end_anywhere() {
     let mut decoder = BodyDecoder::new(Framing::UntilClose);
     let mut out = Vec::new();
     assert_eq!(decoder.feed(b"0\r\n\r\n", &mut out), Ok(5));
@@ -156,7 +156,7 @@ fn a_body_until_close_takes_all_and_may_end_anywhere() {
 }
 
 #[test]
-fn a_chunked_body_cut_short_is_an_error_wherever_it_is_cut() {
+fn truncated_chunked_body_is_an_error_at_every_byte() {
     let body = b"5;a=\"b\"\r\nhello\r\n0\r\nA: b\r\n\r\n";
     for cut in 0..body.len() {
         let mut decoder = BodyDecoder::new(Framing::Chunked);
@@ -166,7 +166,7 @@ fn a_chunked_body_cut_short_is_an_error_wherever_it_is_cut() {
 }
 
 #[test]
-fn a_body_that_was_wrong_once_stays_wrong() {
+fn refused_body_stays_refused() {
     let mut decoder = BodyDecoder::new(Framing::Chunked);
     for input in [b"x".as_slice(), b"0\r\n\r\n", b""] {
         assert_eq!(decoder.feed(input, &mut Vec::new()), Err(BodyError::ChunkSizeNotHex));
@@ -185,13 +185,13 @@ fn extensions_and_trailers_are_bounded() {
     assert_refused(&many, BodyError::ChunkExtensionsTooLong);
     let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(TRAILER_BYTES_MAX / 6 + 1)].concat();
     assert_refused(&trailers, BodyError::TrailersTooLong);
-    // Many small chunks are what a model's stream looks like.
+    // A model's stream has many small chunks, which must not add up to a limit.
     let tokens = b"1\r\nx\r\n".repeat(100_000);
     assert_eq!(whole(Framing::Chunked, &tokens).1.len(), 100_000);
 }
 
 #[test]
-fn a_chunk_header_says_the_length_in_hexadecimal() {
+fn chunk_header_holds_the_length_in_hexadecimal() {
     for len in [1, 9, 10, 15, 16, 26, 255, 256, 4096, 65_537, usize::MAX] {
         let mut out = Vec::new();
         chunk_header(len, &mut out);
@@ -203,7 +203,7 @@ fn a_chunk_header_says_the_length_in_hexadecimal() {
 }
 
 #[test]
-fn random_bodies_never_panic_and_read_alike_in_random_pieces() {
+fn random_bodies_never_panic_and_decode_the_same_in_random_pieces() {
     let alphabet: [&[u8]; 14] = [
         b"5\r\nhello\r\n",
         b"1\r\n",
@@ -234,5 +234,5 @@ fn random_bodies_never_panic_and_read_alike_in_random_pieces() {
         let pieces = [&bytes[..cut], &bytes[cut..]];
         assert_eq!(in_pieces(framing, pieces.into_iter()), expected, "{}", bytes.escape_ascii());
     }
-    assert!(done > 100, "the soup is too thin: {done}");
+    assert!(done > 100, "too few random bodies are complete: {done}");
 }

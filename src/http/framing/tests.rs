@@ -6,7 +6,7 @@ fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     HeadScan::default().advance(bytes, &LIMITS)
 }
 
-/// As a connection does it: measured first, parsed after.
+/// Measures the head and then parses it, as a connection does.
 fn read(bytes: &[u8]) -> Result<RequestHead<'_>, HeadError> {
     let length = scan(bytes)?.ok_or(HeadError::Incomplete)?;
     request(&bytes[..length], &LIMITS)
@@ -22,7 +22,7 @@ fn assert_refused(message: impl AsRef<[u8]>, fault: HeadError) {
 }
 
 #[test]
-fn a_doubtful_host_is_refused() {
+fn ambiguous_host_is_refused() {
     use HeadError::*;
     assert_refused("GET / HTTP/1.1\r\n\r\n", HostMissing);
     assert_refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", HostTwice);
@@ -62,7 +62,7 @@ fn a_doubtful_host_is_refused() {
 }
 
 #[test]
-fn doubtful_framing_is_refused() {
+fn ambiguous_framing_is_refused() {
     use HeadError::*;
     for (headers, fault) in [
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndTransferEncoding),
@@ -107,8 +107,8 @@ fn doubtful_framing_is_refused() {
 }
 
 #[test]
-fn the_connection_lives_as_its_version_and_tokens_say() {
-    for (version, headers, lives) in [
+fn version_and_connection_header_decide_keep_alive() {
+    for (version, headers, keep_alive) in [
         ("1.1", "", true),
         ("1.1", "Connection: Close\r\n", false),
         ("1.1", "Connection: keep-alive, close\r\n", false),
@@ -119,12 +119,12 @@ fn the_connection_lives_as_its_version_and_tokens_say() {
         ("1.0", "Connection: keep-alive, close\r\n", false),
     ] {
         let message = format!("GET / HTTP/{version}\r\nHost: a\r\n{headers}\r\n");
-        assert_eq!(read(message.as_bytes()).unwrap().keep_alive, lives, "{message}");
+        assert_eq!(read(message.as_bytes()).unwrap().keep_alive, keep_alive, "{message}");
     }
 }
 
 #[test]
-fn headers_named_in_connection_are_known_as_such() {
+fn headers_listed_in_connection_are_found() {
     let bytes = get("Connection: x-a, Authorization\r\nConnection: ,x-b\r\n");
     let request = read(&bytes).unwrap();
     for (name, listed) in [("X-A", true), ("authorization", true), ("x-b", true), ("x", false), ("x-c", false)] {

@@ -2,22 +2,22 @@ use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 100 };
 
-/// As a connection does it: measured first, parsed after.
-fn read_response(bytes: &[u8], asked: Method) -> Result<ResponseHead<'_>, HeadError> {
+/// Measures the head and then parses it, as a connection does.
+fn read_response(bytes: &[u8], request_method: Method) -> Result<ResponseHead<'_>, HeadError> {
     let length = HeadScan::default().advance(bytes, &LIMITS)?.ok_or(HeadError::Incomplete)?;
-    response(&bytes[..length], &LIMITS, asked)
+    response(&bytes[..length], &LIMITS, request_method)
 }
 
-fn assert_framed(head: &str, asked: Method, framing: Framing, lives: bool) {
+fn assert_framed(head: &str, request_method: Method, framing: Framing, keep_alive: bool) {
     let message = format!("{head}\r\n");
-    let response = read_response(message.as_bytes(), asked).unwrap();
-    assert_eq!((response.framing, response.keep_alive), (framing, lives), "{head}");
+    let response = read_response(message.as_bytes(), request_method).unwrap();
+    assert_eq!((response.framing, response.keep_alive), (framing, keep_alive), "{head}");
 }
 
 #[test]
 fn response_framing_follows_the_headers() {
     use Framing::*;
-    for (head, framing, lives) in [
+    for (head, framing, keep_alive) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Length(5), true),
         ("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n", Chunked, true),
         ("HTTP/1.1 200 \r\n", UntilClose, false),
@@ -25,13 +25,13 @@ fn response_framing_follows_the_headers() {
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n", Length(5), true),
         ("HTTP/1.1 599 ä\r\nContent-Length: 0\r\nConnection: close\r\n", Length(0), false),
     ] {
-        assert_framed(head, Method::Post, framing, lives);
+        assert_framed(head, Method::Post, framing, keep_alive);
     }
 }
 
 #[test]
-fn some_responses_have_no_body_whatever_their_headers_say() {
-    for (head, asked, lives) in [
+fn certain_responses_have_no_body_whatever_their_headers_say() {
+    for (head, request_method, keep_alive) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Method::Head, true),
         ("HTTP/1.1 200 OK\r\n", Method::Head, true),
         ("HTTP/1.1 100 Continue\r\n", Method::Post, true),
@@ -41,14 +41,14 @@ fn some_responses_have_no_body_whatever_their_headers_say() {
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", Method::Post, false),
         ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n", Method::Post, false),
     ] {
-        assert_framed(head, asked, Framing::Empty, lives);
+        assert_framed(head, request_method, Framing::Empty, keep_alive);
     }
     let head = read_response(b"HTTP/1.1 103 Early Hints\r\n\r\n", Method::Post).unwrap();
     assert_eq!((head.status, head.version), (103, Version::Http11));
 }
 
 #[test]
-fn doubtful_responses_are_refused() {
+fn malformed_and_ambiguous_responses_are_refused() {
     use HeadError::*;
     for (head, fault) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", LengthAndTransferEncoding),

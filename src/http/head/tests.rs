@@ -7,7 +7,7 @@ fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     HeadScan::default().advance(bytes, &LIMITS)
 }
 
-/// As a connection does it: measured first, parsed after.
+/// Measures the head and then parses it, as a connection does.
 fn read(bytes: &[u8]) -> Result<RequestHead<'_>, HeadError> {
     let length = scan(bytes)?.ok_or(HeadError::Incomplete)?;
     request(&bytes[..length], &LIMITS)
@@ -23,7 +23,7 @@ fn assert_refused(message: impl AsRef<[u8]>, fault: HeadError) {
 }
 
 #[test]
-fn an_openai_sdk_request_is_read_in_full() {
+fn openai_sdk_request_is_parsed_in_full() {
     let head = b"POST /v1/chat/completions?a=b?c HTTP/1.1\r\nHost: localhost:8080\r\nCONTENT-LENGTH: 17\r\n\
         authorization:Bearer sk-x\r\nX-Luner-User: \t ann \t \r\nX-Empty:\r\nX-Obs: \xff\xfe\r\n\r\n";
     let request = read(head).unwrap();
@@ -139,19 +139,19 @@ fn expectations_and_upgrades_are_reported() {
 }
 
 #[test]
-fn unknown_methods_are_refused_and_case_matters() {
+fn unknown_methods_are_refused_and_methods_are_case_sensitive() {
     for method in ["get", "MKCOLA", "PROPFIND", "X"] {
         let message = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(read(message.as_bytes()).unwrap_err(), HeadError::UnknownMethod, "{method}");
     }
     assert_eq!(read(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err(), HeadError::Connect);
     for method in [Method::Get, Method::Head, Method::Delete, Method::Options, Method::Trace, Method::Patch] {
-        assert_eq!(Method::of(method.as_str()), Ok(method));
+        assert_eq!(Method::parse(method.as_str()), Ok(method));
     }
 }
 
 #[test]
-fn random_heads_never_panic_and_what_passes_is_sound() {
+fn random_heads_never_panic_and_accepted_ones_are_valid() {
     let alphabet: [&[u8]; 26] = [
         b"GET ",
         b"POST ",
@@ -184,7 +184,7 @@ fn random_heads_never_panic_and_what_passes_is_sound() {
     let mut passed = 0;
     for _ in 0..60_000 {
         let bytes = seeded.soup(&alphabet, 14);
-        // Unmeasured bytes must not panic either.
+        // Bytes that no scan has measured must not panic either.
         let _ = request(&bytes, &LIMITS);
         let _ = response(&bytes, &LIMITS, Method::Get);
         let Ok(Some(length)) = scan(&bytes) else {
@@ -201,5 +201,5 @@ fn random_heads_never_panic_and_what_passes_is_sound() {
         }
         let _ = response(&bytes[..length], &LIMITS, Method::Head);
     }
-    assert!(passed > 100, "the soup is too thin: {passed}");
+    assert!(passed > 100, "too few random heads are valid: {passed}");
 }

@@ -11,13 +11,13 @@ fn get(headers: &str) -> Vec<u8> {
 }
 
 #[test]
-fn an_empty_line_before_the_request_counts_as_its_head() {
+fn leading_empty_line_counts_as_part_of_the_head() {
     let message = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
     assert_eq!(scan(message), Ok(Some(message.len() - 4)));
 }
 
 #[test]
-fn a_head_is_measured_alike_however_it_arrives() {
+fn head_length_is_the_same_at_every_split() {
     for message in [
         get("A: b\r\nC: d\r\n"),
         [b"\r\n".as_slice(), &get("A: b\r\n"), b"\r\n\0\n"].concat(),
@@ -44,7 +44,7 @@ fn a_head_is_measured_alike_however_it_arrives() {
 }
 
 #[test]
-fn heads_over_a_limit_are_refused_as_soon_as_that_is_seen() {
+fn head_over_a_limit_is_refused_at_once() {
     let limits = HeadLimits { head_bytes: 64, headers: 3 };
     let refused = |bytes: &[u8]| HeadScan::default().advance(bytes, &limits).unwrap_err();
     assert_eq!(refused(&[b'a'; 64]), HeadError::HeadTooLarge);
@@ -52,8 +52,8 @@ fn heads_over_a_limit_are_refused_as_soon_as_that_is_seen() {
     assert_eq!(refused(b"G\r\na:\r\nb:\r\nc:\r\nd:\r\n"), HeadError::TooManyHeaders);
     let fits = [b"G\r\na:\r\nb:\r\nc:\r\n\r\n".as_slice(), &[b'x'; 100]].concat();
     assert_eq!(HeadScan::default().advance(&fits, &limits), Ok(Some(17)));
-    assert!(HeadError::HeadTooLarge.too_large() && HeadError::TooManyHeaders.too_large());
-    assert!(!HeadError::NulByte.too_large());
+    assert!(HeadError::HeadTooLarge.is_too_large() && HeadError::TooManyHeaders.is_too_large());
+    assert!(!HeadError::NulByte.is_too_large());
     let exact = get(&format!("A: {}\r\n", "x".repeat(30)));
     let limits = |head_bytes| HeadLimits { head_bytes, headers: 100 };
     assert_eq!(HeadScan::default().advance(&exact, &limits(exact.len())), Ok(Some(exact.len())));
@@ -61,7 +61,7 @@ fn heads_over_a_limit_are_refused_as_soon_as_that_is_seen() {
 }
 
 #[test]
-fn a_head_of_a_mebibyte_that_comes_bytewise_costs_linear_time() {
+fn head_of_a_mebibyte_byte_by_byte_takes_linear_time() {
     let limits = HeadLimits { head_bytes: 2 << 20, headers: HEADERS_MAX };
     let message = get(&format!("A: {}\r\n", "x".repeat(1 << 20)));
     let mut bytewise = HeadScan::default();
@@ -70,7 +70,7 @@ fn a_head_of_a_mebibyte_that_comes_bytewise_costs_linear_time() {
 }
 
 #[test]
-fn one_scan_serves_one_message_after_another_once_it_is_reset() {
+fn reset_scan_serves_the_next_message() {
     let message = get("");
     let mut scan = HeadScan::default();
     for _ in 0..3 {
@@ -80,7 +80,7 @@ fn one_scan_serves_one_message_after_another_once_it_is_reset() {
 }
 
 #[test]
-fn what_is_no_response_is_known_by_its_first_bytes() {
+fn first_bytes_reveal_what_is_not_an_http1_response() {
     for start in ["", "H", "HTTP/1.", "HTTP/1.1 200", "HTTP/1.0 404 Not Found\r\n", "HTTP/1.1 200\r\n"] {
         assert!(plausible_response_start(start.as_bytes()), "{start}");
     }

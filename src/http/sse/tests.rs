@@ -2,18 +2,18 @@ use super::*;
 use crate::seeded::Seeded;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
+struct Parsed {
     raw: Vec<u8>,
     name: Option<Vec<u8>>,
     data: Option<Vec<u8>>,
 }
 
-/// The events of a stream that comes in `pieces`, and what is left over.
-fn split<'i>(pieces: impl Iterator<Item = &'i [u8]>) -> (Vec<Seen>, Vec<u8>) {
+/// Splits a stream that arrives in `pieces` into its events; also returns the bytes after the last event.
+fn split<'i>(pieces: impl Iterator<Item = &'i [u8]>) -> (Vec<Parsed>, Vec<u8>) {
     let (mut splitter, mut events) = (EventSplitter::new(1 << 20), Vec::new());
     for piece in pieces {
         let pushed = splitter.push(piece, |event| {
-            events.push(Seen {
+            events.push(Parsed {
                 raw: event.raw.to_vec(),
                 name: event.name().map(<[u8]>::to_vec),
                 data: event.has_data().then(|| event.data().to_vec()),
@@ -24,7 +24,7 @@ fn split<'i>(pieces: impl Iterator<Item = &'i [u8]>) -> (Vec<Seen>, Vec<u8>) {
     (events, splitter.pending().to_vec())
 }
 
-fn whole(stream: &[u8]) -> (Vec<Seen>, Vec<u8>) {
+fn whole(stream: &[u8]) -> (Vec<Parsed>, Vec<u8>) {
     split(std::iter::once(stream))
 }
 
@@ -56,7 +56,7 @@ const STREAMS: [&[u8]; 16] = [
 ];
 
 #[test]
-fn events_end_at_blank_lines_of_every_kind() {
+fn blank_line_of_any_kind_ends_an_event() {
     for stream in &STREAMS[..3] {
         assert_eq!(data_of(stream), [some("{\"a\":1}"), some("[DONE]")]);
         assert!(whole(stream).1.is_empty());
@@ -65,15 +65,15 @@ fn events_end_at_blank_lines_of_every_kind() {
 }
 
 #[test]
-fn a_byte_order_mark_belongs_to_no_field() {
+fn byte_order_mark_belongs_to_no_field() {
     assert_eq!(data_of(STREAMS[4]), [some("bom"), some("b")]);
     assert_eq!(data_of(STREAMS[5]), [None, None, some("b")]);
-    // Only one, and only at the start.
+    // Only one BOM is ignored, and only at the start of the stream.
     assert_eq!(data_of(b"data: a\n\n\xEF\xBB\xBFdata: b\n\n"), [some("a"), None]);
 }
 
 #[test]
-fn fields_are_read_as_the_standard_says() {
+fn fields_are_parsed_as_the_standard_says() {
     assert_eq!(data_of(STREAMS[7]), [None, None, some("a")]);
     let event = whole(STREAMS[8]).0.remove(0);
     assert_eq!((event.name, event.data), (some("message_start"), some("one\ntwo\nthree")));
@@ -86,7 +86,7 @@ fn fields_are_read_as_the_standard_says() {
 }
 
 #[test]
-fn one_data_line_is_borrowed() {
+fn single_data_line_is_borrowed() {
     let stream = b"data: long enough to care\n\n".as_slice();
     let mut borrowed = false;
     let pushed = EventSplitter::new(100).push(stream, |event| {
@@ -97,13 +97,13 @@ fn one_data_line_is_borrowed() {
 }
 
 #[test]
-fn a_stream_reads_alike_and_stays_whole_at_every_split() {
+fn stream_parses_the_same_and_loses_no_byte_at_every_split() {
     let meaning =
-        |events: &[Seen]| -> Vec<_> { events.iter().map(|event| (event.name.clone(), event.data.clone())).collect() };
+        |events: &[Parsed]| -> Vec<_> { events.iter().map(|event| (event.name.clone(), event.data.clone())).collect() };
     for stream in STREAMS {
         let (expected, _) = whole(stream);
         let expected = meaning(&expected);
-        let assert_alike = |(events, left): (Vec<Seen>, Vec<u8>)| {
+        let assert_alike = |(events, left): (Vec<Parsed>, Vec<u8>)| {
             assert_eq!(meaning(&events), expected, "{}", stream.escape_ascii());
             let raws: Vec<&[u8]> = events.iter().map(|event| event.raw.as_slice()).collect();
             assert_eq!([raws.concat(), left].concat(), stream);
@@ -119,11 +119,11 @@ fn a_stream_reads_alike_and_stays_whole_at_every_split() {
 }
 
 #[test]
-fn an_event_is_passed_on_with_its_last_byte() {
+fn event_is_returned_with_its_last_byte() {
     for (stream, ends) in [
         (b"data: a\n\ndata: b\n\n".as_slice(), vec![9, 18]),
         (b"data: a\r\rdata: b\r\r", vec![9, 18]),
-        // At the CR: whether a LF follows is not waited for.
+        // The event ends at the CR, without waiting for an LF that may follow.
         (b"data: a\r\n\r\ndata: b\r\n\r\n", vec![10, 21]),
     ] {
         let (mut splitter, mut seen) = (EventSplitter::new(100), Vec::new());
@@ -135,18 +135,18 @@ fn an_event_is_passed_on_with_its_last_byte() {
 }
 
 #[test]
-fn a_line_feed_that_comes_late_leads_the_next_event() {
+fn late_line_feed_becomes_the_first_byte_of_the_next_event() {
     let (events, left) = split([b"data: a\r\n\r".as_slice(), b"\ndata: b\r\n\r\n"].into_iter());
     assert_eq!(events[0].raw, b"data: a\r\n\r");
     assert_eq!(events[1].raw, b"\ndata: b\r\n\r\n");
     assert_eq!(events[1].data, some("b"));
     assert!(left.is_empty());
-    // One that is there already goes with its event.
+    // An LF that has already arrived belongs to its event.
     assert_eq!(whole(b"data: a\r\n\r\ndata").0[0].raw, b"data: a\r\n\r\n");
 }
 
 #[test]
-fn an_event_over_the_cap_is_refused_and_stays_refused() {
+fn event_over_the_limit_fails_the_stream_for_good() {
     let event = b"data: 1234\n\n";
     let fits = |cap, cut: usize| {
         let mut splitter = EventSplitter::new(cap);
@@ -163,7 +163,7 @@ fn an_event_over_the_cap_is_refused_and_stays_refused() {
 }
 
 #[test]
-fn an_event_of_eight_mebibytes_costs_linear_time_in_small_pieces() {
+fn event_of_eight_mebibytes_in_small_pieces_takes_linear_time() {
     let stream = [b"data: ".as_slice(), &vec![b'x'; 8 << 20], b"\n\ndata: next\n\n"].concat();
     let (mut splitter, mut lengths) = (EventSplitter::new(16 << 20), Vec::new());
     for piece in stream.chunks(7) {
@@ -173,8 +173,8 @@ fn an_event_of_eight_mebibytes_costs_linear_time_in_small_pieces() {
     assert!(splitter.pending.capacity() <= PENDING_BYTES_KEPT);
 }
 
-/// The standard's algorithm, byte by byte and without any cleverness.
-fn by_the_book(stream: &[u8]) -> Vec<Option<Vec<u8>>> {
+/// A literal implementation of the standard's algorithm, byte by byte.
+fn reference_data(stream: &[u8]) -> Vec<Option<Vec<u8>>> {
     let text = stream.strip_prefix(BOM).unwrap_or(stream);
     let (mut lines, mut line, mut after_cr) = (Vec::new(), Vec::new(), false);
     for byte in text {
@@ -207,13 +207,13 @@ fn by_the_book(stream: &[u8]) -> Vec<Option<Vec<u8>>> {
 }
 
 #[test]
-fn random_streams_read_as_the_standard_reads_them() {
+fn random_streams_parse_as_the_standard_says() {
     let alphabet: [&[u8]; 12] =
         [b"data: a", b"data", b"data:", b"event: e", b":", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b"x", BOM];
     let mut seeded = Seeded::new(9);
     for _ in 0..60_000 {
         let stream = seeded.soup(&alphabet, 12);
-        let expected = by_the_book(&stream);
+        let expected = reference_data(&stream);
         let size = 1 + seeded.below(4);
         for (events, left) in [whole(&stream), split(stream.chunks(size))] {
             let data: Vec<_> = events.iter().map(|event| event.data.clone()).collect();

@@ -114,7 +114,7 @@ impl Refusal {
         const INVALID: &str = "invalid_request_error";
         const FORBIDDEN: &str = "permission_error";
         match self {
-            Refusal::Head(error) if error.too_large() => row(431, INVALID, Some("request_too_large"), Caller),
+            Refusal::Head(error) if error.is_too_large() => row(431, INVALID, Some("request_too_large"), Caller),
             Refusal::Head(_) | Refusal::Body(_) | Refusal::CutShort | Refusal::AfterTheLast => {
                 row(400, INVALID, None, Caller)
             }

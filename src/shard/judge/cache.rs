@@ -229,7 +229,7 @@ pub(crate) async fn ask(conn: &Conn, asking: Asking, patience: Duration) -> Outc
             Ok(Ok(Told::Alone) | Err(_)) => return Outcome::Alone,
             Err(_) => {}
         }
-        let left = conn.wire.peer_left();
+        let left = conn.wire.peer_has_closed();
         if left || shard.now().since(asked_at) > patience {
             give_up(shard, owner, seat, told);
             return if left { Outcome::Left } else { Outcome::Late };

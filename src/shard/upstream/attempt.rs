@@ -8,7 +8,7 @@ use super::retry::Tries;
 use super::{ANSWER_HEAD, Failure, Forward, READ_BYTES, connect};
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Framing, HeadError, HeadScan, KnownHeader, Method, ResponseHead, Version};
-use crate::http::wire::{Cut, Tether};
+use crate::http::wire::{DisconnectGuard, ShutdownReason};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 use crate::shard::answer::respond::{self, Frame};
@@ -23,7 +23,7 @@ pub(crate) struct Opened {
     /// As asked, but for what this answer makes impossible.
     pub(crate) frame: Frame,
     /// Shuts the line down when the caller leaves.
-    pub(crate) tether: Tether,
+    pub(crate) tether: DisconnectGuard,
 }
 
 /// What the head of an answer says.
@@ -64,7 +64,7 @@ pub(crate) async fn attempt(
         Some(line) => line,
         None => connect::connect(&shard, provider, plan, tried).await?,
     };
-    let tether = Tether::new(&conn.wire, &line.wire);
+    let tether = DisconnectGuard::new(&conn.wire, &line.wire);
     let (sent, request) = line.wire.write_request(std::mem::take(&mut forward.request), provider.timeout).await;
     forward.request = request;
     // A provider that refuses early may have answered and closed before it took everything: its answer still counts, so
@@ -111,12 +111,14 @@ pub(crate) async fn attempt(
 
 /// What it means that nothing more comes before the head was complete.
 fn ended(line: &Line, began: bool, end: io::Result<usize>) -> Failure {
-    match (line.wire.cut(), end) {
-        (Cut::Late, _) => Failure::TimedOut,
-        (Cut::Abandoned, _) => Failure::Abandoned,
-        (Cut::No, _) if line.reused && !began && line.buf.is_empty() => Failure::Stale,
-        (Cut::No, Err(error)) => Failure::Broken(connect::reason(&error)),
-        (Cut::No, Ok(_)) => Failure::Broken("it closed the connection before its answer was complete".into()),
+    match (line.wire.shutdown_reason(), end) {
+        (ShutdownReason::DeadlinePassed, _) => Failure::TimedOut,
+        (ShutdownReason::CallerLeft, _) => Failure::Abandoned,
+        (ShutdownReason::None, _) if line.reused && !began && line.buf.is_empty() => Failure::Stale,
+        (ShutdownReason::None, Err(error)) => Failure::Broken(connect::reason(&error)),
+        (ShutdownReason::None, Ok(_)) => {
+            Failure::Broken("it closed the connection before its answer was complete".into())
+        }
     }
 }
 
@@ -170,7 +172,7 @@ fn recycle(shard: &Shard, provider: &Provider, line: Line, answer: &Answer) {
     let mut decoder = BodyDecoder::new(answer.framing);
     let rest = line.buf.get(answer.head_len..).unwrap_or_default();
     let whole = decoder.feed(rest, &mut Vec::new()).is_ok_and(|used| used == rest.len() && decoder.is_done());
-    if whole && answer.keep_alive && line.wire.cut() == Cut::No {
+    if whole && answer.keep_alive && line.wire.shutdown_reason() == ShutdownReason::None {
         shard.pools.put(provider.origin, line, shard.now());
     }
 }

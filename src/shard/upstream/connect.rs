@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use super::Failure;
 use super::pool::Line;
-use crate::http::wire::{Paced, Wire};
+use crate::http::wire::{PacedStream, Wire};
 use crate::plan::{Plan, Provider};
 use crate::shard::Shard;
 use crate::shard::judge::record::Tried;
@@ -81,7 +81,8 @@ async fn open(
     };
     let fd = stream.as_raw_fd();
     let connector = TlsConnector::from(tls.clone());
-    let stream = connector.connect(name.clone(), Paced::new(stream)).await.map_err(|error| format!("TLS: {error}"))?;
+    let stream =
+        connector.connect(name.clone(), PacedStream::new(stream)).await.map_err(|error| format!("TLS: {error}"))?;
     tried.tls_ns = Some(shard.now().mono_ns - connected.mono_ns);
     Ok(Wire::tls(stream, fd, &shard.watch))
 }

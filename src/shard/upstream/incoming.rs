@@ -3,7 +3,7 @@
 use super::pool::Line;
 use super::{Answer, Failure, Forward, READ_BYTES, connect};
 use crate::http::body::BodyDecoder;
-use crate::http::wire::Cut;
+use crate::http::wire::ShutdownReason;
 
 /// A body that is being read from a line.
 pub(crate) struct Incoming {
@@ -30,19 +30,19 @@ impl Incoming {
         line.buf.clear();
         self.at = 0;
         let until = line.wire.deadline(forward.provider.stream_idle_timeout);
-        match (line.wire.read(&mut line.buf, READ_BYTES, until).await, line.wire.cut()) {
+        match (line.wire.read(&mut line.buf, READ_BYTES, until).await, line.wire.shutdown_reason()) {
             (Ok(n), _) if n > 0 => Ok(true),
-            (_, Cut::Late) => Err(Failure::TimedOut),
-            (_, Cut::Abandoned) => Err(Failure::Abandoned),
-            (Ok(_), Cut::No) => {
+            (_, ShutdownReason::DeadlinePassed) => Err(Failure::TimedOut),
+            (_, ShutdownReason::CallerLeft) => Err(Failure::Abandoned),
+            (Ok(_), ShutdownReason::None) => {
                 self.decoder.end_of_input().map(|()| false).map_err(|error| Failure::Broken(error.to_string()))
             }
-            (Err(error), Cut::No) => Err(Failure::Broken(connect::reason(&error))),
+            (Err(error), ShutdownReason::None) => Err(Failure::Broken(connect::reason(&error))),
         }
     }
 
     /// Whether the body ended where it should, with nothing behind it: only then may the line carry another request.
     pub(crate) fn at_clean_end(&self, line: &Line) -> bool {
-        self.decoder.is_done() && self.at == line.buf.len() && line.wire.cut() == Cut::No
+        self.decoder.is_done() && self.at == line.buf.len() && line.wire.shutdown_reason() == ShutdownReason::None
     }
 }

@@ -41,7 +41,7 @@ impl Pools {
         while let Some(mut line) = pool.pop() {
             let rested_ms = now.mono_ms().saturating_sub(line.idle_since_ms);
             // Bytes that came meanwhile would be taken for the next caller's answer.
-            if rested_ms < IDLE_MS_MAX && line.wire.is_quiet() {
+            if rested_ms < IDLE_MS_MAX && line.wire.is_reusable() {
                 line.reused = true;
                 return Some(line);
             }
@@ -67,7 +67,7 @@ impl Pools {
     /// Closes what rested too long and what the provider closed.
     pub(crate) fn prune(&self, now: Now) {
         for pool in self.by_origin.borrow_mut().iter_mut() {
-            pool.retain(|line| now.mono_ms() < line.idle_since_ms + IDLE_MS_MAX && line.wire.is_quiet());
+            pool.retain(|line| now.mono_ms() < line.idle_since_ms + IDLE_MS_MAX && line.wire.is_reusable());
         }
     }
 }
