@@ -1,14 +1,16 @@
-//! Time, read in one place: a [`Now`] is taken once per event and handed down, so that the judging code is a function of
-//! its arguments and a test can drive it with a clock of its own. Any thread may own a [`Clock`]; it never sleeps.
+//! The only place that reads the time. A [`Now`] is taken once per event and passed down, so that the judging code depends
+//! on its arguments only and a test can use a clock of its own.
+//! Any thread may own a [`Clock`].
+//! Never sleeps.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
 
-/// One reading of both clocks. Limits and windows use `mono`, records use `wall`.
+/// One reading of both clocks. Limits and windows use `mono_ns`; records use `wall_ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Nanoseconds on the monotonic clock since the process took its first reading.
+    /// Nanoseconds on the monotonic clock since [`Clock::start`].
     pub mono_ns: u64,
     /// Milliseconds since the Unix epoch.
     pub wall_ms: u64,
@@ -20,19 +22,19 @@ impl Now {
         self.mono_ns / 1_000_000
     }
 
-    /// Time since an earlier reading; zero if `earlier` is later.
+    /// The time since an earlier reading, or zero if `earlier` is in fact later.
     pub fn since(self, earlier: Now) -> Duration {
         Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
     }
 }
 
-/// A wall-clock reading as the outside sees it: RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`.
+/// Formats a wall-clock time for users: RFC 3339 in UTC with milliseconds, such as `2026-01-31T12:00:00.000Z`.
 pub fn rfc3339(wall_ms: u64) -> String {
     let time = i64::try_from(wall_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The source of [`Now`], copied to every thread so that their monotonic readings can be compared.
+/// The source of [`Now`]. Every thread has a copy of the same clock, so that their monotonic readings can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Instant,
@@ -40,19 +42,19 @@ pub struct Clock {
 
 impl Clock {
     /// Starts the monotonic clock at zero.
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the clocks")]
     pub fn start() -> Self {
         Clock { epoch: Instant::now() }
     }
 
-    /// Microseconds of the monotonic clock since the system started, which other processes count alike.
+    /// Microseconds on the monotonic clock since the system started. The same in every process, so processes can compare it.
     pub fn since_boot_us() -> u64 {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
     }
 
     /// Reads both clocks.
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the clocks")]
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
@@ -67,10 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_is_shown_in_utc_with_milliseconds() {
+    fn wall_clock_formats_as_utc_with_milliseconds() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_769_860_800_007), "2026-01-31T12:00:00.007Z");
-        // Beyond what a calendar has: never a panic.
+        // A time beyond the calendar's range must not panic.
         assert_eq!(rfc3339(u64::MAX), "1970-01-01T00:00:00.000Z");
     }
 }

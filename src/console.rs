@@ -1,34 +1,35 @@
-//! The console's files, in the binary. Shared by all threads; plain bytes that never change. It never reads a file while the
-//! process runs, so no path of a request leads to one.
+//! The console's files, embedded in the binary.
+//! Constant bytes, shared by all threads.
+//! Never reads a file at run time, so no request path can reach the file system.
 
 use std::borrow::Cow;
 
 use rust_embed::RustEmbed;
 
-/// What `make web` has built; none where that was not done before this crate was compiled.
+/// The output of `make web`; empty if that was not run before this crate was compiled.
 #[derive(RustEmbed)]
 #[folder = "web/dist"]
 #[allow_missing = true]
-struct Built;
+struct EmbeddedFiles;
 
-/// One file, in one encoding.
+/// One file in one content encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     pub bytes: Cow<'static, [u8]>,
-    /// Of these very bytes, as a strong ETag with its quotes.
+    /// A strong ETag of exactly these bytes, with its quotes.
     pub etag: String,
 }
 
-/// The file of exactly this name, such as `assets/index-3f2a.js`; an encoded one ends with `.br` or `.gz`.
+/// Returns the file with exactly this name, such as `assets/index-3f2a.js`. Names of compressed files end with `.br` or `.gz`.
 pub fn file(name: &str) -> Option<File> {
-    let file = Built::get(name)?;
+    let file = EmbeddedFiles::get(name)?;
     let hash = file.metadata.sha256_hash();
-    // 96 bits tell the versions of one file apart.
+    // 96 bits are enough to tell the versions of one file apart.
     let hex: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     Some(File { bytes: file.data, etag: format!("\"{hex}\"") })
 }
 
-/// The console where it is mounted: under which path, and its page as it says so.
+/// The path under which the console is mounted, and its page with that path filled in.
 #[derive(Debug)]
 pub struct Mount {
     /// Begins and ends with a slash.
@@ -37,26 +38,26 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// `base` begins and ends with a slash and holds nothing that HTML or an ETag treats as its own.
+    /// `base` must begin and end with a slash and must not hold a character that is special in HTML or in an ETag.
     pub fn under(base: &str) -> Mount {
-        let page = file("index.html").unwrap_or_else(stand_in);
-        Mount { base: base.into(), page: based(page, base) }
+        let page = file("index.html").unwrap_or_else(placeholder);
+        Mount { base: base.into(), page: with_base(page, base) }
     }
 
-    /// The page.
     pub fn page(&self) -> &File {
         &self.page
     }
 
-    /// The path below the mount that this one leads to, if something before luner has not taken the mount's path off.
-    pub fn below<'p>(&self, path: &'p str) -> Option<&'p str> {
+    /// Strips the mount path from a request's path. Returns `None` if the path does not begin with it, for example because
+    /// a proxy in front of luner has already stripped it.
+    pub fn strip_base<'p>(&self, path: &'p str) -> Option<&'p str> {
         let inside = self.base.len() > 1 && path.starts_with(&*self.base);
         if inside { path.get(self.base.len() - 1..) } else { None }
     }
 }
 
-/// The page with the path that all its addresses are relative to.
-fn based(page: File, base: &str) -> File {
+/// Sets the page's base path, to which all its URLs are relative, and gives the changed page an ETag of its own.
+fn with_base(page: File, base: &str) -> File {
     if base == "/" {
         return page;
     }
@@ -65,23 +66,23 @@ fn based(page: File, base: &str) -> File {
     File { bytes: Cow::Owned(text.into_bytes()), etag }
 }
 
-/// How the page has it as it was built; scripts/web-pack.mjs checks that.
+/// The base element of the page as built; scripts/web-pack.mjs checks that it is there.
 const BASE: &str = "<base href=\"/\"";
 
-/// The page that stands in for a console that was not built.
-fn stand_in() -> File {
-    File { bytes: Cow::Borrowed(STAND_IN.as_bytes()), etag: "\"no-console\"".into() }
+/// The page to serve if the console was not built.
+fn placeholder() -> File {
+    File { bytes: Cow::Borrowed(PLACEHOLDER.as_bytes()), etag: "\"no-console\"".into() }
 }
 
-const STAND_IN: &str = "<!doctype html>
+const PLACEHOLDER: &str = "<!doctype html>
 <html lang=\"en\">
 <meta charset=\"utf-8\">
 <base href=\"/\">
 <title>luner</title>
-<h1>luner runs</h1>
-<p>This binary was built without its console. <code>make build</code> builds both; it needs Node 20 or newer.</p>
+<h1>luner is running</h1>
+<p>This binary was built without its console. <code>make build</code> builds both and needs Node 20 or newer.</p>
 <p>The API works: <a href=\"api/health\">health</a>, <a href=\"metrics\">metrics</a>,
-<a href=\"api/openapi.json\">its description</a>.</p>
+<a href=\"api/openapi.json\">OpenAPI document</a>.</p>
 </html>
 ";
 
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_says_where_it_is_mounted_and_is_another_one_there() {
+    fn page_names_its_mount_path_and_has_its_own_etag() {
         let (root, below) = (Mount::under("/"), Mount::under("/a/luner/"));
         let text = |mount: &Mount| String::from_utf8(mount.page().bytes.to_vec()).unwrap();
         assert_eq!(text(&root).matches("<base href=\"/\"").count(), 1);
@@ -101,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_the_mount_is_taken_off_once() {
+    fn mount_path_is_stripped_once() {
         let mount = Mount::under("/luner/");
-        assert_eq!(mount.below("/luner/api/health"), Some("/api/health"));
-        assert_eq!(mount.below("/luner/"), Some("/"));
-        assert_eq!(mount.below("/luner/luner/x"), Some("/luner/x"));
+        assert_eq!(mount.strip_base("/luner/api/health"), Some("/api/health"));
+        assert_eq!(mount.strip_base("/luner/"), Some("/"));
+        assert_eq!(mount.strip_base("/luner/luner/x"), Some("/luner/x"));
         for path in ["/", "/luner", "/lunerx/y", "/api/health", "/LUNER/x"] {
-            assert_eq!(mount.below(path), None, "{path}");
+            assert_eq!(mount.strip_base(path), None, "{path}");
         }
-        assert_eq!(Mount::under("/").below("/api/health"), None);
+        assert_eq!(Mount::under("/").strip_base("/api/health"), None);
     }
 }

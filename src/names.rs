@@ -1,31 +1,33 @@
-//! Every name that the outside sees: metrics, headers, log fields. Shared by all threads; holds no state.
+//! The names that users see: headers, metrics, a cookie, and the label values that are not from the configuration.
+//! Constants, used on every thread.
+//! Never holds state.
 
-/// Answer header: the trace that the request belongs to, 32 hex digits.
+/// Response header: the id of the trace that the request belongs to, 32 hex digits.
 pub const TRACE_ID: &str = "X-Luner-Trace-Id";
-/// Answer header: the provider that answered.
+/// Response header: the provider that answered.
 pub const PROVIDER: &str = "X-Luner-Provider";
-/// Answer header: the effective model, percent-encoded where it is not visible ASCII.
+/// Response header: the model that was used, percent-encoded where it is not visible ASCII.
 pub const MODEL: &str = "X-Luner-Model";
-/// Answer header: HIT, MISS or BYPASS.
+/// Response header: HIT, MISS, or BYPASS if the request was not eligible for caching.
 pub const CACHE: &str = "X-Luner-Cache";
-/// Answer header: what the request cost, in dollars. Not on streams.
+/// Response header: the cost of the request in dollars. Absent from streams.
 pub const COST_USD: &str = "X-Luner-Cost-Usd";
-/// Answer header: the policy that blocked the request or downgraded its model.
+/// Response header: the policy that blocked the request or downgraded its model.
 pub const POLICY: &str = "X-Luner-Policy";
-/// Answer header that OpenAI's SDKs obey: whether to try again.
+/// Response header that tells OpenAI's SDKs whether to retry.
 pub const SHOULD_RETRY: &str = "x-should-retry";
-/// Answer header, kept from the caller when sane, else made.
+/// Response header: the request's id. Taken from the caller if it is well-formed, otherwise generated.
 pub const REQUEST_ID: &str = "X-Request-Id";
 
-/// Caller's header that names the user; wins over [`USER_ID`].
+/// Request header that names the user; takes precedence over [`USER_ID`].
 pub const LUNER_USER: &str = "x-luner-user";
-/// Caller's header that names the user.
+/// Request header that names the user.
 pub const USER_ID: &str = "x-user-id";
-/// Caller's header that names the tenant; wins over [`TENANT_ID`].
+/// Request header that names the tenant; takes precedence over [`TENANT_ID`].
 pub const LUNER_TENANT: &str = "x-luner-tenant";
-/// Caller's header that names the tenant.
+/// Request header that names the tenant.
 pub const TENANT_ID: &str = "x-tenant-id";
-/// Caller's header that names the agent.
+/// Request header that names the agent.
 pub const LUNER_AGENT: &str = "x-luner-agent";
 
 /// Counter `{provider, model, status}`.
@@ -62,29 +64,29 @@ pub const CACHE_EVICTIONS_TOTAL: &str = "luner_cache_evictions_total";
 pub const CACHE_SIZE: &str = "luner_cache_size";
 /// Counter, in dollars.
 pub const SAVED_USD_TOTAL: &str = "luner_saved_usd_total";
-/// Gauge `{provider, state}`: 1 for the state that the provider's circuit breaker is in, 0 for the others.
+/// Gauge `{provider, state}`: 1 for the current state of the provider's circuit breaker, 0 for the other states.
 pub const BREAKER_STATE: &str = "luner_breaker_state";
 /// Counter `{reason}`.
 pub const TRACES_DROPPED_TOTAL: &str = "luner_traces_dropped_total";
-/// Gauge `{state}`: 1 for the state that the storage is in, 0 for the others.
+/// Gauge `{state}`: 1 for the current state of the storage, 0 for the other states.
 pub const STORAGE_STATE: &str = "luner_storage_state";
-/// Gauge: requests whose accounting is not in the storage yet.
+/// Gauge: requests whose accounting has not been written to the storage yet.
 pub const STORAGE_PENDING: &str = "luner_storage_pending_requests";
 /// Counter.
 pub const OTLP_SPANS_EXPORTED_TOTAL: &str = "luner_otlp_spans_exported_total";
 /// Counter `{reason}`.
 pub const OTLP_SPANS_DROPPED_TOTAL: &str = "luner_otlp_spans_dropped_total";
-/// Gauge: requests that are being answered.
+/// Gauge: requests in flight.
 pub const IN_FLIGHT: &str = "luner_in_flight";
 /// Gauge, always 1, with the version as a label.
 pub const BUILD_INFO: &str = "luner_build_info";
 
-/// Cookie of one who has signed in to the console.
+/// Session cookie of a user who has signed in to the console.
 pub const SESSION_COOKIE: &str = "luner-session";
-/// Answer header of an export: how many traces pass the filter, of which it holds a bounded number.
+/// Response header of an export: the number of traces that match the filter. The export itself holds a bounded number.
 pub const ROWS_TOTAL: &str = "X-Luner-Rows-Total";
 
-/// Label value for what the configuration does not name.
+/// Label value that stands for every name that the configuration does not list.
 pub const OTHER: &str = "other";
-/// Label value for a request that no provider was chosen for.
+/// Label value for a request for which no provider was chosen.
 pub const NO_PROVIDER: &str = "none";

@@ -1,5 +1,5 @@
-//! Newtypes for what has a unit: bytes, durations, money, and secrets that nothing may print.
-//! Pure values, used on every thread.
+//! Newtypes for values with a unit (bytes, durations, money) and for secrets, which must never be printed.
+//! Plain values, used on every thread.
 //! Never does I/O, and parsing never panics, whatever the text.
 
 use std::fmt;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-/// Why a text is no quantity. Says what is allowed and never repeats the text.
+/// The reason for which a text is not a valid quantity. The message follows the quoted text, says what is allowed, and never
+/// repeats the text, which may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     #[error("is not a size: write a whole number and a unit, such as 32KiB, 10MiB or 2GB")]
@@ -22,11 +23,11 @@ pub enum UnitError {
     TooLarge,
 }
 
-/// A number of bytes. Written `32KiB`, `10MiB`, `512MB`; a plain number is bytes.
+/// A number of bytes, written like `32KiB`, `10MiB` or `512MB`. A number without a unit is bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Largest first; on equal length the earlier one wins, so that binary units are preferred.
+/// Largest first. Where two units give equally short numbers, the earlier one is printed, so binary units are preferred.
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -60,7 +61,7 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for ByteSize {
-    /// The unit that leaves the smallest whole number: `512MB`, not `500000KiB`.
+    /// Uses the unit that gives the smallest whole number: `512MB`, not `500000KiB`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = SIZE_UNITS.iter().filter(|(_, factor)| self.0.is_multiple_of(*factor));
         match exact.min_by_key(|(_, factor)| self.0 / factor) {
@@ -70,11 +71,11 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A duration. Written `250ms`, `30s`, `1m30s`, `2h`, `7d`; the resolution is a millisecond.
+/// A duration, written like `250ms`, `30s`, `1m30s`, `2h` or `7d`. The resolution is one millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
-/// In the order in which they must be written, each at most once. In milliseconds.
+/// Units and their length in milliseconds, in the order in which they must be written, each at most once.
 const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl FromStr for HumanDuration {
@@ -91,7 +92,7 @@ impl FromStr for HumanDuration {
             let (digits, after) = split_number(rest).ok_or(UnitError::Duration)?;
             let end = after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len());
             let (unit, next) = after.split_at(end);
-            // The iterator is consumed up to the unit found, which is what enforces the order.
+            // `find` consumes the iterator up to the unit that it finds, which enforces the order.
             let factor = units.find(|(name, _)| *name == unit).ok_or(UnitError::Duration)?.1;
             let number: u64 = digits.parse().map_err(|_| UnitError::TooLarge)?;
             total_ms = number.checked_mul(factor).and_then(|ms| total_ms.checked_add(ms)).ok_or(UnitError::TooLarge)?;
@@ -118,15 +119,15 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// Money in millionths of a dollar: exact, additive, cheap to merge.
+/// Money in millionths of a dollar: exact, and cheap to add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MicroUsd(pub i64);
 
 impl MicroUsd {
-    /// Rounds to the nearest millionth; `None` when not finite or out of range.
+    /// Rounds to the nearest millionth. Returns `None` if `usd` is not finite or out of range.
     pub fn from_usd(usd: f64) -> Option<MicroUsd> {
         let micro = (usd * 1e6).round();
-        // ±9.2e18 is where an i64 ends; the cast below is exact inside.
+        // An i64 ends just beyond ±9.2e18; the cast below is exact within.
         (micro.is_finite() && micro.abs() < 9.2e18).then_some(MicroUsd(micro as i64))
     }
 
@@ -165,9 +166,8 @@ impl fmt::Display for MicroUsd {
     }
 }
 
-/// A key or token. `Debug` and `Display` print `***`, it serialises as `***` (as `""` when there is
-/// none), and its memory is zeroed when dropped. Comparison is not constant in time: a presented
-/// token is compared elsewhere.
+/// A key or token. `Debug` and `Display` print `***`; it serialises as `***`, or as `""` if it is empty. Its memory is zeroed
+/// on drop. `==` does not take constant time: tokens that callers present are compared elsewhere.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -176,7 +176,7 @@ impl Secret {
         Secret(Zeroizing::new(text))
     }
 
-    /// The secret itself. Every call is a place to look at in a review.
+    /// Returns the secret itself. A review should look at every call.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -206,7 +206,7 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-        // An owned String is taken over, not copied, so no second copy stays behind unzeroed.
+        // Moves the owned `String` instead of copying it, so that no second copy is left behind without being zeroed.
         String::deserialize(from).map(Secret::new)
     }
 }
@@ -254,7 +254,7 @@ pub mod duration {
     }
 }
 
-/// Splits leading digits off; `None` when there are none.
+/// Splits a text after its leading digits. Returns `None` if it has none.
 fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_in_binary_and_decimal_units() {
+    fn sizes_parse_in_binary_and_decimal_units() {
         for (text, bytes) in [
             ("0", 0),
             ("17", 17),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_in_descending_units() {
+    fn durations_parse_in_descending_units() {
         for (text, ms) in [
             ("250ms", 250),
             ("30s", 30_000),
@@ -338,11 +338,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_prints_as_stars_everywhere() {
+    fn secret_prints_as_stars_everywhere() {
         let secret = Secret::new("sk-canary".to_owned());
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(serde_json::to_string(&secret).expect("a string serialises"), "\"***\"");
-        assert_eq!(serde_json::to_string(&Secret::default()).expect("so does this"), "\"\"");
+        assert_eq!(serde_json::to_string(&Secret::default()).expect("an empty secret serialises"), "\"\"");
         assert_eq!(secret.expose(), "sk-canary");
     }
 }

@@ -171,7 +171,7 @@ impl<'b> Target<'b> {
         }
         // What a proxy before luner has left on the path is looked for where nothing else fits: not on the way of a model's
         // request.
-        let (path, known) = match plan.console.below(path) {
+        let (path, known) = match plan.console.strip_base(path) {
             Some(below) => (below, Target::known(head, below)),
             None => (path, None),
         };
