@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::AddressError;
+use super::address::AddressError;
 
 /// Begins and ends with a slash: `/`, `/luner/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_path_has_both_slashes_and_nothing_odd() {
+    fn base_path_gets_both_slashes_and_refuses_unsafe_characters() {
         for (text, kept) in [
             ("/", "/"),
             ("/luner", "/luner/"),

@@ -5,9 +5,12 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
+use super::address::{BaseUrl, Listen};
+use super::base_path::BasePath;
+use super::problem::Complaints;
 use super::scalar::{Plain, Scalar, plain_value, quote};
+use super::schema;
 use super::tree::{MapEntry, Node, NodeKind, join};
-use super::{BasePath, BaseUrl, Complaints, Listen, schema};
 use crate::units::{ByteSize, HumanDuration};
 
 /// Complains about every value that does not fit; what is returned fits `Config` if there was no complaint.

@@ -5,9 +5,12 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
+use super::problem::{Complaints, Mark};
 use super::scalar::Scalar;
 use super::tree::{Node, NodeKind, join};
-use super::{Complaints, Env, Mark};
+
+/// How variables are looked up: `&|name| std::env::var(name).ok()` outside tests.
+pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Expands every value below `root`; a value that cannot be expanded becomes `Refused`.
 pub(super) fn expand(root: &mut Node, env: Env<'_>, complaints: &mut Complaints) {

@@ -4,8 +4,9 @@
 //! where other keys are wrong. Never repeats a complaint that `check.rs` makes.
 
 use super::check::did_you_mean;
+use super::problem::{Complaints, Mark};
+use super::shapes::{Capture, Config, StorageBackend};
 use super::tree::Node;
-use super::{Capture, Complaints, Config, Mark, StorageBackend};
 
 /// Rules whose breach is an error.
 pub(super) fn complaints(root: &Node, complaints: &mut Complaints) {

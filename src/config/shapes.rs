@@ -9,7 +9,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BasePath, BaseUrl, Listen, Outline, Problem, schema};
+use super::address::{BaseUrl, Listen};
+use super::base_path::BasePath;
+use super::leaf_schema;
+use super::outline::Outline;
+use super::problem::Problem;
 use crate::units::Secret;
 
 /// The configuration of luner, an AI gateway. Any value may be written as ${NAME} or ${NAME:-default}.
@@ -57,22 +61,22 @@ pub enum FormatVersion {
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Address and port; ":8080" is all interfaces. Needs a restart.
-    #[schemars(schema_with = "schema::listen")]
+    #[schemars(schema_with = "leaf_schema::listen")]
     pub listen: Listen,
     /// The path under which the console is found from outside, behind a proxy that serves other things too: /luner/. Requests that still carry it are understood as well.
-    #[schemars(schema_with = "schema::base_path")]
+    #[schemars(schema_with = "leaf_schema::base_path")]
     pub base_path: BasePath,
     /// A request's head and body must have arrived within this time. Needs a restart.
     #[serde(with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub read_timeout: Duration,
     /// No progress to the client for so long ends the connection. Needs a restart.
     #[serde(with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub write_timeout: Duration,
     /// On SIGTERM, what runs may take so long to finish.
     #[serde(with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub drain_timeout: Duration,
     /// Threads that serve requests; 0 = one per core that the process may use. Needs a restart.
     #[schemars(range(min = 0, max = 1024))]
@@ -102,12 +106,12 @@ impl Default for ServerConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
     /// The bearer token for management, 16 bytes or more. Empty = only loopback peers may manage.
-    #[schemars(schema_with = "schema::token")]
+    #[schemars(schema_with = "leaf_schema::token")]
     pub token: Secret,
     /// true lets anyone who reaches the port manage luner without a token. For closed networks only.
     pub open: bool,
     /// Host names, besides the loopback ones, under which the console may be opened.
-    #[schemars(schema_with = "schema::hosts")]
+    #[schemars(schema_with = "leaf_schema::hosts")]
     pub hosts: Vec<String>,
 }
 
@@ -116,18 +120,18 @@ pub struct AdminConfig {
 pub struct ClientLimits {
     /// The largest request head, request line and headers together.
     #[serde(with = "crate::units::bytes")]
-    #[schemars(schema_with = "schema::head_bytes")]
+    #[schemars(schema_with = "leaf_schema::head_bytes")]
     pub head_bytes: u64,
     /// The most header fields in a request.
     #[schemars(range(min = 8, max = 1000))]
     pub headers: u32,
     /// The largest request body.
     #[serde(with = "crate::units::bytes")]
-    #[schemars(schema_with = "schema::body_bytes")]
+    #[schemars(schema_with = "leaf_schema::body_bytes")]
     pub body_bytes: u64,
     /// The most bytes of requests over 64 KiB that are held at a time, over all cores; each core may hold two of the largest.
     #[serde(with = "crate::units::bytes")]
-    #[schemars(schema_with = "schema::held_bytes")]
+    #[schemars(schema_with = "leaf_schema::held_bytes")]
     pub held_bytes: u64,
     /// The deepest nesting of a request's JSON.
     #[schemars(range(min = 8, max = 512))]
@@ -154,29 +158,29 @@ impl Default for ClientLimits {
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
     /// A name of your own, unique in this file; it labels metrics and traces.
-    #[schemars(schema_with = "schema::name")]
+    #[schemars(schema_with = "leaf_schema::name")]
     pub name: String,
     /// The address of the provider's OpenAI-compatible API, with or without a trailing /v1.
-    #[schemars(schema_with = "schema::base_url")]
+    #[schemars(schema_with = "leaf_schema::base_url")]
     pub base_url: BaseUrl,
     /// The provider's key. Empty = no Authorization header is sent, as local models want it.
     #[serde(default)]
-    #[schemars(schema_with = "schema::api_key")]
+    #[schemars(schema_with = "leaf_schema::api_key")]
     pub api_key: Secret,
     /// The models it serves: exact names, "gpt-4o-*" for a prefix, "*" for all.
-    #[schemars(schema_with = "schema::models")]
+    #[schemars(schema_with = "leaf_schema::models")]
     pub models: Vec<String>,
     /// How long the first byte of an answer may take.
     #[serde(default = "default_timeout", with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub timeout: Duration,
     /// How long connecting, TLS included, may take.
     #[serde(default = "default_connect_timeout", with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub connect_timeout: Duration,
     /// How long a stream may be silent between two bytes.
     #[serde(default = "default_stream_idle_timeout", with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::timeout")]
+    #[schemars(schema_with = "leaf_schema::timeout")]
     pub stream_idle_timeout: Duration,
     /// Further attempts after a refused connection, or a 5xx before any byte of the answer.
     #[serde(default = "default_retries")]
@@ -189,7 +193,7 @@ pub struct ProviderConfig {
     pub weight: u32,
     /// From model to model: where a downgrade policy that names no target goes.
     #[serde(default)]
-    #[schemars(schema_with = "schema::downgrade")]
+    #[schemars(schema_with = "leaf_schema::downgrade")]
     pub downgrade: BTreeMap<String, String>,
 }
 
@@ -219,11 +223,11 @@ pub struct CacheConfig {
     pub max_items: u64,
     /// The most memory for answers, over all cores.
     #[serde(with = "crate::units::bytes")]
-    #[schemars(schema_with = "schema::cache_bytes")]
+    #[schemars(schema_with = "leaf_schema::cache_bytes")]
     pub max_bytes: u64,
     /// How long an answer may be served again.
     #[serde(with = "crate::units::duration")]
-    #[schemars(schema_with = "schema::ttl")]
+    #[schemars(schema_with = "leaf_schema::ttl")]
     pub default_ttl: Duration,
     /// tenant = an answer is shared within a tenant; global = among all callers.
     pub scope: CacheScope,
@@ -268,7 +272,7 @@ impl Default for RateLimitConfig {
 #[serde(deny_unknown_fields)]
 pub struct ProviderLimit {
     /// The name of a provider above.
-    #[schemars(schema_with = "schema::name")]
+    #[schemars(schema_with = "leaf_schema::name")]
     pub name: String,
     /// Requests per second on the long run, over all cores.
     #[schemars(range(min = 0.001, max = 1_000_000.0))]
@@ -287,7 +291,7 @@ fn default_burst() -> u32 {
 #[serde(default, deny_unknown_fields)]
 pub struct PricingConfig {
     /// A price table in LiteLLM's shape, USD per token. Empty = the built-in one.
-    #[schemars(schema_with = "schema::path")]
+    #[schemars(schema_with = "leaf_schema::path")]
     pub file: PathBuf,
     /// A model without a price: allow = it runs at cost 0 and is flagged; block = it is refused.
     pub unknown: UnknownPrice,
@@ -340,7 +344,7 @@ pub enum StorageBackend {
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteConfig {
     /// The database file; missing folders are made. Relative to the working directory.
-    #[schemars(schema_with = "schema::path")]
+    #[schemars(schema_with = "leaf_schema::path")]
     pub path: PathBuf,
 }
 
@@ -358,7 +362,7 @@ pub struct RetentionConfig {
     pub days: u32,
     /// The largest database file.
     #[serde(with = "crate::units::bytes")]
-    #[schemars(schema_with = "schema::database_bytes")]
+    #[schemars(schema_with = "leaf_schema::database_bytes")]
     pub max_bytes: u64,
 }
 

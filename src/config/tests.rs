@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::problem::{Complaints, PROBLEMS_MAX};
 use super::*;
 
 /// A file that is right, with one provider; tests put one thing wrong into it.
@@ -40,7 +41,7 @@ fn example() -> String {
 }
 
 #[test]
-fn five_mistakes_are_named_at_once_with_their_lines() {
+fn all_mistakes_are_reported_at_once_with_their_lines() {
     let text = "version: v1
 server:
   read_timeout: 30
@@ -65,7 +66,7 @@ config.yaml:10:28: rate_limit.providers[0].qps: `-1` is out of range: it must be
 }
 
 #[test]
-fn the_smallest_file_gets_every_default_of_the_contract() {
+fn smallest_file_gets_every_default() {
     let config = parse_plain(GOOD).expect("a good file");
     assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.server.listen.to_string(), ":8080");
@@ -89,7 +90,7 @@ fn the_smallest_file_gets_every_default_of_the_contract() {
 }
 
 #[test]
-fn the_contracts_own_example_loads() {
+fn documented_example_loads() {
     let text = r#"
 version: v1
 server:
@@ -137,7 +138,7 @@ fn values_are_typed_after_expansion_and_quoted_ones_stay_text() {
 }
 
 #[test]
-fn an_empty_variable_is_an_empty_text_and_no_number() {
+fn empty_variable_is_empty_text_and_not_a_number() {
     let text = GOOD.replace("name: a", "name: a\n    api_key: ${K:-}");
     assert!(parse_plain(&text).expect("no key is fine").providers[0].api_key.is_empty());
     let empty = |_: &str| Some(String::new());
@@ -148,7 +149,7 @@ fn an_empty_variable_is_an_empty_text_and_no_number() {
 }
 
 #[test]
-fn a_variable_cannot_change_the_structure_of_the_file() {
+fn variable_cannot_change_the_structure_of_the_file() {
     let text = GOOD.replace("name: a", "name: a\n    api_key: ${K}");
     let env = |_: &str| Some("x, models: [\"evil\"]".to_owned());
     let found = parse(&text, "c", &env).expect_err("a key with spaces");
@@ -156,7 +157,7 @@ fn a_variable_cannot_change_the_structure_of_the_file() {
 }
 
 #[test]
-fn the_running_configuration_prints_in_human_units_and_reads_back() {
+fn running_configuration_prints_in_human_units_and_loads_again() {
     let config = load(&shipped("config.example.yaml"), &no_env).expect("the example");
     let shown = serde_json::to_value(&config).expect("a configuration serialises");
     assert_eq!(shown["server"]["limits"]["body_bytes"], "10MiB");
@@ -169,7 +170,7 @@ fn the_running_configuration_prints_in_human_units_and_reads_back() {
 }
 
 #[test]
-fn the_shipped_files_load_as_they_are() {
+fn shipped_files_load_unchanged() {
     let config = load(&shipped("config.example.yaml"), &no_env).expect("no variable is needed");
     assert_eq!(config.server, ServerConfig::default(), "the example shows the defaults");
     assert_eq!(config.cache, CacheConfig::default());
@@ -190,7 +191,7 @@ fn the_shipped_files_load_as_they_are() {
 }
 
 #[test]
-fn the_example_has_every_key_of_the_schema_with_a_comment() {
+fn example_has_every_key_of_the_schema_with_a_comment() {
     fn walk(schema: &Value, node: &tree::Node, path: &str, lines: &[&str]) {
         for (key, below) in schema["properties"].as_object().into_iter().flatten() {
             let path = tree::join(path, key);
@@ -212,7 +213,7 @@ fn the_example_has_every_key_of_the_schema_with_a_comment() {
 }
 
 #[test]
-fn the_schema_file_is_what_the_generator_makes() {
+fn schema_file_matches_the_generator() {
     let made = schema();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(shipped("schema.json"), &made).expect("config/ is writable");

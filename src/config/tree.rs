@@ -6,8 +6,8 @@
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use zeroize::Zeroizing;
 
+use super::problem::{Complaints, Mark};
 use super::scalar::{Plain, SHOWN_CHARS_MAX, Scalar};
-use super::{Complaints, Mark};
 
 /// One value of the file.
 pub(super) struct Node {

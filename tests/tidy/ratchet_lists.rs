@@ -57,7 +57,6 @@ pub const RINGS: List = List {
     #[rustfmt::skip]
     entries: &[
         ("src/cache", 6),
-        ("src/config", 10),
         ("src/coordinator", 41),
         ("src/json", 4),
         ("src/plan", 4),
@@ -72,7 +71,6 @@ pub const MODULE_LISTS: List = List {
     #[rustfmt::skip]
     entries: &[
         ("src/cache/mod.rs", ANY),
-        ("src/config/mod.rs", ANY),
         ("src/coordinator/access.rs", ANY),
         ("src/coordinator/api/mod.rs", ANY),
         ("src/coordinator/handover/mod.rs", ANY),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_alias_bomb_is_refused_without_being_expanded() {
+fn alias_bomb_is_refused_without_being_expanded() {
     let mut text = "version: v1\nproviders: &l0 [a, a, a, a, a, a, a, a, a]\n".to_owned();
     for level in 1..12 {
         let before = format!("*l{}, ", level - 1).repeat(9);
@@ -15,7 +15,7 @@ fn an_alias_bomb_is_refused_without_being_expanded() {
 }
 
 #[test]
-fn depth_is_bounded_in_every_style() {
+fn nesting_depth_is_bounded_in_every_style() {
     let block: String = (0..200).map(|level| format!("{}k:\n", " ".repeat(level))).collect();
     for text in ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), "? ".repeat(10_000), block] {
         let found = problems(&text);
@@ -27,7 +27,7 @@ fn depth_is_bounded_in_every_style() {
 }
 
 #[test]
-fn an_empty_file_says_so() {
+fn empty_file_is_reported_as_empty() {
     for text in ["", "\n\n", "# only a comment\n", "---\n", "\u{feff}", "~", "null\n"] {
         let found = problems(text);
         assert_eq!((found.len(), found[0].line), (1, 1), "{text:?} {found:?}");
@@ -40,7 +40,7 @@ fn an_empty_file_says_so() {
 }
 
 #[test]
-fn the_file_itself_may_be_wrong() {
+fn unreadable_files_are_reported() {
     let folder = std::env::temp_dir().join(format!("luner-config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
     let said = |path: &Path| load(path, &no_env).expect_err("not a configuration").to_string();
@@ -61,7 +61,7 @@ fn the_file_itself_may_be_wrong() {
 }
 
 #[test]
-fn every_prefix_of_the_example_loads_or_complains_with_a_line() {
+fn every_prefix_of_the_example_loads_or_names_a_line() {
     let text = example();
     for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)).step_by(7) {
         let found = problems(&text[..end]);
@@ -73,7 +73,7 @@ fn every_prefix_of_the_example_loads_or_complains_with_a_line() {
 }
 
 #[test]
-fn a_large_file_of_one_kind_is_refused_with_a_bounded_list() {
+fn large_hostile_file_yields_a_bounded_list_of_problems() {
     let size = (1 << 20) - 100; // room for what stands before
     let of = |unit: &str| unit.repeat(size / unit.len());
     let wide: String = (0..60_000).map(|n| format!("k{n}: v\n")).collect();
@@ -134,7 +134,7 @@ fn survives(text: &str) {
 }
 
 #[test]
-fn soup_of_yaml_tokens_never_panics() {
+fn random_yaml_tokens_never_panic() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..rounds() * 10 {
         let length = 1 + dice.below(40);

@@ -142,7 +142,7 @@ const PROVIDERS: &[(&str, u32, &str, &str)] = &[
 ];
 
 #[test]
-fn every_rule_names_line_key_and_reason() {
+fn every_rule_reports_line_key_and_reason() {
     for (yaml, line, key, part) in SECTIONS {
         expect(&format!("{GOOD}{yaml}\n"), *line, key, part);
     }
@@ -177,7 +177,7 @@ fn expect(text: &str, line: u32, key: &str, part: &str) {
 }
 
 #[test]
-fn one_mistake_does_not_make_others_up() {
+fn one_mistake_causes_no_other_complaints() {
     // A provider whose name is in doubt may be the one a limit names.
     let text = GOOD.replace("name: a", "name: ${MISSING}");
     let text = format!(
@@ -190,7 +190,7 @@ rate_limit: {{ providers: [ {{ name: openai, qps: 1 }} ] }}\n"
 }
 
 #[test]
-fn base_urls_lose_their_v1_and_nothing_else() {
+fn base_url_loses_only_its_trailing_v1() {
     for (text, tls, host, port, prefix, shown) in [
         ("https://api.openai.com/v1", true, "api.openai.com", 443, "", "https://api.openai.com"),
         ("https://api.openai.com", true, "api.openai.com", 443, "", "https://api.openai.com"),
@@ -210,7 +210,7 @@ fn base_urls_lose_their_v1_and_nothing_else() {
 }
 
 #[test]
-fn public_hosts_are_told_from_private_ones() {
+fn public_and_private_hosts_are_distinguished() {
     let public = |host: &str| format!("http://{host}").parse::<BaseUrl>().map(|url| url.is_public());
     for host in ["api.openai.com", "8.8.8.8", "[2001:4860::1]", "172.32.0.1", "100.128.0.1"] {
         assert_eq!(public(host), Ok(true), "{host}");
@@ -237,7 +237,7 @@ fn public_hosts_are_told_from_private_ones() {
 }
 
 #[test]
-fn listen_addresses_are_read_and_printed_alike() {
+fn listen_address_round_trips() {
     for (text, shown, loopback) in [
         (":8080", ":8080", false),
         ("0.0.0.0:8080", "0.0.0.0:8080", false),
@@ -252,7 +252,7 @@ fn listen_addresses_are_read_and_printed_alike() {
 }
 
 #[test]
-fn what_loads_but_looks_wrong_is_a_warning() {
+fn suspicious_but_valid_settings_are_warnings() {
     #[rustfmt::skip]
     let table = [
         (GOOD.replace("127.0.0.1:9", "api.example.com"), 4, "providers[0].base_url", "plain http to a public host"),

@@ -14,7 +14,7 @@ fn canary(name: &str) -> Option<String> {
 }
 
 #[test]
-fn no_value_of_a_variable_is_ever_in_a_message() {
+fn message_never_contains_the_value_of_a_variable() {
     let text = example();
     let mut complaints = 0;
     for line in 0..text.lines().count() {
@@ -41,7 +41,7 @@ fn no_value_of_a_variable_is_ever_in_a_message() {
 }
 
 #[test]
-fn a_key_written_into_the_file_is_not_repeated_either() {
+fn message_never_contains_a_literal_secret() {
     for bad in [
         "\"sk-canary x\"",
         "[sk-canary]",
@@ -66,7 +66,7 @@ fn a_key_written_into_the_file_is_not_repeated_either() {
 }
 
 #[test]
-fn the_configuration_shows_stars_for_keys() {
+fn configuration_masks_secrets() {
     let text = format!("{GOOD}    api_key: ${{X}}\nserver: {{ admin: {{ token: \"${{X}}\" }} }}\n")
         .replace("127.0.0.1:9", "example.com");
     let config = parse(&text, "c", &canary).expect("keys from variables");
