@@ -1,5 +1,5 @@
-//! Where luner listens and where a provider lives: two addresses, parsed once, strictly.
-//! Pure values, used on every thread.
+//! The address that luner listens on and the base URL of a provider, both parsed once and strictly.
+//! Plain values, used on every thread.
 //! Never resolves a name, and its errors never repeat the text, which may hold a password.
 
 use std::fmt;
@@ -12,16 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     pub tls: bool,
-    /// Lower case; an IPv6 address stands without its brackets.
+    /// In lower case. An IPv6 address has no brackets.
     pub host: String,
     pub port: u16,
-    /// Empty, or `/` and more, without a slash at the end.
+    /// Empty, or a path that begins with a slash and does not end with one.
     pub prefix: String,
 }
 
 impl BaseUrl {
-    /// The path that the API's own paths are appended to: `/v1` unless the operator's path names a version itself, as
-    /// `/api/paas/v4` and `/v1beta/openai` do.
+    /// The path to which the API's own paths are appended. Ends with `/v1`, unless the configured path contains a version,
+    /// as `/api/paas/v4` and `/v1beta/openai` do.
     pub fn api_root(&self) -> String {
         let is_version = |segment: &str| {
             segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -29,13 +29,13 @@ impl BaseUrl {
         if self.prefix.split('/').any(is_version) { self.prefix.clone() } else { format!("{}/v1", self.prefix) }
     }
 
-    /// The value of a `Host` header: brackets around IPv6, the port only when it is not the usual one.
+    /// The value of the `Host` header: an IPv6 address has brackets, and the default port is left out.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == usual_port(self.tls) { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Whether requests to it leave the operator's own network, as far as the name tells.
+    /// True if requests to this address leave the operator's own network, judging by the host name alone.
     pub fn is_public(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) => {
@@ -46,16 +46,17 @@ impl BaseUrl {
                 let local = ip.is_unique_local() || ip.is_unicast_link_local();
                 !(ip.is_loopback() || ip.is_unspecified() || local)
             }
-            // A name without a dot is a container's or a search domain's.
+            // A name without a dot is a container's name or is completed by a search domain.
             Err(_) => self.host.contains('.') && !PRIVATE_DOMAINS.iter().any(|end| self.host.ends_with(end)),
         }
     }
 }
 
-/// RFC 6761, RFC 6762, RFC 8375, ICANN's reserved `.internal`, and what routers and clusters use.
+/// The private domains of RFC 6761, RFC 6762 and RFC 8375, ICANN's reserved `.internal`, and those of home routers and
+/// clusters.
 const PRIVATE_DOMAINS: [&str; 7] = [".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc", ".test"];
 
-fn usual_port(tls: bool) -> u16 {
+fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
@@ -79,10 +80,10 @@ impl FromStr for BaseUrl {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(AddressError("must not hold credentials; the key belongs in api_key"));
+            return Err(AddressError("must not contain credentials; the key belongs in api_key"));
         }
         let (host, port) = split_port(authority)?;
-        let port = port.unwrap_or(usual_port(tls));
+        let port = port.unwrap_or(default_port(tls));
         if port == 0 {
             return Err(AddressError("has a port outside 1 to 65535"));
         }
@@ -96,16 +97,16 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Where luner listens: `:8080` is all interfaces, port 0 lets the system choose.
+/// The address that luner listens on. `:8080` means all interfaces; with port 0 the system chooses the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
-    /// `None` is all interfaces.
+    /// `None` means all interfaces.
     pub host: Option<IpAddr>,
     pub port: u16,
 }
 
 impl Listen {
-    /// The address to bind. All interfaces is `0.0.0.0`; a dual-stack listener asks `host` itself.
+    /// The address to bind. All interfaces become `0.0.0.0`; a caller that binds a dual-stack listener checks `host` first.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.host.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), self.port)
     }
@@ -125,7 +126,7 @@ impl FromStr for Listen {
         let port = port.ok_or(SHAPE)?;
         let host = match host {
             "" => None,
-            // Not resolved: a listener must not depend on a name server.
+            // Not resolved, because a listener must not depend on a name server.
             "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             bracketed if bracketed.starts_with('[') => Some(IpAddr::V6(ipv6(bracketed).ok_or(SHAPE)?)),
             ip => Some(IpAddr::V4(ip.parse().map_err(|_| SHAPE)?)),
@@ -143,7 +144,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What is wrong with an address, to be read after it: "is empty". Never repeats the text.
+/// What is wrong with an address. The message follows the address in a sentence, such as "is empty", and never repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(pub(super) &'static str);
@@ -174,7 +175,7 @@ fn ipv6(bracketed: &str) -> Option<Ipv6Addr> {
 fn host_name(host: &str) -> Result<String, AddressError> {
     const NOT_A_HOST: AddressError = AddressError("has a host that is neither a name nor an IP address");
     if host.is_empty() {
-        return Err(AddressError("names no host"));
+        return Err(AddressError("has no host"));
     }
     if host.starts_with('[') {
         return ipv6(host).map(|ip| ip.to_string()).ok_or(NOT_A_HOST);
@@ -185,7 +186,7 @@ fn host_name(host: &str) -> Result<String, AddressError> {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    // A name whose last label is a number is an address (WHATWG URL, "ends in a number").
+    // A name whose last label is a number must be an IPv4 address (WHATWG URL, "ends in a number").
     let last = host.rsplit('.').next().unwrap_or(host);
     let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
     if host.len() > 253 || !host.split('.').all(label_is_sane) || numeric && host.parse::<Ipv4Addr>().is_err() {
@@ -194,10 +195,10 @@ fn host_name(host: &str) -> Result<String, AddressError> {
     Ok(host.to_ascii_lowercase())
 }
 
-/// The path without slashes at its end and without a trailing `/v1`.
+/// Removes trailing slashes and a trailing `/v1` from a path.
 fn path_prefix(path: &str) -> Result<String, AddressError> {
     if path.contains(['?', '#']) {
-        return Err(AddressError("must not hold a query or a fragment"));
+        return Err(AddressError("must not contain a query or a fragment"));
     }
     let odd = |b: u8| matches!(b, b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}');
     let path = path.trim_end_matches('/');
@@ -205,13 +206,13 @@ fn path_prefix(path: &str) -> Result<String, AddressError> {
     let segment_is_sane = |segment: &str| !matches!(segment, "" | "." | "..");
     if path.bytes().any(odd) || !path.split('/').skip(1).all(segment_is_sane) {
         return Err(AddressError(
-            "has a path that is not plain: no //, no . or .. segments, no characters that need escaping",
+            "has an unsupported path: it must not contain //, . or .. segments, or characters that need escaping",
         ));
     }
     Ok(path.to_owned())
 }
 
-/// Both addresses are one string on the outside.
+/// Both addresses serialise as one string.
 macro_rules! serde_as_text {
     ($name:ident) => {
         impl Serialize for $name {

@@ -1,6 +1,6 @@
-//! The path under which the console is found from outside: behind a proxy it may be another one than `/`.
-//! A pure value, used on every thread.
-//! Never holds a byte that HTML, a header or a path treats as its own.
+//! The path under which users find the console. Behind a proxy it may differ from `/`.
+//! A plain value, used on every thread.
+//! Never holds a byte that is special in HTML, in a header or in a path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::address::AddressError;
 
-/// Begins and ends with a slash: `/`, `/luner/`.
+/// A path that begins and ends with a slash, such as `/` or `/luner/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BasePath(String);
 
 impl BasePath {
-    /// With both slashes.
+    /// Includes both slashes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -26,9 +26,9 @@ impl Default for BasePath {
     }
 }
 
-/// First segments that a path of luner's own begins with: a path below one of them would have two readings.
+/// First segments of luner's own paths. A base path that begins with one of them would make those paths ambiguous.
 const TAKEN: [&str; 4] = ["api", "assets", "metrics", "v1"];
-/// Arbitrary: nobody types a longer one.
+/// Longest base path. Arbitrary: longer than any path in use.
 const BYTES_MAX: usize = 256;
 
 impl FromStr for BasePath {
@@ -45,18 +45,18 @@ impl FromStr for BasePath {
         if inner.is_empty() && text.len() == 1 {
             return Ok(BasePath::default());
         }
-        // What RFC 3986 calls unreserved: it means itself everywhere.
+        // The unreserved characters of RFC 3986, which have no special meaning anywhere.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
         for segment in inner.split('/') {
             if segment.is_empty() || matches!(segment, "." | "..") || !segment.bytes().all(plain) {
                 return Err(AddressError(
-                    "must be made of letters, digits, hyphens, dots, underscores and tildes between single slashes, without . and ..",
+                    "must consist of letters, digits, hyphens, dots, underscores and tildes between single slashes, without . and ..",
                 ));
             }
         }
         match inner.split('/').next() {
             Some(first) if TAKEN.contains(&first) => {
-                Err(AddressError("must not begin with a path of luner's own: /api, /assets, /metrics or /v1"))
+                Err(AddressError("must not begin with one of luner's own paths: /api, /assets, /metrics or /v1"))
             }
             _ => Ok(BasePath(format!("/{inner}/"))),
         }
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn base_path_gets_both_slashes_and_refuses_unsafe_characters() {
-        for (text, kept) in [
+        for (text, expected) in [
             ("/", "/"),
             ("/luner", "/luner/"),
             ("/luner/", "/luner/"),
             ("/tools/luner-1.2_~x", "/tools/luner-1.2_~x/"),
             ("/apis", "/apis/"),
         ] {
-            assert_eq!(text.parse::<BasePath>().unwrap().as_str(), kept, "{text}");
+            assert_eq!(text.parse::<BasePath>().unwrap().as_str(), expected, "{text}");
         }
         for text in [
             "", "luner", "luner/", "//", "//luner", "/luner//", "/a//b", "/../x", "/a/..", "/./x", "/a b", "/a\"b",

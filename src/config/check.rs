@@ -1,35 +1,36 @@
-//! The tree against the shapes: unknown keys, wrong types, missing keys, bad units, bad ranges, all in one
-//! walk along the schema that the shapes themselves produce; beside the complaints it yields the typed value.
-//! Runs on the coordinator at start and on a reload. Never looks at two keys at once: that is `rules.rs`.
+//! Checks the tree against the schema that is generated from the shapes: unknown keys, wrong types, missing keys, bad units,
+//! bad ranges. One pass reports every problem and builds the typed value.
+//! Runs on the coordinator at start and on a reload.
+//! Never compares two keys: `rules.rs` does that.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use super::address::{BaseUrl, Listen};
 use super::base_path::BasePath;
-use super::problem::Complaints;
+use super::problem::ProblemCollector;
 use super::scalar::{Plain, Scalar, plain_value, quote};
 use super::schema;
 use super::tree::{MapEntry, Node, NodeKind, join};
 use crate::units::{ByteSize, HumanDuration};
 
-/// Complains about every value that does not fit; what is returned fits `Config` if there was no complaint.
-pub(super) fn check(root: &Node, complaints: &mut Complaints) -> Value {
-    Checker { complaints }.value(root, &schema::INNER, "")
+/// Reports every value that does not match the schema. If there is no problem, the returned value deserialises to a `Config`.
+pub(super) fn check(root: &Node, problems: &mut ProblemCollector) -> Value {
+    Checker { problems }.value(root, &schema::CHECKED_SCHEMA, "")
 }
 
-/// Zeroes the strings of a value that will not become a `Config`.
-pub(super) fn wipe(value: &mut Value) {
+/// Zeroes the strings of a value that does not become a `Config`.
+pub(super) fn zeroize(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(map) => map.values_mut().for_each(wipe),
+        Value::Array(items) => items.iter_mut().for_each(zeroize),
+        Value::Object(map) => map.values_mut().for_each(zeroize),
         _ => {}
     }
 }
 
 struct Checker<'c> {
-    complaints: &'c mut Complaints,
+    problems: &'c mut ProblemCollector,
 }
 
 impl Checker<'_> {
@@ -43,7 +44,7 @@ impl Checker<'_> {
             _ => self.leaf(node, schema, path),
         };
         fitted.unwrap_or_else(|message| {
-            self.complaints.add(node.at, path, message);
+            self.problems.add(node.at, path, message);
             Value::Null
         })
     }
@@ -51,7 +52,7 @@ impl Checker<'_> {
     fn object(&mut self, node: &Node, schema: &Value, path: &str) -> Result<Value, String> {
         let entries = match &node.kind {
             NodeKind::Map(entries) => entries.as_slice(),
-            // `cache:` with every line below it commented out.
+            // Allowed for a section, such as `cache:`, whose lines are all commented out.
             NodeKind::Scalar(scalar) if scalar.plain_value() == Plain::Null => &[],
             _ => {
                 return Err(format!("must be a mapping (key: value), not {}", describe(node)));
@@ -68,7 +69,7 @@ impl Checker<'_> {
                 }
                 None => {
                     let known = schema["properties"].as_object().into_iter().flat_map(|known| known.keys());
-                    self.complaints.add(entry.at, &path, format!("unknown key{}", did_you_mean(&entry.key, known)));
+                    self.problems.add(entry.at, &path, format!("unknown key{}", did_you_mean(&entry.key, known)));
                     continue;
                 }
             };
@@ -77,17 +78,18 @@ impl Checker<'_> {
         }
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !entries.iter().any(|entry| entry.key == required) {
-                self.complaints.add(node.at, &join(path, required), "this key is missing");
+                self.problems.add(node.at, &join(path, required), "this key is missing");
             }
         }
         Ok(Value::Object(fitted))
     }
 
+    /// Checks a key of a map that may have any keys.
     fn free_key(&mut self, entry: &MapEntry, schema: &Value, path: &str) {
         if entry.key.contains("${") {
-            self.complaints.add(entry.at, path, "variables are expanded in values, not in keys");
+            self.problems.add(entry.at, path, "variables are expanded in values, not in keys");
         } else if let Some(Err(message)) = schema["x-check"].as_str().map(|kind| text_of_kind(kind, &entry.key)) {
-            self.complaints.add(entry.at, path, format!("the key {message}"));
+            self.problems.add(entry.at, path, format!("the key {message}"));
         }
     }
 
@@ -143,7 +145,7 @@ impl Checker<'_> {
     }
 }
 
-/// Quoted text, an unquoted word, or whatever a variable held: `api_key: ${KEY}` may well be digits.
+/// True for quoted text, for an unquoted word, and for any value from a variable: `api_key: ${KEY}` may be digits only.
 fn is_text(scalar: &Scalar, plain: &Plain) -> bool {
     *plain == Plain::Text || scalar.written.is_some()
 }
@@ -181,9 +183,9 @@ fn describe(node: &Node) -> &'static str {
     match &node.kind {
         NodeKind::List(_) => "a list",
         NodeKind::Map(_) => "a mapping",
-        NodeKind::Refused => "this",
+        NodeKind::Refused => "an invalid value",
         NodeKind::Scalar(scalar) => match scalar.plain_value() {
-            Plain::Null => "nothing",
+            Plain::Null => "an empty value",
             Plain::Bool(_) => "true or false",
             Plain::Int(_) => "a number",
             Plain::Float(_) => "a decimal number",
@@ -228,7 +230,7 @@ fn within<T: std::str::FromStr + PartialOrd>(text: &str, least: &str, most: &str
     }
 }
 
-/// One table for all kinds of text. A message follows the value and never repeats it.
+/// Checks text of every kind that `x-check` names. The message follows the value and never repeats it.
 fn text_of_kind(kind: &str, text: &str) -> Result<(), String> {
     let model = |text: &str| {
         !text.is_empty()
@@ -257,16 +259,16 @@ fn text_of_kind(kind: &str, text: &str) -> Result<(), String> {
             "must be 1 to 64 letters, digits, dots, underscores or hyphens"
         }
         "model_pattern" if text.strip_suffix('*').unwrap_or(text).contains('*') => {
-            "may hold a star only at its end (\"gpt-4o-*\"), or be \"*\""
+            "may contain a star only at its end (\"gpt-4o-*\"), or be \"*\""
         }
         "model_pattern" if text != "*" && !model(text) => "must be a model's name: 1 to 256 bytes without spaces",
         "model" if text.contains('*') => "must be an exact model name, without a star",
         "model" if !model(text) => "must be a model's name: 1 to 256 bytes without spaces",
         "api_key" if !visible(text) => {
-            "must be one line of visible ASCII characters: it holds a space, a line break or a control character"
+            "must be one line of visible ASCII characters: it contains a space, a line break or a control character"
         }
         "token" if !visible(text) => {
-            "must be one line of visible ASCII characters: it holds a space, a line break or a control character"
+            "must be one line of visible ASCII characters: it contains a space, a line break or a control character"
         }
         "token" if !text.is_empty() && text.len() < TOKEN_BYTES_MIN => "is too short: a token has 16 bytes or more",
         "host" if !is_host(text) => "must be a host name or an IP address, without scheme or path",
@@ -281,7 +283,7 @@ fn is_host(text: &str) -> bool {
     bare && format!("http://{text}").parse::<BaseUrl>().is_ok()
 }
 
-/// ` (did you mean `base_url`?)`, or nothing when no known word is near.
+/// Returns ` (did you mean `base_url`?)`, or an empty string if no known word is similar.
 pub(super) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> String {
     if word.len() > NAME_BYTES_MAX {
         return String::new();
@@ -295,7 +297,7 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a Strin
         .unwrap_or_default()
 }
 
-/// Levenshtein's distance in bytes.
+/// Returns the Levenshtein distance in bytes.
 fn edit_distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, a) in left.bytes().enumerate() {
@@ -309,9 +311,9 @@ fn edit_distance(left: &str, right: &str) -> usize {
     row[right.len()]
 }
 
-/// Arbitrary; metric labels like names short.
+/// Longest name. Arbitrary: long enough for any provider, short enough for a metric label.
 const NAME_BYTES_MAX: usize = 64;
-/// As identity headers are bounded, for want of a better one.
+/// Longest model name, in bytes. Arbitrary: the same limit as for identity headers.
 const MODEL_BYTES_MAX: usize = 256;
-/// 128 bits, if it is random.
+/// Shortest admin token: 16 random bytes have 128 bits.
 const TOKEN_BYTES_MIN: usize = 16;

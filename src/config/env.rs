@@ -1,26 +1,26 @@
-//! `${NAME}` and `${NAME:-default}` in the values of the tree, after parsing, so that no variable can
-//! change the file's structure; `$$` is a dollar.
+//! Expands `${NAME}` and `${NAME:-default}` in the values of the tree; `$$` is a literal dollar. Expansion happens after
+//! parsing, so that no variable can change the structure of the file.
 //! Runs on the coordinator at start and on a reload.
-//! Never puts a variable's value, or the text around one, into a message.
+//! Never puts a variable's value, or the text around it, into a message.
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::problem::{Complaints, Mark};
+use super::problem::{Mark, ProblemCollector};
 use super::scalar::Scalar;
 use super::tree::{Node, NodeKind, join};
 
-/// How variables are looked up: `&|name| std::env::var(name).ok()` outside tests.
+/// Looks a variable up: `&|name| std::env::var(name).ok()` outside tests.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// Expands every value below `root`; a value that cannot be expanded becomes `Refused`.
-pub(super) fn expand(root: &mut Node, env: Env<'_>, complaints: &mut Complaints) {
-    Expander { env, complaints, left: EXPANDED_BYTES_MAX }.node(root, "");
+/// Expands every value below `root`. A value that cannot be expanded becomes `Refused`.
+pub(super) fn expand(root: &mut Node, env: Env<'_>, problems: &mut ProblemCollector) {
+    Expander { env, problems, left: EXPANDED_BYTES_MAX }.node(root, "");
 }
 
 struct Expander<'e, 'c> {
     env: Env<'e>,
-    complaints: &'c mut Complaints,
-    /// Bytes that expansions may still add, so that a small file cannot fill the memory.
+    problems: &'c mut ProblemCollector,
+    /// Bytes that expansions may still add. Bounded so that a small file cannot fill the memory.
     left: usize,
 }
 
@@ -48,7 +48,7 @@ impl Expander<'_, '_> {
         }
     }
 
-    /// False when there was something to complain about.
+    /// Returns false if a problem was found.
     fn scalar(&mut self, scalar: &mut Scalar, at: Mark, path: &str) -> bool {
         if !scalar.text.contains("${") && !scalar.text.contains("$$") {
             return true;
@@ -58,7 +58,7 @@ impl Expander<'_, '_> {
         let mut rest = scalar.text.as_str();
         while let Some(dollar) = rest.find('$') {
             if self.left == 0 {
-                return self.too_much(at, path);
+                return self.exceeds_limit(at, path);
             }
             self.push(&mut out, &rest[..dollar]);
             rest = &rest[dollar + 1..];
@@ -67,13 +67,13 @@ impl Expander<'_, '_> {
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
                 let Some((inside, after)) = after.split_once('}') else {
-                    self.complaints.add(at, path, "`${` without its `}`; a dollar as such is written `$$`");
+                    self.problems.add(at, path, "`${` has no closing `}`; write a literal dollar as `$$`");
                     return false;
                 };
                 match self.variable(inside) {
                     Ok(value) => self.push(&mut out, &value),
                     Err(message) => {
-                        self.complaints.add(at, path, message);
+                        self.problems.add(at, path, message);
                         whole = false;
                     }
                 }
@@ -84,18 +84,18 @@ impl Expander<'_, '_> {
         }
         self.push(&mut out, rest);
         if self.left == 0 {
-            return self.too_much(at, path);
+            return self.exceeds_limit(at, path);
         }
         scalar.written = Some(std::mem::replace(&mut *scalar.text, std::mem::take(&mut *out)));
         whole
     }
 
-    fn too_much(&mut self, at: Mark, path: &str) -> bool {
-        self.complaints.add(at, path, "the variables of this file expand to more than 4 MiB");
+    fn exceeds_limit(&mut self, at: Mark, path: &str) -> bool {
+        self.problems.add(at, path, "the variables of this file expand to more than 4 MiB");
         false
     }
 
-    /// The value of what stands between the braces.
+    /// Returns the value for the text between the braces.
     fn variable(&self, inside: &str) -> Result<Zeroizing<String>, String> {
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -105,14 +105,14 @@ impl Expander<'_, '_> {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && name.len() <= NAME_BYTES_MAX;
         if !sane {
-            // What stands there may be a key that was pasted between the braces.
+            // The message does not repeat the text, which may be an API key that was pasted between the braces.
             return Err("`${…}` must hold a variable's name (letters, digits, _), or `NAME:-default`".to_owned());
         }
         if default.is_some_and(|default| default.contains("${")) {
-            return Err(format!("the default of variable {name} holds another `${{`; they do not nest"));
+            return Err(format!("the default of variable {name} contains another `${{`; variables do not nest"));
         }
         match ((self.env)(name).map(Zeroizing::new), default) {
-            // As in a shell: `:-` also stands in for a variable that is set but empty.
+            // As in a shell, `:-` also replaces a variable that is set but empty.
             (Some(value), Some(default)) if value.is_empty() => Ok(Zeroizing::new(default.to_owned())),
             (Some(value), _) => Ok(value),
             (None, Some(default)) => Ok(Zeroizing::new(default.to_owned())),
@@ -127,7 +127,7 @@ impl Expander<'_, '_> {
         if self.left == 0 {
             return;
         }
-        // Growing by hand: a reallocation would leave a copy of a secret behind.
+        // The buffer grows by hand, because a reallocation would leave a copy of a secret in freed memory.
         if out.capacity() - out.len() < piece.len() {
             let mut grown = String::with_capacity((out.len() + piece.len()) * 2);
             grown.push_str(out);
@@ -138,7 +138,7 @@ impl Expander<'_, '_> {
     }
 }
 
-/// Arbitrary: four times the largest file.
+/// Most bytes that the variables of one file may expand to. Arbitrary: four times the largest file.
 const EXPANDED_BYTES_MAX: usize = 4 << 20;
-/// Arbitrary.
+/// Longest name of a variable. Arbitrary: far longer than any name in use.
 const NAME_BYTES_MAX: usize = 128;

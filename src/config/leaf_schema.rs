@@ -1,6 +1,6 @@
-//! The JSON Schema of single values: what a type cannot say by itself. `x-` keywords are for the checks alone.
-//! Used when the schema is made, on the coordinator or by `luner schema`.
-//! Never published as it is: `schema` takes the `x-` keywords out.
+//! The JSON Schemas of single values whose type says too little. The `x-` keywords are for `check.rs` only.
+//! Used when the schema is generated, on the coordinator or by `luner schema`.
+//! Never published as they are: `schema.rs` removes the `x-` keywords.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -57,7 +57,7 @@ pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn base_url(_: &mut SchemaGenerator) -> Schema {
-    // No message repeats it: it may hold a password where none belongs.
+    // Marked as secret so that no message repeats it: it may wrongly contain a password.
     json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@?#\\s]+$", "x-check": "base_url", "x-secret": true })
 }
 

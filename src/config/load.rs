@@ -1,6 +1,6 @@
-//! From a file or its text to a `Config`: reads, expands, checks, and collects every problem.
+//! Loads a `Config` from a file or from text: parses, expands and checks it, and collects every problem.
 //! Runs on the coordinator at start and on a reload, and in `luner check`.
-//! Never stops at the first mistake and never opens any file but the one it is given.
+//! Never stops at the first mistake, and never opens a file other than the one it is given.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,19 +9,19 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::env::Env;
-use super::problem::{Complaints, Mark, Problems};
+use super::problem::{Mark, ProblemCollector, Problems};
 use super::shapes::Config;
 use super::{check, env, outliner, rules, tree};
 
-/// Reads and checks the file. Problems name `path` as it was given.
+/// Reads and checks a file. Problems name the file by `path`, unchanged.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let source = path.display().to_string();
     let fail = |at: Mark, message: String| {
-        let mut complaints = Complaints::default();
-        complaints.add(at, "", message);
-        Err(complaints.into_problems(&source))
+        let mut problems = ProblemCollector::default();
+        problems.add(at, "", message);
+        Err(problems.into_problems(&source))
     };
-    // Sized beforehand, so that reading does not reallocate and leave copies of literal keys behind.
+    // Allocated in advance: a reallocation while reading would leave copies of literal API keys in freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 << 10));
     let read = std::fs::File::open(path).and_then(|file| file.take(tree::FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
@@ -36,35 +36,35 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     }
 }
 
-/// Checks a file's text; `source_name` stands before every problem.
+/// Checks the text of a file. Every problem begins with `source_name`.
 pub fn parse(text: &str, source_name: &str, env: Env<'_>) -> Result<Config, Problems> {
-    let mut complaints = Complaints::default();
-    let Some(mut root) = tree::read(text, &mut complaints) else {
-        return Err(complaints.into_problems(source_name));
+    let mut problems = ProblemCollector::default();
+    let Some(mut root) = tree::parse(text, &mut problems) else {
+        return Err(problems.into_problems(source_name));
     };
-    env::expand(&mut root, env, &mut complaints);
+    env::expand(&mut root, env, &mut problems);
     let outline = outliner::outline(&root);
-    let mut value = check::check(&root, &mut complaints);
-    rules::complaints(&root, &mut complaints);
-    if !complaints.list.is_empty() {
-        check::wipe(&mut value);
-        return Err(complaints.into_problems(source_name).with(outline));
+    let mut value = check::check(&root, &mut problems);
+    rules::check(&root, &mut problems);
+    if !problems.list.is_empty() {
+        check::zeroize(&mut value);
+        return Err(problems.into_problems(source_name).with_outline(outline));
     }
     let mut config = match Config::deserialize(value) {
         Ok(config) => config,
         Err(_) => {
-            // The check is derived from these very types, so this is a fault of luner's. serde's own
-            // message may repeat a value, hence it is not shown.
-            complaints.add(
+            // The check is derived from the same types, so this is a bug in luner. serde's own message is not shown, because
+            // it may repeat a value.
+            problems.add(
                 Mark { line: 1, column: 1 },
                 "",
-                "passed every check and still does not fit; please report this",
+                "passed every check but cannot be loaded; this is a bug in luner, please report it",
             );
-            return Err(complaints.into_problems(source_name));
+            return Err(problems.into_problems(source_name));
         }
     };
-    rules::warnings(&config, &root, &mut complaints);
+    rules::warnings(&config, &root, &mut problems);
     config.outline = outline;
-    config.warnings = complaints.into_problems(source_name).list;
+    config.warnings = problems.into_problems(source_name).list;
     Ok(config)
 }

@@ -1,47 +1,47 @@
-//! What the operator wrote: one YAML file becomes a `Config`, or a list of everything wrong with it.
+//! Loads the configuration: turns one YAML file into a `Config`, or into a list of everything that is wrong with it.
 //! Runs on the coordinator at start and on a reload, and in `luner check`.
-//! Never stops at the first mistake, never prints a secret, and never opens any file but the one it is given.
+//! Never stops at the first mistake, never prints a secret, and never opens a file other than the one it is given.
 
-// The two kinds of address: base_url and listen.
+// The two kinds of address: `base_url` and `listen`.
 mod address;
 
-// The path under which the console is found.
+// The path under which the console is mounted.
 mod base_path;
 
-// The values of a file as a flat list, to compare two files.
+// A flat list of a file's values, for comparing two files.
 mod outline;
 
-// What is wrong with a file, and where.
+// The problems of a file, with their places.
 mod problem;
 
-// A single value of the file.
+// A single value of a file.
 mod scalar;
 
-// YAML text as a tree in which every value knows its line.
+// Parses YAML into a tree in which every value knows its line.
 mod tree;
 
-// Expands ${NAME} in the values.
+// Expands `${NAME}` in the values.
 mod env;
 
-// The JSON Schema of single values.
+// The JSON Schema of single values, such as durations and names.
 mod leaf_schema;
 
 // The types of the configuration, with their defaults.
 mod shapes;
 
-// The types as JSON Schema.
+// Generates the JSON Schema from the types.
 mod schema;
 
-// Makes the outline of a file.
+// Builds the outline of a file.
 mod outliner;
 
 // Checks every value against the schema.
 mod check;
 
-// Checks the rules that a schema cannot express.
+// Checks the rules that span several keys.
 mod rules;
 
-// From a file to a `Config`.
+// Loads a file: reads, expands and checks it.
 mod load;
 
 #[cfg(test)]

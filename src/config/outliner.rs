@@ -1,36 +1,36 @@
-//! Makes the outline of a file from its tree, before anything is judged, so that a refused file has one too.
+//! Builds the outline of a file from its tree, before anything is checked, so that a refused file has an outline too.
 //! Runs on the coordinator at start and on a reload.
-//! Never keeps a secret, what a variable held, or the value of a key that nobody knows.
+//! Never keeps a secret, the value of a variable, or the value of an unknown key.
 
 use serde_json::Value;
 
 use super::address::BaseUrl;
 use super::outline::Outline;
 use super::scalar::Scalar;
-use super::schema::INNER;
+use super::schema::CHECKED_SCHEMA;
 use super::tree::{Node, NodeKind, join};
 
 pub(super) fn outline(root: &Node) -> Outline {
     let mut outline = Outline::default();
-    add(&mut outline, root, Some(&INNER), String::new());
+    add(&mut outline, root, Some(&CHECKED_SCHEMA), String::new());
     outline
 }
 
-/// `schema` is absent below a key that nobody knows.
+/// Adds the values of `node`. `schema` is `None` below an unknown key.
 fn add(outline: &mut Outline, node: &Node, schema: Option<&Value>, path: String) {
     match &node.kind {
         NodeKind::Map(entries) => {
             for entry in entries {
-                let below = schema.and_then(|it| {
-                    it["properties"]
+                let below = schema.and_then(|schema| {
+                    schema["properties"]
                         .get(&entry.key)
-                        .or_else(|| it.get("additionalProperties").filter(|it| it.is_object()))
+                        .or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object()))
                 });
                 add(outline, &entry.value, below, join(&path, &entry.key));
             }
         }
         NodeKind::List(items) if items.iter().any(|item| !item.entries().is_empty()) => {
-            let below = schema.and_then(|it| it.get("items"));
+            let below = schema.and_then(|schema| schema.get("items"));
             for (index, item) in items.iter().enumerate() {
                 let name =
                     below.and(item.get("name")).and_then(Node::scalar).map(as_written).filter(|name| !name.is_empty());
@@ -41,9 +41,9 @@ fn add(outline: &mut Outline, node: &Node, schema: Option<&Value>, path: String)
             }
         }
         NodeKind::List(items) => {
-            let below = schema.and_then(|it| it.get("items"));
+            let below = schema.and_then(|schema| schema.get("items"));
             let texts: Vec<String> = items.iter().map(|item| text(item, below)).collect();
-            // How many there are is no one's business either, where nobody knows what they are.
+            // Below an unknown key, the number of entries is masked as well.
             let masked = below.is_none() && !items.is_empty();
             outline.0.insert(path, if masked { MASK.to_owned() } else { texts.join(", ") });
         }
@@ -56,25 +56,25 @@ fn add(outline: &mut Outline, node: &Node, schema: Option<&Value>, path: String)
 fn text(node: &Node, schema: Option<&Value>) -> String {
     let Some(scalar) = node.scalar() else { return UNREADABLE.to_owned() };
     let written = as_written(scalar);
-    let open = match schema {
-        // It may be a key's misspelling.
+    let is_open = match schema {
+        // An unknown key may be a misspelt secret key.
         None => false,
         Some(schema) if schema["x-secret"] == true => {
             schema["x-check"] == "base_url" && scalar.text.parse::<BaseUrl>().is_ok()
         }
         Some(_) => true,
     };
-    if open || written.is_empty() { written.to_owned() } else { MASK.to_owned() }
+    if is_open || written.is_empty() { written.to_owned() } else { MASK.to_owned() }
 }
 
-/// With its variables, not what they held.
+/// Returns the text with its variables unexpanded.
 fn as_written(scalar: &Scalar) -> &str {
     scalar.written.as_deref().unwrap_or(&scalar.text)
 }
 
-/// As secrets show themselves everywhere.
+/// Stands for a secret, as it does everywhere in luner.
 const MASK: &str = "***";
-/// What no reader of the file got to see either.
+/// Stands for a value that could not be parsed or expanded.
 const UNREADABLE: &str = "?";
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
         let running = parse(from, "c", &env).unwrap();
         let refused = parse(to, "c", &env).unwrap_err();
         let differences = running.outline.differences(&refused.outline.unwrap());
-        differences.into_iter().map(|it| (it.key, it.running, it.refused)).collect()
+        differences.into_iter().map(|found| (found.key, found.running, found.refused)).collect()
     }
 
     #[test]
@@ -123,10 +123,10 @@ mod tests {
     fn list_entries_are_identified_by_their_names() {
         let more = format!("{GOOD}  - name: b\n    base_url: http://user:secret@h/v1\n    models: [x]\n");
         let found = differences(GOOD, &more);
-        let keys: Vec<&str> = found.iter().map(|it| &*it.0).collect();
+        let keys: Vec<&str> = found.iter().map(|(key, ..)| &**key).collect();
         assert_eq!(keys, ["providers[b].base_url", "providers[b].models", "providers[b].name"]);
         assert_eq!(found[0].2.as_deref(), Some("***"));
         let twice = GOOD.to_owned() + &GOOD[GOOD.find("  - name").unwrap()..];
-        assert!(differences(GOOD, &twice).iter().all(|it| it.0.starts_with("providers[1].")));
+        assert!(differences(GOOD, &twice).iter().all(|(key, ..)| key.starts_with("providers[1].")));
     }
 }

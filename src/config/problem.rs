@@ -1,5 +1,5 @@
-//! What is wrong with a file: problems with their place, collected while the file is checked.
-//! Made on the coordinator at start and on a reload.
+//! The problems of a configuration file, each with its place, collected while the file is checked.
+//! Created on the coordinator at start and on a reload.
 //! Never holds a value that came from a variable or belongs to a secret key.
 
 use std::fmt;
@@ -8,25 +8,25 @@ use serde::Serialize;
 
 use super::outline::Outline;
 
-/// Everything wrong with one file, in the order of its lines. Never empty.
+/// Everything that is wrong with one file, in the order of its lines. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems {
     pub source_name: String,
     pub list: Vec<Problem>,
-    /// What the file says, if it could be read that far.
+    /// The file's values, if it could be parsed.
     pub outline: Option<Outline>,
 }
 
 impl Problems {
-    /// The same, of a file that says this.
+    /// Adds the outline of the file.
     #[must_use]
-    pub fn with(self, outline: Outline) -> Problems {
+    pub fn with_outline(self, outline: Outline) -> Problems {
         Problems { outline: Some(outline), ..self }
     }
 }
 
 impl fmt::Display for Problems {
-    /// `config.yaml:12:5: providers[0].models: …`, one a line, no newline at the end.
+    /// One problem per line, such as `config.yaml:12:5: providers[0].models: …`, without a newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
@@ -42,20 +42,20 @@ impl fmt::Display for Problems {
     }
 }
 
-/// One thing wrong, or worth a warning. Holds no value that came from a variable or belongs to a secret key.
+/// One error or warning. Holds no value that came from a variable or belongs to a secret key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Problem {
-    /// From 1; 0 when it is about the file as a whole.
+    /// Starts at 1; 0 if the problem concerns the whole file.
     pub line: u32,
-    /// In characters, from 1; 0 with line 0.
+    /// In characters, starting at 1; 0 if `line` is 0.
     pub column: u32,
-    /// Dotted path such as `providers[0].base_url`; empty at the top.
+    /// Path of the key, such as `providers[0].base_url`; empty for the whole file.
     pub key: String,
     pub message: String,
 }
 
 impl fmt::Display for Problem {
-    /// `12:5: providers[0].models: …`
+    /// Prints `12:5: providers[0].models: …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(f, "{}:{}: ", self.line, self.column)?;
@@ -67,7 +67,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A place in the file, from 1.
+/// A place in the file; line and column start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub line: u32,
@@ -75,21 +75,21 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// The file as a whole.
+    /// Stands for the whole file.
     pub const NONE: Mark = Mark { line: 0, column: 0 };
 }
 
-/// Complaints while they are being collected.
+/// Collects the problems of one file, up to a maximum.
 #[derive(Default)]
-pub(super) struct Complaints {
+pub(super) struct ProblemCollector {
     pub list: Vec<Problem>,
-    left_out: usize,
+    omitted: usize,
 }
 
-impl Complaints {
+impl ProblemCollector {
     pub fn add(&mut self, at: Mark, key: &str, message: impl Into<String>) {
         if self.list.len() >= PROBLEMS_MAX {
-            self.left_out += 1;
+            self.omitted += 1;
             return;
         }
         self.list.push(Problem { line: at.line, column: at.column, key: key.to_owned(), message: message.into() });
@@ -97,13 +97,13 @@ impl Complaints {
 
     pub fn into_problems(mut self, source_name: &str) -> Problems {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
-        if self.left_out > 0 {
-            let message = format!("and {} more problems", self.left_out);
+        if self.omitted > 0 {
+            let message = format!("and {} more problems", self.omitted);
             self.list.push(Problem { line: 0, column: 0, key: String::new(), message });
         }
         Problems { source_name: source_name.to_owned(), list: self.list, outline: None }
     }
 }
 
-/// Arbitrary: more than anyone reads.
+/// Most problems that are reported for one file. Arbitrary: more than anyone reads.
 pub(super) const PROBLEMS_MAX: usize = 100;

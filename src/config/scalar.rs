@@ -1,20 +1,20 @@
-//! The smallest values of the file: what an unquoted one is, and how a message may show it.
-//! Runs on the coordinator at start and on a reload.
-//! Never shows what a variable held.
+//! The scalar values of a file: their YAML type, and their text in messages.
+//! Used on the coordinator at start and on a reload.
+//! Never shows the value of a variable.
 
 use zeroize::Zeroizing;
 
 pub(super) struct Scalar {
-    /// The value, after variables were put in. May be a secret.
+    /// The value after expansion of variables. May be a secret.
     pub text: Zeroizing<String>,
-    /// Unquoted, so it may be a number, a truth value or nothing.
+    /// True if the value is not quoted, so that it may be a number, a boolean or null.
     pub plain: bool,
-    /// What the file says, when variables were put in: the only form a message may repeat.
+    /// The text in the file, if variables were expanded. A message may repeat this text only.
     pub written: Option<String>,
 }
 
 impl Scalar {
-    /// The value as the file writes it, quoted for a message; never what a variable held.
+    /// Returns the value as written in the file, quoted for a message, with variables unexpanded.
     pub fn shown(&self) -> String {
         quote(self.written.as_deref().unwrap_or(&self.text))
     }
@@ -24,7 +24,7 @@ impl Scalar {
     }
 }
 
-/// What an unquoted scalar is by YAML 1.2's core schema.
+/// The type and value of an unquoted scalar in the core schema of YAML 1.2.
 #[derive(Debug, PartialEq)]
 pub(super) enum Plain {
     Null,
@@ -51,7 +51,7 @@ pub(super) fn plain_value(text: &str) -> Plain {
             return i64::from_str_radix(digits, radix).map_or(Plain::Text, Plain::Int);
         }
     }
-    // Rust reads "nan" and "infinity" as floats, YAML does not: a digit must come first.
+    // Rust parses "nan" and "infinity" as floats, but YAML does not: a digit must come first.
     let numeric = unsigned.strip_prefix('.').unwrap_or(unsigned).starts_with(|c: char| c.is_ascii_digit());
     match (text.parse::<i64>(), text.parse::<f64>()) {
         (Ok(int), _) if numeric => Plain::Int(int),
@@ -60,7 +60,7 @@ pub(super) fn plain_value(text: &str) -> Plain {
     }
 }
 
-/// Backticks around a piece of the file: control characters escaped, long text cut.
+/// Quotes a piece of the file in backticks. Escapes control characters and truncates long text.
 pub(super) fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().count() > SHOWN_CHARS_MAX {
@@ -69,5 +69,5 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Arbitrary: enough to recognise a value by, little enough for one line.
+/// Longest text in a message, in characters. Arbitrary: enough to recognise a value, short enough for one line.
 pub(super) const SHOWN_CHARS_MAX: usize = 80;

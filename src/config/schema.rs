@@ -1,6 +1,7 @@
-//! The shapes as JSON Schema (draft 2020-12), twice: `inner`, which `check.rs` walks, with `x-` keywords
-//! for what a schema cannot express; and `schema`, the public one for editors, without them.
-//! Made on demand, on the coordinator or by `luner schema`. Never written by hand.
+//! Generates two JSON Schemas (draft 2020-12) from the shapes: the internal one, which `check.rs` follows, has `x-` keywords
+//! for what a schema cannot express; the public one, for editors, does not.
+//! Generated on demand, on the coordinator or by `luner schema`.
+//! Never written by hand.
 
 use std::sync::LazyLock;
 
@@ -9,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::shapes::Config;
 
-/// The public schema of the configuration file, pretty-printed, with a newline at the end.
+/// Returns the public schema of the configuration file, pretty-printed, with a newline at the end.
 pub fn schema() -> String {
-    let mut value = INNER.clone();
+    let mut value = CHECKED_SCHEMA.clone();
     publish(&mut value);
     if let Value::Object(root) = &mut value {
         root.insert("title".to_owned(), json!("luner configuration"));
@@ -24,26 +25,27 @@ pub fn schema() -> String {
             }}),
         );
     }
-    // Sorted, whatever features of serde_json the rest of the program switches on.
+    // Sorted explicitly, because serde_json's order depends on features that other crates may enable.
     value.sort_all_objects();
-    // A `Value` has string keys only and therefore always serialises.
+    // Serialising a `Value` cannot fail, because its keys are strings.
     let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// What the checks walk: no references, each leaf with its `x-check`.
-pub(super) static INNER: LazyLock<Value> = LazyLock::new(|| {
+/// The schema that the checks follow. It has no references, and each leaf has its `x-check`.
+pub(super) static CHECKED_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<Config>().to_value()
 });
 
-/// Bounds move into the description, and every leaf that is not plain text admits a variable.
+/// Makes a schema public: moves bounds into the descriptions, and allows a variable wherever plain text is not accepted
+/// anyway.
 fn publish(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(publish),
         Value::Object(map) => {
-            // Children first: what wrapping a leaf puts below it is final.
+            // Children first, because the schemas that are added below a leaf are final.
             map.values_mut().for_each(publish);
             if map.contains_key("type") {
                 publish_schema(map);
@@ -61,7 +63,8 @@ fn publish_schema(map: &mut Map<String, Value>) {
     }
     map.retain(|key, _| !key.starts_with("x-") && key != "format");
     if matches!(map.get("default"), Some(Value::Object(_) | Value::Null)) {
-        map.remove("default"); // a section's default is the sum of its keys' defaults
+        // The default of a section follows from the defaults of its keys.
+        map.remove("default");
     }
     let free_text =
         map.get("type") == Some(&json!("string")) && !map.contains_key("enum") && !map.contains_key("pattern");

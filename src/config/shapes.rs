@@ -1,6 +1,7 @@
-//! The configuration's shapes: field names, types, defaults and bounds, and the single source of the
-//! JSON Schema, of the checks and of what `/api/config` shows. Comments on fields become the schema's
-//! descriptions. Never holds a rule that spans two keys: those are in `rules.rs`.
+//! The types of the configuration: field names, types, defaults and bounds. They are the single source of the JSON Schema,
+//! of the checks, and of the output of `/api/config`. Comments on fields become the schema's descriptions.
+//! Plain values, loaded on the coordinator.
+//! Never holds a rule that spans two keys: those are in `rules.rs`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,37 +17,37 @@ use super::outline::Outline;
 use super::problem::Problem;
 use crate::units::Secret;
 
-/// The configuration of luner, an AI gateway. Any value may be written as ${NAME} or ${NAME:-default}.
+/// Configuration of luner, an AI gateway. Any value may be written as ${NAME} or ${NAME:-default}.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The version of this file's format.
+    /// Version of the file format.
     pub version: FormatVersion,
-    /// Where luner listens, how patient it is, who may manage it.
+    /// The listener, its timeouts and limits, and who may manage luner.
     #[serde(default)]
     pub server: ServerConfig,
-    /// The LLM providers behind the gateway. With several for one model: exact names win, then the longer pattern, then file order.
+    /// The LLM providers behind the gateway. If several serve a model, an exact name takes precedence, then the longest pattern, then the order of the file.
     #[schemars(length(min = 1))]
     pub providers: Vec<ProviderConfig>,
-    /// The cache of complete answers to requests with temperature 0.
+    /// Cache of complete answers to requests with temperature 0.
     #[serde(default)]
     pub cache: CacheConfig,
-    /// Limits that protect the providers. A cache hit is never refused for them.
+    /// Rate limits that protect the providers. They never refuse a cache hit.
     #[serde(default)]
     pub rate_limit: RateLimitConfig,
-    /// What a token costs.
+    /// Prices of tokens.
     #[serde(default)]
     pub pricing: PricingConfig,
-    /// Where accounting, traces and policies are kept.
+    /// Storage of accounting, traces and policies.
     #[serde(default)]
     pub storage: StorageConfig,
-    /// What luner tells about itself.
+    /// Logging.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
-    /// What loads but is worth a second look. To be logged once, at load.
+    /// Settings that are valid but probably a mistake. Logged once, when the file is loaded.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
-    /// What the file says.
+    /// The values of the file, for comparison with another file.
     #[serde(skip)]
     pub outline: Outline,
 }
@@ -60,30 +61,30 @@ pub enum FormatVersion {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Address and port; ":8080" is all interfaces. Needs a restart.
+    /// Address and port to listen on; ":8080" means all interfaces. A change needs a restart.
     #[schemars(schema_with = "leaf_schema::listen")]
     pub listen: Listen,
-    /// The path under which the console is found from outside, behind a proxy that serves other things too: /luner/. Requests that still carry it are understood as well.
+    /// Path under which users find the console, such as /luner/ behind a proxy that also serves other applications. Requests are accepted with and without it.
     #[schemars(schema_with = "leaf_schema::base_path")]
     pub base_path: BasePath,
-    /// A request's head and body must have arrived within this time. Needs a restart.
+    /// Longest time for a request's head and body to arrive. A change needs a restart.
     #[serde(with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub read_timeout: Duration,
-    /// No progress to the client for so long ends the connection. Needs a restart.
+    /// A connection is closed if its client accepts no data for this long. A change needs a restart.
     #[serde(with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub write_timeout: Duration,
-    /// On SIGTERM, what runs may take so long to finish.
+    /// Longest time for requests in flight to finish after SIGTERM.
     #[serde(with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub drain_timeout: Duration,
-    /// Threads that serve requests; 0 = one per core that the process may use. Needs a restart.
+    /// Number of threads that serve requests; 0 = one per core that the process may use. A change needs a restart.
     #[schemars(range(min = 0, max = 1024))]
     pub workers: u32,
-    /// Who may use the console and the REST API.
+    /// Access to the console and the REST API.
     pub admin: AdminConfig,
-    /// Bounds on what a client may send.
+    /// Limits on clients and their requests.
     pub limits: ClientLimits,
 }
 
@@ -105,12 +106,12 @@ impl Default for ServerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
-    /// The bearer token for management, 16 bytes or more. Empty = only loopback peers may manage.
+    /// Bearer token for the console and the REST API, at least 16 bytes. Empty = only loopback clients have access.
     #[schemars(schema_with = "leaf_schema::token")]
     pub token: Secret,
-    /// true lets anyone who reaches the port manage luner without a token. For closed networks only.
+    /// true = anyone who can reach the port may manage luner without a token. For closed networks only.
     pub open: bool,
-    /// Host names, besides the loopback ones, under which the console may be opened.
+    /// Host names under which the console may be opened, in addition to the loopback names.
     #[schemars(schema_with = "leaf_schema::hosts")]
     pub hosts: Vec<String>,
 }
@@ -118,25 +119,25 @@ pub struct AdminConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientLimits {
-    /// The largest request head, request line and headers together.
+    /// Largest request head: request line and headers together.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "leaf_schema::head_bytes")]
     pub head_bytes: u64,
-    /// The most header fields in a request.
+    /// Largest number of headers in a request.
     #[schemars(range(min = 8, max = 1000))]
     pub headers: u32,
-    /// The largest request body.
+    /// Largest request body.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "leaf_schema::body_bytes")]
     pub body_bytes: u64,
-    /// The most bytes of requests over 64 KiB that are held at a time, over all cores; each core may hold two of the largest.
+    /// Memory for requests over 64 KiB, over all cores. Each core may always hold two requests of the largest size.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "leaf_schema::held_bytes")]
     pub held_bytes: u64,
-    /// The deepest nesting of a request's JSON.
+    /// Deepest nesting of a request's JSON.
     #[schemars(range(min = 8, max = 512))]
     pub json_depth: u32,
-    /// The most client connections at a time, over all cores.
+    /// Largest number of client connections at a time, over all cores.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
 }
@@ -157,41 +158,40 @@ impl Default for ClientLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// A name of your own, unique in this file; it labels metrics and traces.
+    /// Name of your choice, unique in this file. Labels metrics and traces.
     #[schemars(schema_with = "leaf_schema::name")]
     pub name: String,
-    /// The address of the provider's OpenAI-compatible API, with or without a trailing /v1.
+    /// Address of the provider's OpenAI-compatible API, with or without a trailing /v1.
     #[schemars(schema_with = "leaf_schema::base_url")]
     pub base_url: BaseUrl,
-    /// The provider's key. Empty = no Authorization header is sent, as local models want it.
+    /// The provider's API key. Empty = luner sends no Authorization header, which suits local models.
     #[serde(default)]
     #[schemars(schema_with = "leaf_schema::api_key")]
     pub api_key: Secret,
-    /// The models it serves: exact names, "gpt-4o-*" for a prefix, "*" for all.
+    /// Models that the provider serves: exact names, "gpt-4o-*" for a prefix, "*" for all.
     #[schemars(schema_with = "leaf_schema::models")]
     pub models: Vec<String>,
-    /// How long the first byte of an answer may take.
+    /// Longest time until the first byte of an answer.
     #[serde(default = "default_timeout", with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub timeout: Duration,
-    /// How long connecting, TLS included, may take.
+    /// Longest time to connect, including TLS.
     #[serde(default = "default_connect_timeout", with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub connect_timeout: Duration,
-    /// How long a stream may be silent between two bytes.
+    /// Longest silence between two bytes of a stream.
     #[serde(default = "default_stream_idle_timeout", with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::timeout")]
     pub stream_idle_timeout: Duration,
-    /// Further attempts after a refused connection, or a 5xx before any byte of the answer.
+    /// Number of retries after a refused connection, or after a 5xx status before the first byte of an answer.
     #[serde(default = "default_retries")]
     #[schemars(range(min = 0, max = 10))]
     pub retries: u32,
-    /// The share of traffic among providers that serve a model equally well. 0 = none while one with a share can take it;
-    /// all 0 = the first of the file takes it, the next when that one cannot.
+    /// Share of the traffic among providers that match a model equally well. 0 = none while a provider with a share is available. If all are 0, the first in the file gets all traffic, and the next ones are its failover.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: u32,
-    /// From model to model: where a downgrade policy that names no target goes.
+    /// Maps a model to a cheaper one, for downgrade policies that name no target.
     #[serde(default)]
     #[schemars(schema_with = "leaf_schema::downgrade")]
     pub downgrade: BTreeMap<String, String>,
@@ -216,20 +216,20 @@ fn default_retries() -> u32 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
-    /// false turns the cache off.
+    /// false = the cache is off.
     pub enabled: bool,
-    /// The most answers kept, over all cores.
+    /// Largest number of cached answers, over all cores.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_items: u64,
-    /// The most memory for answers, over all cores.
+    /// Memory for cached answers, over all cores.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "leaf_schema::cache_bytes")]
     pub max_bytes: u64,
-    /// How long an answer may be served again.
+    /// How long a cached answer may be served.
     #[serde(with = "crate::units::duration")]
     #[schemars(schema_with = "leaf_schema::ttl")]
     pub default_ttl: Duration,
-    /// tenant = an answer is shared within a tenant; global = among all callers.
+    /// tenant = answers are shared within a tenant; global = among all callers.
     pub scope: CacheScope,
 }
 
@@ -256,9 +256,9 @@ pub enum CacheScope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitConfig {
-    /// false turns all limits off.
+    /// false = all rate limits are off.
     pub enabled: bool,
-    /// One entry for each provider that has a limit.
+    /// One entry for each provider with a limit.
     pub providers: Vec<ProviderLimit>,
 }
 
@@ -271,13 +271,13 @@ impl Default for RateLimitConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderLimit {
-    /// The name of a provider above.
+    /// Name of a provider in this file.
     #[schemars(schema_with = "leaf_schema::name")]
     pub name: String,
-    /// Requests per second on the long run, over all cores.
+    /// Requests per second in the long run, over all cores.
     #[schemars(range(min = 0.001, max = 1_000_000.0))]
     pub qps: f64,
-    /// Requests that may come at once beyond that.
+    /// Number of requests that may exceed the rate at once.
     #[serde(default = "default_burst")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: u32,
@@ -290,10 +290,10 @@ fn default_burst() -> u32 {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PricingConfig {
-    /// A price table in LiteLLM's shape, USD per token. Empty = the built-in one.
+    /// Price file in LiteLLM's format, in USD per token. Empty = the built-in prices.
     #[schemars(schema_with = "leaf_schema::path")]
     pub file: PathBuf,
-    /// A model without a price: allow = it runs at cost 0 and is flagged; block = it is refused.
+    /// Requests for a model without a price: allow = they cost 0 and are flagged; block = they are refused.
     pub unknown: UnknownPrice,
 }
 
@@ -308,15 +308,15 @@ pub enum UnknownPrice {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// sqlite = one file; none = luner runs without a memory.
+    /// sqlite = one database file; none = nothing is stored.
     pub backend: StorageBackend,
     /// Settings of the sqlite backend.
     pub sqlite: SqliteConfig,
-    /// How much history is kept. Whatever is reached first is pruned.
+    /// How much history is kept. Old traces are deleted when either limit is reached.
     pub retention: RetentionConfig,
-    /// Whether each request leaves a trace. Sums of tokens and dollars are kept either way.
+    /// true = each request leaves a trace. Totals of tokens and dollars are stored in any case.
     pub traces: bool,
-    /// Whose prompts and answers are stored: none, errors (failed and refused requests), all.
+    /// Which prompts and answers are stored: none, errors (of failed and refused requests), all.
     pub capture: Capture,
 }
 
@@ -343,7 +343,7 @@ pub enum StorageBackend {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteConfig {
-    /// The database file; missing folders are made. Relative to the working directory.
+    /// Database file, relative to the working directory. Missing folders are created.
     #[schemars(schema_with = "leaf_schema::path")]
     pub path: PathBuf,
 }
@@ -357,10 +357,10 @@ impl Default for SqliteConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// Traces older than so many days are deleted.
+    /// Traces older than this number of days are deleted.
     #[schemars(range(min = 1, max = 3650))]
     pub days: u32,
-    /// The largest database file.
+    /// Largest database file.
     #[serde(with = "crate::units::bytes")]
     #[schemars(schema_with = "leaf_schema::database_bytes")]
     pub max_bytes: u64,
@@ -384,7 +384,7 @@ pub enum Capture {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// The least important lines that are logged: error, warn, info, debug or trace.
+    /// Lowest level that is logged: error, warn, info, debug or trace.
     pub log: LogLevel,
 }
 

@@ -1,4 +1,4 @@
-//! The files that ship, the shape of a problem, and what a good file becomes.
+//! Tests of the shipped files, of the form of problems, and of the values in a loaded configuration.
 
 mod hostile;
 mod rules;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::problem::{Complaints, PROBLEMS_MAX};
+use super::problem::{PROBLEMS_MAX, ProblemCollector};
 use super::*;
 
-/// A file that is right, with one provider; tests put one thing wrong into it.
+/// A valid file with one provider; tests add one mistake to it.
 const GOOD: &str = "version: v1
 providers:
   - name: a
@@ -53,14 +53,14 @@ rate_limit:
   providers:
     - { name: nobody, qps: -1 }
 ";
-    let found = parse_plain(text).expect_err("nothing here is right").to_string();
+    let found = parse_plain(text).expect_err("every section has a mistake").to_string();
     let expected = "\
 config.yaml:3:17: server.read_timeout: must be a duration such as 30s, not a number; it needs a unit, such as 30s
 config.yaml:5:5: providers[0].base_url: this key is missing
 config.yaml:5:11: providers[0].name: `openai prod` must be 1 to 64 letters, digits, dots, underscores or hyphens
 config.yaml:6:5: providers[0].bse_url: unknown key (did you mean `base_url`?)
 config.yaml:7:5: providers[0].models: must have at least one entry
-config.yaml:10:15: rate_limit.providers[0].name: no provider is called `nobody`
+config.yaml:10:15: rate_limit.providers[0].name: no provider is named `nobody`
 config.yaml:10:28: rate_limit.providers[0].qps: `-1` is out of range: it must be from 0.001 to 1000000";
     assert_eq!(found, expected);
 }
@@ -116,7 +116,7 @@ storage:    { backend: sqlite, sqlite: { path: data/luner.db }, retention: { day
 telemetry:  { log: info }
 "#;
     let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-1".to_owned());
-    let config = parse(text, "config.yaml", &env).expect("the contract's example");
+    let config = parse(text, "config.yaml", &env).expect("a valid file");
     assert_eq!(config.providers[0].api_key.expose(), "sk-1");
     assert_eq!(config.rate_limit.providers[0].qps, 50.0);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -132,7 +132,7 @@ fn values_are_typed_after_expansion_and_quoted_ones_stay_text() {
 
     let text = GOOD.replace("name: a", "name: ${N}\n    api_key: $${K}$$ ").replace("$${K}$$ ", "'$$-${K}-$-$K'");
     let env = |name: &str| Some(if name == "N" { "123" } else { "007" }.to_owned());
-    let config = parse(&text, "c", &env).expect("digits are a fine name when a variable holds them");
+    let config = parse(&text, "c", &env).expect("digits from a variable are a valid name");
     assert_eq!(config.providers[0].name, "123");
     assert_eq!(config.providers[0].api_key.expose(), "$-007-$-$K");
 }
@@ -140,7 +140,7 @@ fn values_are_typed_after_expansion_and_quoted_ones_stay_text() {
 #[test]
 fn empty_variable_is_empty_text_and_not_a_number() {
     let text = GOOD.replace("name: a", "name: a\n    api_key: ${K:-}");
-    assert!(parse_plain(&text).expect("no key is fine").providers[0].api_key.is_empty());
+    assert!(parse_plain(&text).expect("an empty key is valid").providers[0].api_key.is_empty());
     let empty = |_: &str| Some(String::new());
     let text = GOOD.replace("name: a", "name: a\n    retries: ${K:-3}\n    weight: ${W}");
     let found = parse(&text, "c", &empty).expect_err("a weight is a number");
@@ -163,8 +163,8 @@ fn running_configuration_prints_in_human_units_and_loads_again() {
     assert_eq!(shown["server"]["limits"]["body_bytes"], "10MiB");
     assert_eq!(shown["cache"]["default_ttl"], "2h");
     assert_eq!(shown["providers"][1]["base_url"], "https://dashscope.aliyuncs.com/compatible-mode");
-    // JSON is YAML: what was shown is a valid file again.
-    let again = parse_plain(&shown.to_string()).expect("what is shown loads");
+    // JSON is YAML, so the printed configuration is a valid file.
+    let again = parse_plain(&shown.to_string()).expect("the printed configuration loads");
     assert_eq!(again.providers, config.providers);
     assert_eq!(again.server, config.server);
 }
@@ -180,12 +180,12 @@ fn shipped_files_load_unchanged() {
     let keyless: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
     assert_eq!(keyless, ["providers[0].api_key", "providers[1].api_key"]);
 
-    let missing = load(&shipped("minimal.yaml"), &no_env).expect_err("minimal.yaml wants a key");
+    let missing = load(&shipped("minimal.yaml"), &no_env).expect_err("minimal.yaml needs a key");
     assert!(missing.to_string().contains("OPENAI_API_KEY is not set"), "{missing}");
     let set = |_: &str| Some("sk-1".to_owned());
-    assert!(load(&shipped("minimal.yaml"), &set).expect("and is right with one").warnings.is_empty());
+    assert!(load(&shipped("minimal.yaml"), &set).expect("minimal.yaml is valid with a key").warnings.is_empty());
     for file in ["config.example.yaml", "minimal.yaml"] {
-        let text = std::fs::read_to_string(shipped(file)).expect("it ships");
+        let text = std::fs::read_to_string(shipped(file)).expect("the file is shipped");
         assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{file}");
     }
 }
@@ -207,9 +207,9 @@ fn example_has_every_key_of_the_schema_with_a_comment() {
         }
     }
     let text = example();
-    let mut complaints = Complaints::default();
-    let root = tree::read(&text, &mut complaints).expect("the example is YAML");
-    walk(&schema::INNER, &root, "", &text.lines().collect::<Vec<_>>());
+    let mut problems = ProblemCollector::default();
+    let root = tree::parse(&text, &mut problems).expect("the example is YAML");
+    walk(&schema::CHECKED_SCHEMA, &root, "", &text.lines().collect::<Vec<_>>());
 }
 
 #[test]
@@ -219,6 +219,6 @@ fn schema_file_matches_the_generator() {
         std::fs::write(shipped("schema.json"), &made).expect("config/ is writable");
     }
     let kept = std::fs::read_to_string(shipped("schema.json")).unwrap_or_default();
-    assert!(kept == made, "config/schema.json is stale: UPDATE_GOLDEN=1 cargo test rewrites it");
-    assert!(!made.contains("\"x-"), "inner keywords do not belong into the public schema");
+    assert!(kept == made, "config/schema.json is stale; UPDATE_GOLDEN=1 cargo test rewrites it");
+    assert!(!made.contains("\"x-"), "internal keywords must not be in the public schema");
 }

@@ -1,17 +1,17 @@
-//! YAML text → a tree in which every node knows its line and column, with what YAML allows and a
-//! configuration should not (duplicate keys, aliases, merge keys, tags, several documents) refused.
+//! Parses YAML text into a tree in which every node knows its line and column. Refuses YAML features that a configuration
+//! should not use: duplicate keys, aliases, merge keys, tags, several documents.
 //! Runs on the coordinator at start and on a reload.
-//! Never expands variables and never knows what a key means.
+//! Never expands variables, and knows nothing about the meaning of keys.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use zeroize::Zeroizing;
 
-use super::problem::{Complaints, Mark};
+use super::problem::{Mark, ProblemCollector};
 use super::scalar::{Plain, SHOWN_CHARS_MAX, Scalar};
 
-/// One value of the file.
+/// One value of a file.
 pub(super) struct Node {
-    /// Where a complaint about it points: a scalar itself, the key of anything longer.
+    /// The place that a problem with this value names: the value itself if it is a scalar, otherwise its key.
     pub at: Mark,
     pub kind: NodeKind,
 }
@@ -20,7 +20,7 @@ pub(super) enum NodeKind {
     Scalar(Scalar),
     List(Vec<Node>),
     Map(Vec<MapEntry>),
-    /// Already complained about; later stages pass over it in silence.
+    /// A problem has already been reported for this value; later stages skip it.
     Refused,
 }
 
@@ -58,44 +58,44 @@ impl Node {
         matches!(self.kind, NodeKind::Refused)
     }
 
-    /// See `Scalar::shown`; empty for anything longer than a scalar.
+    /// See `Scalar::shown`. Empty if the node is not a scalar.
     pub fn shown(&self) -> String {
         self.scalar().map(Scalar::shown).unwrap_or_default()
     }
 }
 
-/// The dotted path of a key below `parent`.
+/// Returns the dotted path of a key below `parent`.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let key: String = key.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
-/// Reads the text; `None` when it is not YAML that can be looked at further.
-pub(super) fn read(text: &str, complaints: &mut Complaints) -> Option<Node> {
+/// Parses a text. Returns `None` if it cannot be parsed, after the problem has been reported.
+pub(super) fn parse(text: &str, problems: &mut ProblemCollector) -> Option<Node> {
     if text.len() as u64 > FILE_BYTES_MAX {
-        complaints.add(Mark::NONE, "", "the file is larger than 1 MiB");
+        problems.add(Mark::NONE, "", "the file is larger than 1 MiB");
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some((at, c)) = first_unprintable(text) {
-        complaints.add(
+        problems.add(
             at,
             "",
-            format!("this is not a text file: it holds the control character U+{:04X}", u32::from(c)),
+            format!("this is not a text file: it contains the control character U+{:04X}", u32::from(c)),
         );
         return None;
     }
-    let mut reader = Reader { text, parser: Parser::new_from_str(text), complaints, nodes: 0 };
+    let mut reader = Reader { text, parser: Parser::new_from_str(text), problems, nodes: 0 };
     reader.document().ok().flatten()
 }
 
-/// The rest of the file cannot be read; the complaint has been made.
+/// The rest of the file cannot be parsed. The problem has been reported.
 struct Stop;
 
 struct Reader<'a, 'c> {
     text: &'a str,
     parser: Parser<'a, StrInput<'a>>,
-    complaints: &'c mut Complaints,
+    problems: &'c mut ProblemCollector,
     nodes: usize,
 }
 
@@ -107,7 +107,11 @@ impl<'a> Reader<'a, '_> {
             match event {
                 Event::StreamEnd => break,
                 Event::DocumentStart(_) if root.is_some() => {
-                    self.complaints.add(mark(&span), "", "a second YAML document begins here; only one is read");
+                    self.problems.add(
+                        mark(&span),
+                        "",
+                        "a second YAML document begins here; a configuration is a single document",
+                    );
                     return Err(Stop);
                 }
                 Event::DocumentStart(_) => {
@@ -119,10 +123,10 @@ impl<'a> Reader<'a, '_> {
         }
         let empty = |node: &Node| node.scalar().is_some_and(|scalar| scalar.plain_value() == Plain::Null);
         if root.as_ref().is_none_or(empty) {
-            self.complaints.add(
+            self.problems.add(
                 Mark { line: 1, column: 1 },
                 "",
-                "the file is empty; config/minimal.yaml is the least that works",
+                "the file is empty; config/minimal.yaml is the smallest working example",
             );
             return Err(Stop);
         }
@@ -134,7 +138,7 @@ impl<'a> Reader<'a, '_> {
         self.nodes += 1;
         if self.nodes > NODES_MAX || depth > DEPTH_MAX {
             let what = if depth > DEPTH_MAX { "nested more than 32 levels deep" } else { "more than 20,000 values" };
-            self.complaints.add(at, path, format!("this cannot be a configuration: {what}"));
+            self.problems.add(at, path, format!("this cannot be a configuration: {what}"));
             return Err(Stop);
         }
         let (anchor, tagged) = match &event {
@@ -143,14 +147,14 @@ impl<'a> Reader<'a, '_> {
             _ => (0, false),
         };
         if anchor != 0 || matches!(event, Event::Alias(_)) {
-            self.complaints.add(
+            self.problems.add(
                 at,
                 path,
                 "anchors and aliases (`&name`, `*name`) are not supported; write the value out",
             );
         }
         if tagged {
-            self.complaints.add(at, path, "tags (`!name`) are not supported; leave it out");
+            self.problems.add(at, path, "tags (`!name`) are not supported; remove the tag");
         }
         let kind = match event {
             Event::Scalar(text, style, ..) => NodeKind::Scalar(Scalar {
@@ -189,21 +193,21 @@ impl<'a> Reader<'a, '_> {
             let child = join(path, key_text.as_deref().unwrap_or("?"));
             let (event, span) = self.next()?;
             let mut value = self.node(event, &span, &child, depth + 1)?;
-            let short = value.scalar().is_some_and(|scalar| !scalar.text.is_empty());
-            if !short {
+            let is_filled_scalar = value.scalar().is_some_and(|scalar| !scalar.text.is_empty());
+            if !is_filled_scalar {
                 value.at = key.at;
             }
             match key_text {
-                None => self.complaints.add(key.at, path, "a key must be plain text"),
+                None => self.problems.add(key.at, path, "a key must be plain text"),
                 Some(text) if text == "<<" => {
-                    self.complaints.add(key.at, path, "merge keys (`<<`) are not supported; write the values out");
+                    self.problems.add(key.at, path, "merge keys (`<<`) are not supported; write the values out");
                 }
                 Some(text) => match entries.iter().find(|entry| entry.key == text) {
                     Some(first) => {
-                        self.complaints.add(
+                        self.problems.add(
                             key.at,
                             &child,
-                            format!("written twice; the first is on line {}", first.at.line),
+                            format!("duplicate key; the first is on line {}", first.at.line),
                         );
                     }
                     None => entries.push(MapEntry { key: text, at: key.at, value }),
@@ -212,24 +216,24 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// The next event; what the parser dislikes, and an end before its time, becomes a complaint.
+    /// Returns the parser's next event. Reports a syntax error or an unexpected end as a problem.
     fn next(&mut self) -> Result<(Event<'a>, Span), Stop> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let at = Mark::of(error.marker());
                 let hint = self.hint(at.line);
-                self.complaints.add(at, "", format!("not valid YAML: {}{hint}", error.info()));
+                self.problems.add(at, "", format!("not valid YAML: {}{hint}", error.info()));
                 Err(Stop)
             }
             None => {
-                self.complaints.add(Mark::NONE, "", "not valid YAML: it ends too early");
+                self.problems.add(Mark::NONE, "", "not valid YAML: it ends too early");
                 Err(Stop)
             }
         }
     }
 
-    /// What people most often mean when the parser stumbles on this line.
+    /// Suggests the most common cause of a syntax error on this line.
     fn hint(&self, line: u32) -> &'static str {
         let line = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or("");
         let indent = &line[..line.len() - line.trim_start().len()];
@@ -254,7 +258,7 @@ fn mark(span: &Span) -> Mark {
     Mark::of(&span.start)
 }
 
-/// YAML 1.2, section 5.1: printable characters only. The first other one and where it stands.
+/// Finds the first character that YAML does not allow (YAML 1.2, section 5.1: printable characters only).
 fn first_unprintable(text: &str) -> Option<(Mark, char)> {
     let printable = |c: char| match c {
         '\t' | '\n' | '\r' | '\u{85}' => true,
@@ -265,7 +269,7 @@ fn first_unprintable(text: &str) -> Option<(Mark, char)> {
     Some((position(text.as_bytes(), index), c))
 }
 
-/// Line and column of a byte offset.
+/// Returns the line and column of a byte offset.
 pub(super) fn position(bytes: &[u8], offset: usize) -> Mark {
     let before = bytes.get(..offset).unwrap_or(bytes);
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -274,9 +278,9 @@ pub(super) fn position(bytes: &[u8], offset: usize) -> Mark {
     Mark { line: narrow(line), column: narrow(column) }
 }
 
-/// Arbitrary: the example file is 8 KiB.
+/// Largest file. Arbitrary: the example file is 8 KiB.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Arbitrary: a thousand providers with ten models each.
+/// Most values in a file. Arbitrary: enough for a thousand providers with ten models each.
 const NODES_MAX: usize = 20_000;
-/// Arbitrary: the deepest key of the configuration is on level 5. Bounds the recursion here and after.
+/// Deepest nesting; bounds the recursion here and in later stages. Arbitrary: the deepest key is on level 5.
 const DEPTH_MAX: usize = 32;

@@ -288,7 +288,7 @@ impl Coordinator {
     fn prepare(&mut self, now: Now) -> Result<Option<Ready>, Problems> {
         let written = self.running.read()?;
         let outline = written.outline.clone();
-        self.make_ready(written, now).map_err(|problems| problems.with(outline))
+        self.make_ready(written, now).map_err(|problems| problems.with_outline(outline))
     }
 
     fn make_ready(&mut self, written: Config, now: Now) -> Result<Option<Ready>, Problems> {

@@ -294,7 +294,7 @@ mod tests {
     use crate::coordinator::store::reader::{Filter, Reader};
 
     #[test]
-    fn the_past_lies_in_the_past_and_shows_something_of_everything() {
+    fn seeded_history_is_in_the_past_and_covers_every_outcome() {
         let folder = tempfile::tempdir().unwrap();
         seed(&folder.path().join("luner.db"), RUNS, 1_769_860_800_000).unwrap();
         let mut past = Past::new(RUNS, 1_769_860_800_000);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_past_is_written_in_batches_and_is_all_there() {
+    fn long_history_is_written_completely_in_batches() {
         let folder = tempfile::tempdir().unwrap();
         let (database, now_ms) = (folder.path().join("luner.db"), 1_769_860_800_000);
         seed(&database, RUNS_A_BATCH * 2 + 1, now_ms).unwrap();

@@ -1,4 +1,4 @@
-//! Files that no one writes on purpose: bombs, garbage, halves, mutations.
+//! Tests hostile and broken files: alias bombs, garbage, truncated files, mutations.
 
 use super::*;
 
@@ -43,10 +43,10 @@ fn empty_file_is_reported_as_empty() {
 fn unreadable_files_are_reported() {
     let folder = std::env::temp_dir().join(format!("luner-config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
-    let said = |path: &Path| load(path, &no_env).expect_err("not a configuration").to_string();
+    let message = |path: &Path| load(path, &no_env).expect_err("not a configuration").to_string();
     let file = folder.join("config.yaml");
-    assert!(said(&file).contains("config.yaml: cannot be read: No such file"));
-    assert!(said(&folder).contains("cannot be read"));
+    assert!(message(&file).contains("config.yaml: cannot be read: No such file"));
+    assert!(message(&folder).contains("cannot be read"));
     for (bytes, part) in [
         (b"version: v1\n  \xff\xfe".to_vec(), "config.yaml:2:3: this is not UTF-8 text"),
         (b"\x7fELF\x02\x01\x00\x00".to_vec(), "config.yaml:1:1: this is not a text file"),
@@ -55,7 +55,7 @@ fn unreadable_files_are_reported() {
         (vec![0xff; (1 << 20) + 1], "config.yaml: the file is larger than 1 MiB"),
     ] {
         std::fs::write(&file, bytes).expect("the temporary folder is writable");
-        assert!(said(&file).contains(part), "{}", said(&file));
+        assert!(message(&file).contains(part), "{}", message(&file));
     }
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
@@ -74,7 +74,8 @@ fn every_prefix_of_the_example_loads_or_names_a_line() {
 
 #[test]
 fn large_hostile_file_yields_a_bounded_list_of_problems() {
-    let size = (1 << 20) - 100; // room for what stands before
+    // Leaves room for the text before the repeated unit.
+    let size = (1 << 20) - 100;
     let of = |unit: &str| unit.repeat(size / unit.len());
     let wide: String = (0..60_000).map(|n| format!("k{n}: v\n")).collect();
     for (what, text) in [
@@ -97,24 +98,24 @@ fn large_hostile_file_yields_a_bounded_list_of_problems() {
         ("block", format!("a: |\n{}", of(" x\n"))),
     ] {
         let env = |_: &str| Some("x".repeat(100_000));
-        let found = parse(&text, "c", &env).expect_err("none of them is a configuration");
+        let found = parse(&text, "c", &env).expect_err("none of these files is a configuration");
         assert!(found.list.len() <= PROBLEMS_MAX + 1, "{what}");
     }
 }
 
-/// What YAML gives a meaning to.
+/// Tokens with a meaning in YAML.
 #[rustfmt::skip]
 const TOKENS: [&str; 32] = [
     "\n", "  ", "\t", ": ", "- ", "[", "]", "{", "}", "\"", "'", "#", " #", "&a ", "*a", "!", "!!str ", "|\n", ">-\n", "${", "}", "$$",
     "---\n", "...\n", "\u{e9}", "? ", "%YAML 1.2\n", "%TAG ! x\n", ",", "a", "\\x4", "\r",
 ];
 
-/// FUZZ_ROUNDS sets how long the random tests run.
+/// The number of rounds of the random tests, from `FUZZ_ROUNDS`.
 fn rounds() -> usize {
     std::env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2_000)
 }
 
-/// xorshift: the same numbers in every run.
+/// An xorshift generator that yields the same numbers in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -126,7 +127,7 @@ impl Dice {
     }
 }
 
-fn survives(text: &str) {
+fn assert_no_panic(text: &str) {
     let env = |name: &str| name.contains('K').then(|| text.chars().take(20).collect());
     if let Err(found) = parse(text, "c", &env) {
         assert!(!found.list.is_empty());
@@ -139,7 +140,7 @@ fn random_yaml_tokens_never_panic() {
     for _ in 0..rounds() * 10 {
         let length = 1 + dice.below(40);
         let text: String = (0..length).map(|_| TOKENS[dice.below(TOKENS.len())]).collect();
-        survives(&text);
+        assert_no_panic(&text);
     }
 }
 
@@ -163,6 +164,6 @@ fn mutations_of_the_example_never_panic() {
                 }
             }
         }
-        survives(&String::from_utf8_lossy(&bytes));
+        assert_no_panic(&String::from_utf8_lossy(&bytes));
     }
 }

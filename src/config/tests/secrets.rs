@@ -1,4 +1,4 @@
-//! A canary in place of every value: it must reach the configuration and nothing else.
+//! Puts a canary in place of every value: it may appear in the configuration, and must not appear in any message.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn canary(name: &str) -> Option<String> {
 #[test]
 fn message_never_contains_the_value_of_a_variable() {
     let text = example();
-    let mut complaints = 0;
+    let mut problems = 0;
     for line in 0..text.lines().count() {
         for variable in ["X", "SPACED", "BROKEN", "URL", "X} ${SPACED", "X:-1}${X"] {
             for value in [format!("${{{variable}}}"), format!("\"${{{variable}}}\""), format!("[\"${{{variable}}}\"]")]
@@ -30,14 +30,14 @@ fn message_never_contains_the_value_of_a_variable() {
                     })
                     .collect();
                 if let Err(found) = parse(&changed.join("\n"), "c", &canary) {
-                    complaints += found.list.len();
-                    let said = format!("{found}\n{found:?}");
-                    assert!(!said.contains("canary"), "{line} {value}\n{said}");
+                    problems += found.list.len();
+                    let message = format!("{found}\n{found:?}");
+                    assert!(!message.contains("canary"), "{line} {value}\n{message}");
                 }
             }
         }
     }
-    assert!(complaints > 500, "the test has to provoke messages: {complaints}");
+    assert!(problems > 500, "too few messages to test: {problems}");
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn message_never_contains_a_literal_secret() {
             let text = GOOD
                 .replace("    base_url: http://127.0.0.1:9/v1\n", "")
                 .replace("name: a", &format!("name: a\n    {key}: {bad}"));
-            let said = parse_plain(&text).expect_err("no such key is right").to_string();
-            assert!(!said.contains("canary"), "{bad} {said}");
+            let message = parse_plain(&text).expect_err("none of these keys is valid").to_string();
+            assert!(!message.contains("canary"), "{bad} {message}");
         }
     }
     let url = GOOD.replace("http://", "http://me:sk-canary@");
@@ -74,7 +74,7 @@ fn configuration_masks_secrets() {
     assert_eq!(config.server.admin.token.expose(), CANARY);
     assert!(!config.warnings.is_empty());
     let shown = serde_json::to_string(&config).expect("a configuration serialises");
-    for said in [format!("{config:?}"), format!("{config:#?}"), shown, format!("{:?}", config.warnings)] {
-        assert!(!said.contains("canary"), "{said}");
+    for message in [format!("{config:?}"), format!("{config:#?}"), shown, format!("{:?}", config.warnings)] {
+        assert!(!message.contains("canary"), "{message}");
     }
 }

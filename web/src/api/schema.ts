@@ -437,13 +437,13 @@ export interface components {
             source: string;
             warnings: components["schemas"]["Problem"][];
         };
-        /** @description A value that two files do not share. Secrets are masked. */
+        /** @description A value in which two files differ. Secrets are masked. */
         ConfigDifference: {
-            /** @description Entries of a list are named where they have names: `providers[openai].timeout`. */
+            /** @description Path of the key. List entries that have a name are identified by it: `providers[openai].timeout`. */
             key: string;
-            /** @description As written in the file that was refused; `null` where it says nothing. */
+            /** @description The text in the file that was refused; `null` if the key is absent there. */
             refused: string | null;
-            /** @description As written in the file that runs; `null` where it says nothing. */
+            /** @description The text in the running configuration; `null` if the key is absent there. */
             running: string | null;
         };
         /** @description Who spent it, dearest first. */
@@ -810,18 +810,18 @@ export interface components {
             /** @description Those that providers name exactly and the table has no price for. */
             unpriced: string[];
         };
-        /** @description One thing wrong, or worth a warning. Holds no value that came from a variable or belongs to a secret key. */
+        /** @description One error or warning. Holds no value that came from a variable or belongs to a secret key. */
         Problem: {
             /**
              * Format: uint32
-             * @description In characters, from 1; 0 with line 0.
+             * @description In characters, starting at 1; 0 if `line` is 0.
              */
             column: number;
-            /** @description Dotted path such as `providers[0].base_url`; empty at the top. */
+            /** @description Path of the key, such as `providers[0].base_url`; empty for the whole file. */
             key: string;
             /**
              * Format: uint32
-             * @description From 1; 0 when it is about the file as a whole.
+             * @description Starts at 1; 0 if the problem concerns the whole file.
              */
             line: number;
             message: string;
