@@ -1,8 +1,13 @@
-//! A first look without a file, a network or a key: the scripted provider and the gateway in one process, with a made-up past
-//! in its database and a few requests a second passing through. For people; nothing else uses it.
+//! `luner demo`: the gateway and a scripted provider in one process, with a sample history in its database and a few requests
+//! a second. It needs no file, no network and no key.
+//! Runs on the main thread, which becomes the coordinator.
+//! Never used by the gateway itself.
 
-mod seed; // some hours or days of requests that were never made
-mod traffic; // a few that are made now
+// Writes a sample history of hours or days into a database.
+mod seed;
+
+// Sends a few requests a second through the gateway.
+mod traffic;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,32 +24,32 @@ use crate::coordinator::{Pins, SetLogLevel, Source, Start};
 use crate::process;
 use crate::shard::DriverChoice;
 
-/// The scripted provider's pace: quick, yet slow enough to see a stream stream.
+/// Pause between the chunks of the scripted provider's streams. Arbitrary: short, yet long enough to watch a stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(40);
-/// Its provider has a limit that one can reach by hand; nothing of the past or the present asks for it.
+/// Model of a provider whose rate limit is low enough to reach by hand. The sample history and traffic do not use it.
 const LIMITED_MODEL: &str = "gpt-4.1-nano";
 
 pub use seed::RUNS as TRACES;
 
-/// What the demo is asked for.
+/// The options of the demo.
 pub struct Demo {
     pub listen: Listen,
-    /// How many traces its past has.
+    /// Number of traces in the sample history.
     pub traces: u64,
-    /// The database stays when it ends.
+    /// Keep the database at the end.
     pub keep: bool,
     pub driver: DriverChoice,
     pub set_log_level: SetLogLevel,
 }
 
-/// Runs until it is told to stop.
+/// Runs until a signal stops it.
 ///
 /// # Errors
-/// An address cannot be bound, no temporary folder can be made, or the gateway cannot start.
+/// An address cannot be bound, the temporary folder cannot be created, or the gateway cannot start.
 pub fn run(demo: Demo) -> anyhow::Result<()> {
     let Demo { listen, traces, keep, driver, set_log_level } = demo;
-    // For the owner alone, and gone with this function unless it is to stay.
-    let mut folder = tempfile::Builder::new().prefix("luner-demo-").tempdir().context("making a temporary folder")?;
+    // Readable by its owner only, and deleted at the end of this function unless it is to be kept.
+    let mut folder = tempfile::Builder::new().prefix("luner-demo-").tempdir().context("creating a temporary folder")?;
     folder.disable_cleanup(keep);
     let database = folder.path().join("luner.db");
     let provider = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -82,58 +87,60 @@ pub fn run(demo: Demo) -> anyhow::Result<()> {
     process::run(start, driver, |address| {
         println!("{}", greeting(address));
         if let Err(error) = traffic::start(address) {
-            eprintln!("luner demo: no traffic: {error}");
+            eprintln!("luner demo: sample traffic could not be started: {error}");
         }
     })?;
     mock.stop();
     if keep {
-        println!("The demo's database stays: {}", database.display());
+        println!("The demo's database is kept at {}", database.display());
     }
     Ok(())
 }
 
-/// Writes a past of so many traces alone, for a gateway that runs elsewhere. Whether it was written: a database that exists is left as it is.
+/// Writes a sample history of `traces` traces into a new database, for another gateway. Returns false if the database already
+/// exists; it is not changed then.
 ///
 /// # Errors
 /// The folder or the database cannot be written.
 pub fn seed_into(database: &Path, traces: u64) -> anyhow::Result<bool> {
-    if database.try_exists().context("looking for the database")? {
+    if database.try_exists().context("checking whether the database exists")? {
         return Ok(false);
     }
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    // A past that is cut short is never found under the database's name.
-    let scratch = tempfile::Builder::new().prefix(".seed-").tempdir_in(folder).context("making a temporary folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    // Written under another name first, so that an interrupted run never leaves half a history under the final name.
+    let scratch =
+        tempfile::Builder::new().prefix(".seed-").tempdir_in(folder).context("creating a temporary folder")?;
     let written = scratch.path().join("luner.db");
     seed::seed(&written, traces, Clock::start().now().wall_ms)?;
-    fs::rename(&written, database).context("putting the database in its place")?;
+    fs::rename(&written, database).context("renaming the database")?;
     Ok(true)
 }
 
-/// Sends the present alone to a gateway that runs elsewhere, `HOST:PORT`, until the process is stopped. While the gateway
-/// cannot be reached, it says so once and goes on trying.
+/// Sends sample traffic to another gateway at `HOST:PORT` until the process is stopped. If the gateway is unreachable, it
+/// prints one message and keeps trying.
 pub fn traffic(gateway: &str) -> ! {
-    let mut fails = false;
+    let mut is_failing = false;
     traffic::send(gateway, |outcome| {
         if let Err(error) = &outcome
-            && !fails
+            && !is_failing
         {
-            eprintln!("luner demo: {gateway}: {error}; trying again");
+            eprintln!("luner demo: {gateway}: {error}; retrying");
         }
-        fails = outcome.is_err();
+        is_failing = outcome.is_err();
     })
 }
 
 fn greeting(address: SocketAddr) -> String {
     format!(
-        "luner runs at http://{address}, with a scripted provider behind it and some traffic through it.\n\
+        "luner runs at http://{address}, with a scripted provider and sample traffic.\n\
          \n\
          \x20 Console    http://{address}/\n\
          \x20 Python     OpenAI(base_url=\"http://{address}/v1\", api_key=\"any\")\n\
          \x20 Health     http://{address}/api/health\n\
          \x20 Metrics    http://{address}/metrics\n\
          \n\
-         An answer, and one as a stream:\n\
+         An answer, and a streamed answer:\n\
          \n\
          curl http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\":\"gpt-4o\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\
@@ -141,12 +148,12 @@ fn greeting(address: SocketAddr) -> String {
          curl -N http://{address}/v1/chat/completions -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\
          \n\
-         A policy that moves all callers to a cheaper model, from the next request on:\n\
+         A policy that downgrades all callers to a cheaper model, from the next request on:\n\
          \n\
          curl http://{address}/api/policies -H 'content-type: application/json' \\\n\
          \x20 -d '{{\"name\":\"mini for all\",\"expression\":\"model == \\\"gpt-4o\\\"\",\"action\":\"downgrade\",\"target_model\":\"gpt-4o-mini\"}}'\n\
          \n\
-         The model {LIMITED_MODEL} lets three requests pass at once, then one every two seconds: the next is answered with 429.\n\
+         The model {LIMITED_MODEL} has a rate limit: three requests at once, then one every two seconds. Others get a 429.\n\
          Stop with ctrl-c."
     )
 }

@@ -1,5 +1,6 @@
-//! `luner health`: asks a running gateway how it is, for containers and supervisors that have no curl. On the main thread of
-//! a process that does nothing else. It never follows a redirect or a proxy: who answers is who was asked.
+//! `luner health`: checks a running gateway, for containers and supervisors that have no curl.
+//! Runs on the main thread of a process that does nothing else.
+//! Never follows a redirect and never uses a proxy, so the answer comes from the address that was asked.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -10,28 +11,28 @@ use luner::config::{self, Listen};
 use serde::Deserialize;
 use ureq::Agent;
 
-/// From the connection to the answer's end. Arbitrary: below the 5 s that Kubernetes' and Docker's examples give a probe.
+/// Longest time from connecting to the end of the answer. Arbitrary: below the 5 s that the examples of Kubernetes and Docker
+/// allow a probe.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Where luner listens unless it is told otherwise.
+/// The default address of luner.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// An answer is some hundred bytes.
+/// Largest answer that is read. Arbitrary: a health answer has some hundred bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// What is asked.
 #[derive(clap::Args)]
 pub struct HealthArguments {
-    /// Where the gateway is, without a path.
+    /// URL of the gateway, without a path.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     url: Option<String>,
-    /// Ask the gateway that runs with this configuration on this machine.
+    /// Check the gateway that runs with this configuration on this machine.
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
-    /// Only whether it lives: draining is good enough.
+    /// Only check that it is alive; a draining gateway is alive.
     #[arg(long)]
     live: bool,
 }
 
-/// What is looked at in the answer of `/api/health`.
+/// The fields of the answer of `/api/health` that are used here.
 #[derive(Deserialize)]
 struct Health {
     status: String,
@@ -41,9 +42,9 @@ struct Health {
     storage: String,
 }
 
-/// Prints one line and tells the exit code: 0 while it serves (with `--live`, while it answers), else 1.
-pub fn ask(question: &HealthArguments) -> ExitCode {
-    match told(question) {
+/// Prints one line. Returns exit code 0 if the gateway serves requests (with `--live`, also if it is draining), otherwise 1.
+pub fn check(arguments: &HealthArguments) -> ExitCode {
+    match query(arguments) {
         Ok((good, line)) => {
             println!("{line}");
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -55,10 +56,11 @@ pub fn ask(question: &HealthArguments) -> ExitCode {
     }
 }
 
-fn told(question: &HealthArguments) -> Result<(bool, String), String> {
-    let base = match (&question.url, &question.config) {
+/// Returns whether the gateway is healthy, and a line that describes it.
+fn query(arguments: &HealthArguments) -> Result<(bool, String), String> {
+    let base = match (&arguments.url, &arguments.config) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(path)) => format!("http://{}", listening(path)?),
+        (None, Some(path)) => format!("http://{}", local_address(path)?),
         (None, None) => format!("http://{DEFAULT}"),
     };
     if !base.starts_with("http://") {
@@ -66,17 +68,17 @@ fn told(question: &HealthArguments) -> Result<(bool, String), String> {
     }
     let health = fetch(&base).map_err(|error| format!("{base}: {error}"))?;
     let Health { status, version, uptime_s, io, storage } = health;
-    let good = matches!(status.as_str(), "ok" | "degraded") || (question.live && status == "draining");
+    let good = matches!(status.as_str(), "ok" | "degraded") || (arguments.live && status == "draining");
     Ok((good, format!("{status}: luner {version} at {base}, up for {uptime_s} s, {io}, storage {storage}")))
 }
 
-/// Where a gateway with this configuration is reached from this machine.
-fn listening(path: &Path) -> Result<SocketAddr, String> {
+/// Returns the address at which a gateway with this configuration is reachable from this machine.
+fn local_address(path: &Path) -> Result<SocketAddr, String> {
     let config = config::load(path, &|name| std::env::var(name).ok()).map_err(|problems| problems.to_string())?;
     let Listen { host, port } = config.server.listen;
     let host = host.filter(|host| !host.is_unspecified()).unwrap_or(DEFAULT.ip());
     match port {
-        0 => Err(format!("{} lets the system choose the port: name it with --url", path.display())),
+        0 => Err(format!("{} lets the system choose the port; pass the address with --url", path.display())),
         port => Ok(SocketAddr::new(host, port)),
     }
 }
@@ -93,5 +95,6 @@ fn fetch(base: &str) -> Result<Health, String> {
         .new_agent();
     let mut answer = agent.get(format!("{base}/api/health")).call().map_err(|error| error.to_string())?;
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(|e| e.to_string())?;
-    serde_json::from_slice(&body).map_err(|_| format!("what answers there ({}) is no luner", answer.status().as_u16()))
+    serde_json::from_slice(&body)
+        .map_err(|_| format!("the answer (status {}) is not from luner", answer.status().as_u16()))
 }

@@ -1,4 +1,6 @@
-//! The command line: arguments become a configuration, the configuration a running gateway.
+//! The command line: parses the arguments, loads the configuration, and runs the command.
+//! Runs on the main thread.
+//! Never holds logic that the library could hold.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,17 +15,20 @@ use luner::demo::{self, Demo};
 use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
 
-mod health_cli; // luner health
-mod policy_cli; // luner policy test
+// `luner health`.
+mod health_cli;
 
-// Has a heap per thread, as shards do. Not measured against the system's allocator yet.
+// `luner policy test`.
+mod policy_cli;
+
+// mimalloc has a heap per thread, which suits one shard per thread. Not yet measured against the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration has mistakes (sysexits.h, EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
 
-/// A fast AI gateway: judges every LLM request before it costs money, accounts for it afterwards.
+/// A fast AI gateway: checks every LLM request before it costs money, and accounts for it afterwards.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -37,33 +42,33 @@ struct Arguments {
 enum Command {
     /// Run the gateway.
     Serve(Serve),
-    /// Name every problem of a configuration; exit 0 or 78.
+    /// Check a configuration and print every problem; exit code 0 or 78.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Ask a running gateway how it is; exit 0 while it serves, else 1.
+    /// Print the health of a running gateway; exit code 0 if it serves requests, otherwise 1.
     Health(health_cli::HealthArguments),
-    /// Run the gateway with a scripted provider behind it: no file, no network, no key.
+    /// Run the gateway with a scripted provider: needs no file, no network and no key.
     Demo {
-        /// Where to listen.
+        /// Address to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: Listen,
-        /// How many traces the made-up past has; with many it reaches back some days.
+        /// Number of traces in the sample history; a large number covers several days.
         #[arg(long, value_name = "N", default_value_t = demo::TRACES, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
         traces: u64,
-        /// Keep the demo's database when it ends, and say where it is.
+        /// Keep the demo's database at the end, and print its path.
         #[arg(long)]
         keep: bool,
-        /// Only write the demo's past into a new database, for a gateway of your own; one that exists stays as it is.
+        /// Only write the sample history into a new database, for a gateway of your own. An existing file is not changed.
         #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "keep"])]
         seed: Option<PathBuf>,
-        /// Only send the demo's requests to a gateway that runs elsewhere.
+        /// Only send the demo's requests to a gateway that is already running.
         #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["listen", "keep", "traces", "seed"])]
         traffic: Option<String>,
     },
-    /// Try policies out.
+    /// Test policies.
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
@@ -72,28 +77,28 @@ enum Command {
     Schema,
     /// Print the REST API's OpenAPI document.
     Openapi,
-    /// Print completions for a shell.
+    /// Print a completion script for a shell.
     Completions {
-        /// Which shell.
+        /// Name of the shell.
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Subcommand)]
 enum PolicyCommand {
-    /// Evaluate an expression once and print true or false; exit 1 when it fails, 2 when it is no policy's. With --db, on
-    /// the requests that a luner has stored: how many match, and what they cost.
+    /// Evaluate an expression once and print true or false; exit code 1 if the evaluation fails, 2 if the expression is not
+    /// valid in a policy. With --db, evaluate it on stored requests, and print how many match and what they cost.
     Test {
-        /// The expression, in CEL: 'cost_usd > 10.0'.
+        /// Expression in CEL, such as 'cost_usd > 10.0'.
         #[arg(long, value_name = "EXPR")]
         expr: String,
-        /// A variable of the request: model=gpt-4o. May be given several times; others are as in a request without them.
+        /// Variable of the request, such as model=gpt-4o. May be repeated; other variables have the value of a request without them.
         #[arg(long = "var", value_name = "NAME=VALUE")]
         vars: Vec<String>,
-        /// The database of a luner, which may be running.
+        /// Database of luner, which may be running.
         #[arg(long, value_name = "FILE", conflicts_with = "vars")]
         db: Option<PathBuf>,
-        /// So many of its newest requests.
+        /// Number of stored requests to evaluate, newest first.
         #[arg(long, value_name = "N", requires = "db", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1000))]
         last: u32,
     },
@@ -104,13 +109,13 @@ struct Serve {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Listen here instead of at `server.listen`.
+    /// Address to listen on, instead of `server.listen`.
     #[arg(long, value_name = "ADDR")]
     listen: Option<Listen>,
-    /// Run so many shards instead of `server.workers`.
+    /// Number of shards, instead of `server.workers`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
     workers: Option<u32>,
-    /// The form of log lines.
+    /// Format of log lines.
     #[arg(long, value_name = "FORM", default_value = "text")]
     log: LogForm,
 }
@@ -121,7 +126,7 @@ fn main() -> ExitCode {
     let result = match (arguments.command, arguments.serve) {
         (Some(Command::Serve(serve)), _) | (None, Some(serve)) => run(serve),
         (Some(Command::Check { config }), _) => Ok(check(&config)),
-        (Some(Command::Health(question)), _) => Ok(health_cli::ask(&question)),
+        (Some(Command::Health(arguments)), _) => Ok(health_cli::check(&arguments)),
         (Some(Command::Demo { seed: Some(database), traces, .. }), _) => seed(&database, traces),
         (Some(Command::Demo { traffic: Some(gateway), .. }), _) => demo::traffic(&gateway),
         (Some(Command::Demo { listen, traces, keep, .. }), _) => run_demo(listen, traces, keep),
@@ -137,9 +142,9 @@ fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         (None, None) => {
-            // clap's code for wrong usage.
+            // Exits with clap's code for wrong usage.
             Arguments::command()
-                .error(clap::error::ErrorKind::MissingRequiredArgument, "--config FILE is needed")
+                .error(clap::error::ErrorKind::MissingRequiredArgument, "--config FILE is required")
                 .exit()
         }
     };
@@ -167,7 +172,7 @@ fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked for, on stdout. Whoever reads it may stop reading (`luner schema | head`).
+/// Prints a document to stdout. The reader may stop early, as in `luner schema | head`.
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
@@ -183,11 +188,11 @@ fn check(path: &Path) -> ExitCode {
         eprintln!("{}:{warning} (warning)", path.display());
     }
     let (providers, models) = (config.providers.len(), table.prices.len());
-    println!("{} is in order: {providers} providers, prices of {models} models", path.display());
+    println!("{} is valid: {providers} providers, prices for {models} models", path.display());
     ExitCode::SUCCESS
 }
 
-/// The configuration and the prices that it names, or every problem of them on stderr.
+/// Loads the configuration and the prices that it names. Prints every problem to stderr and returns `None` if there is any.
 fn load(path: &Path) -> Option<(Config, PriceTable)> {
     let loaded = config::load(path, &|name| std::env::var(name).ok()).and_then(|config| {
         let table = price_file::read(&config.pricing);
@@ -207,11 +212,15 @@ fn run_demo(listen: Listen, traces: u64, keep: bool) -> anyhow::Result<ExitCode>
 
 fn seed(database: &Path, traces: u64) -> anyhow::Result<ExitCode> {
     let seeded = demo::seed_into(database, traces)?;
-    println!("{} {}", database.display(), if seeded { "holds the demo's past" } else { "is there already" });
+    println!(
+        "{} {}",
+        database.display(),
+        if seeded { "now holds the sample history" } else { "already exists and was not changed" }
+    );
     Ok(ExitCode::SUCCESS)
 }
 
-/// `LUNER_IO`: auto, io_uring or epoll.
+/// Reads the I/O driver from `LUNER_IO`: auto, io_uring or epoll.
 fn driver() -> anyhow::Result<DriverChoice> {
     let choice = std::env::var("LUNER_IO").unwrap_or_default();
     choice.parse().map_err(anyhow::Error::msg).context("LUNER_IO")

@@ -1,5 +1,6 @@
-//! `luner policy test`: one expression, tried once or on stored requests, without a gateway. On the main thread of a process
-//! that does nothing else. It judges by the code that judges requests, never reads a configuration and never writes a store.
+//! `luner policy test`: evaluates one expression once, or on stored requests, without a gateway.
+//! Runs on the main thread of a process that does nothing else. It evaluates with the same code as the gateway.
+//! Never reads a configuration and never writes to a store.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,13 +13,13 @@ use luner::coordinator::try_expression::{Given, Trial, json_of};
 use luner::policy::{Action, Downgrades, ExpressionError, Repriced};
 use serde_json::Map;
 
-/// Wrong usage; clap's code for it.
+/// Wrong usage; the same code as clap's.
 const EXIT_USAGE: u8 = 2;
 
-/// Prints the verdict and tells the exit code: 0 for either verdict, 1 if the expression fails for these variables, 2 if it
-/// may not be a policy's, or a variable is none.
+/// Prints true or false. Returns exit code 0 for either result, 1 if the evaluation fails for these variables, 2 if the
+/// expression is not valid in a policy or a variable does not exist.
 pub fn test(expression: &str, vars: &[String]) -> ExitCode {
-    let given = match given(vars) {
+    let given = match parse_vars(vars) {
         Ok(given) => given,
         Err(complaints) => {
             complaints.iter().for_each(|complaint| eprintln!("luner: --var {complaint}"));
@@ -33,20 +34,21 @@ pub fn test(expression: &str, vars: &[String]) -> ExitCode {
                 ExitCode::SUCCESS
             }
             Some(fault) => {
-                eprintln!("luner: the expression fails for these variables: {fault:?}");
+                eprintln!("luner: the evaluation fails for these variables: {fault:?}");
                 ExitCode::FAILURE
             }
         },
-        Err(error) => refused(expression, &error),
+        Err(error) => report(expression, &error),
     }
 }
 
-/// Prints how many of the newest stored requests match and what they cost; 0 for any number, 1 if the file cannot be read.
+/// Prints how many of the newest stored requests match and what they cost. Returns exit code 0 for any number, 1 if the file
+/// cannot be read.
 pub fn replay(expression: &str, db: &Path, last: u32) -> ExitCode {
     let trial = Trial { expression: expression.to_owned(), action: Action::Block, target_model: None };
     let compiled = match trial.compile() {
         Ok(compiled) => compiled,
-        Err(error) => return refused(expression, &error),
+        Err(error) => return report(expression, &error),
     };
     let rows = Reader::open(db, Clock::start()).and_then(|reader| reader.last(last));
     let rows = match rows {
@@ -68,22 +70,22 @@ pub fn replay(expression: &str, db: &Path, last: u32) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn refused(expression: &str, error: &ExpressionError) -> ExitCode {
+fn report(expression: &str, error: &ExpressionError) -> ExitCode {
     eprintln!("luner: --expr {error}");
-    if let Some(place) = place(expression, error) {
-        eprintln!("{place}");
+    if let Some(excerpt) = point_at(expression, error) {
+        eprintln!("{excerpt}");
     }
     ExitCode::from(EXIT_USAGE)
 }
 
-/// `NAME=VALUE`, each once.
-fn given(vars: &[String]) -> Result<Given, Vec<String>> {
+/// Parses `NAME=VALUE` pairs; each name may occur once.
+fn parse_vars(vars: &[String]) -> Result<Given, Vec<String>> {
     let (mut map, mut complaints) = (Map::new(), Vec::new());
     for var in vars {
         match var.split_once('=') {
             None => complaints.push(format!("{var}: write NAME=VALUE")),
             Some((name, value)) if map.insert(name.to_owned(), json_of(name, value)).is_some() => {
-                complaints.push(format!("{name}: comes twice"));
+                complaints.push(format!("{name}: given twice"));
             }
             Some(_) => {}
         }
@@ -95,17 +97,17 @@ fn given(vars: &[String]) -> Result<Given, Vec<String>> {
     }
 }
 
-/// The line with the mistake, and a caret below its place.
-fn place(expression: &str, error: &ExpressionError) -> Option<String> {
+/// Returns the line with the mistake, and a caret below its place.
+fn point_at(expression: &str, error: &ExpressionError) -> Option<String> {
     let at = error.position?;
     let line = expression.lines().nth(usize::try_from(at.line).ok()?.checked_sub(1)?).unwrap_or_default();
     let before = line.chars().take(usize::try_from(at.column).ok()?.saturating_sub(1));
-    // A tab stays a tab, so that the caret stands where the place is shown.
+    // Tabs are kept, so that the caret is aligned with its place.
     let margin: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     Some(format!("  {line}\n  {margin}^"))
 }
 
-/// Without a plan there is nothing to go down to.
+/// Stands in for a plan: no model has a downgrade target, and every model is served at no cost.
 struct NoPlan;
 
 impl Downgrades for NoPlan {

@@ -1,5 +1,7 @@
-//! The parts put together: from a checked configuration to a running gateway, on the calling thread, which becomes the
-//! coordinator. Sets up what belongs to the process as a whole: logs, panics, limits, listeners.
+//! Starts the gateway from a checked configuration. The calling thread becomes the coordinator, and each shard gets a thread
+//! of its own. Also sets up what belongs to the whole process: log, panic hook, resource limits, listeners.
+//! Runs on the main thread, once.
+//! Never serves a request itself.
 
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
@@ -29,25 +31,27 @@ use crate::usage::Registry;
 
 use listeners::Sockets;
 
-mod listeners; // new sockets, or those that it was given
+// Inherits listening sockets, or binds new ones.
+mod listeners;
 
-/// Lines of the log that may wait for a slow terminal or pipe; more are dropped, so that a log never holds a shard up.
+/// Log lines that may wait for a slow terminal or pipe. Further lines are dropped, so that logging never blocks a shard.
+/// Arbitrary: fewer would drop lines of a short burst, more would only hold memory.
 const LOG_LINES_MAX: usize = 16 * 1024;
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogForm {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For machines: one object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The process's log. Its lines are flushed when it is dropped.
+/// The process's log. Dropping it flushes its lines.
 pub struct Log {
     level: reload::Handle<LevelFilter, tracing_subscriber::Registry>,
-    _lines: WorkerGuard,
+    _flush_on_drop: WorkerGuard,
 }
 
 impl Log {
@@ -55,7 +59,7 @@ impl Log {
     pub fn start(form: LogForm, level: LogLevel) -> Log {
         let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
         let (writer, guard) = builder.buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(io::stderr());
-        // A callsite remembers whether the level lets it through: a line that is not wanted costs a comparison.
+        // Each callsite caches whether its level is enabled, so a line that is not logged costs one comparison.
         let (filter, level) = reload::Layer::new(filter(level));
         let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
         let log = tracing_subscriber::registry().with(filter);
@@ -63,13 +67,13 @@ impl Log {
             LogForm::Text => log.with(lines.with_ansi(io::stderr().is_terminal())).init(),
             LogForm::Json => log.with(lines.json().flatten_event(true)).init(),
         }
-        Log { level, _lines: guard }
+        Log { level, _flush_on_drop: guard }
     }
 
-    /// Sets the least important level later on.
+    /// Returns a function that changes the log level of the running process.
     pub fn set_level(&self) -> SetLogLevel {
         let level = self.level.clone();
-        // An error means that the log has ended.
+        // An error means that the log has been shut down.
         Box::new(move |to| _ = level.reload(filter(to)))
     }
 }
@@ -84,7 +88,8 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Makes a panic on any thread end the process with a message: a dead shard would keep its share of the connections.
+/// Makes a panic on any thread abort the process with a message. A dead shard would otherwise keep its share of the
+/// connections without serving them.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -93,13 +98,14 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Runs the gateway until it is told to stop, or was replaced, and has drained. `listening` is called once, when it serves.
+/// Runs the gateway until it has drained after a signal or a hand-over. Calls `listening` once, when every shard accepts
+/// connections.
 ///
 /// # Errors
-/// The storage cannot be used, the address cannot be bound, a thread or a driver cannot be set up.
+/// The storage cannot be opened, the address cannot be bound, or a thread or an I/O driver cannot be started.
 pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     let clock = Clock::start();
-    harden();
+    set_process_limits();
     let launch = match start.source {
         Source::File(_) => Launch::of_this_process(),
         Source::Program(_) => Err(NoLaunch::NoFile),
@@ -110,13 +116,13 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let workers = if server.workers == 0 { cpus.len().max(1) } else { server.workers as usize };
     let mut inherited = listeners::inherited()?;
     let mut supervisor = Supervisor::from_environment();
-    // Before anything listens: without its policies the gateway would let through what they forbid.
+    // The policies are loaded before anything listens: without them the gateway would allow what they forbid.
     let storage = &running.config().storage;
     let (governance, policies) = match &mut inherited.predecessor {
         None => Governance::open(storage, clock.now()).context("opening the storage")?,
         Some(predecessor) => {
             supervisor.mute();
-            Governance::take_over(storage, clock.now(), || predecessor.standing()).context("taking the storage over")?
+            Governance::take_over(storage, clock.now(), || predecessor.standing()).context("taking over the storage")?
         }
     };
     let parts = plan::Parts {
@@ -130,14 +136,14 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let plan = Plan::new(parts, None)?;
     let sockets = Sockets::open(inherited.list, server.listen, workers)?;
     let (events, incoming) = flume::bounded(EVENTS_MAX);
-    coordinator::listen_for_signals(events.clone()).context("setting signal handlers up")?;
+    coordinator::listen_for_signals(events.clone()).context("setting up signal handlers")?;
     running.watch(events.clone()).context("watching the configuration")?;
     let mut resolver = Resolver::new(events.clone());
     resolver.follow(&plan).context("starting to resolve names")?;
     let (plan, registry) = (Arc::new(ArcSwap::from_pointee(plan)), Registry::new(workers));
     let (pulse, address) = (Pulse::new(workers), sockets.address);
     let common = Common { driver, plan: plan.clone(), registry: registry.clone(), clock, events, pulse: pulse.clone() };
-    let shares = sockets.shared_out(workers).context("sharing the sockets out")?;
+    let shares = sockets.shares(workers).context("sharing the sockets among the shards")?;
     let (orders, events) = start_shards(common, &cpus, shares)?;
     let life = lifecycle::Parts {
         address,
@@ -154,7 +160,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     Coordinator::new(parts).run(|| listening(address))
 }
 
-/// What every shard is made of.
+/// The inputs that all shards share.
 struct Common {
     driver: DriverChoice,
     plan: Arc<ArcSwap<Plan>>,
@@ -164,7 +170,7 @@ struct Common {
     pulse: Pulse,
 }
 
-/// Starts a shard for each of these shares of the sockets, and gives back the ways to them.
+/// Starts one shard for each element of `shares`. Returns the senders of their orders and of the events.
 fn start_shards(
     common: Common,
     cpus: &[usize],
@@ -174,15 +180,15 @@ fn start_shards(
     let shards = shares.len();
     let mut peers = link::cache_peers(shards).into_iter();
     let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("drawing the cache's secret: {error}"))?;
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("generating the cache's secret: {error}"))?;
     let hash_key = HashKey::new(secret);
     let mut boot = [0; 16];
-    getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("drawing the run's number: {error}"))?;
+    getrandom::fill(&mut boot).map_err(|error| anyhow::anyhow!("generating the boot id: {error}"))?;
     let mut orders = Vec::with_capacity(shards);
     for (id, listeners) in shares.into_iter().enumerate() {
-        let (order, followed) = flume::bounded(ORDERS_MAX);
-        orders.push(order);
-        let (built, standing) = flume::bounded(0);
+        let (sender, receiver) = flume::bounded(ORDERS_MAX);
+        orders.push(sender);
+        let (built, started) = flume::bounded(0);
         let parts = shard::Parts {
             built,
             id,
@@ -193,32 +199,32 @@ fn start_shards(
             shards,
             plan: plan.clone(),
             registry: registry.clone(),
-            peers: peers.next().context("a shard without peers")?,
+            peers: peers.next().context("a shard has no cache peers")?,
             hash_key,
             boot: u128::from_le_bytes(boot),
             clock,
             events: events.clone(),
-            orders: followed,
+            orders: receiver,
         };
         let thread = thread::Builder::new().name(format!("shard-{id}"));
         thread.spawn(move || shard::run(parts)).with_context(|| format!("starting shard {id}"))?;
-        // One after the other: rings that are built at once compete for the same locked memory. An error is the end that is
-        // waited for.
-        let _ = standing.recv();
+        // Shards start one after the other, because rings that are created at the same time compete for locked memory. The
+        // shard signals by dropping its sender, so an error is the expected result.
+        let _ = started.recv();
     }
     Ok((orders, events))
 }
 
-/// Keys are in this process's memory: it leaves no core dumps. And it may open as many sockets as it is allowed to.
-fn harden() {
-    // A debug build stays open to debuggers and to tests that count descriptors.
+/// Disables core dumps, because the process has API keys in its memory, and raises the limit of open files to the maximum.
+fn set_process_limits() {
+    // A debug build keeps core dumps, because debuggers and tests that count descriptors need access to the process.
     if !cfg!(debug_assertions)
         && let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
     {
-        tracing::warn!(%error, "could not switch core dumps off");
+        tracing::warn!(%error, "could not disable core dumps");
     }
     let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "could not raise the number of open files");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 }

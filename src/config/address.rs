@@ -144,7 +144,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What is wrong with an address. The message follows the address in a sentence, such as "is empty", and never repeats it.
+/// The reason for which an address is invalid. The message follows the address in a sentence, such as "is empty", and never repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(pub(super) &'static str);

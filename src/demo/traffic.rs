@@ -1,5 +1,7 @@
-//! A present for the demo: a few requests a second through the running gateway, like any caller's, so that what is live
-//! moves. A helper thread of the demo; it ends with the process.
+//! Sample traffic for the demo: a few requests a second, sent to the running gateway like those of any caller, so that the
+//! live views of the console change.
+//! Runs on a helper thread of the demo, which ends with the process.
+//! Never stops on its own: after a failed request it sends the next one.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -9,15 +11,15 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::json;
 
-use super::seed::{AGENTS, USERS};
+use super::seed::{AGENTS, DemoAgent, USERS};
 use crate::names;
 
-/// Between two requests, on average half of it. Arbitrary: one can watch it.
+/// Longest pause between two requests; the average is half of it. Arbitrary: slow enough to watch.
 const PAUSE_MS_MAX: u64 = 1_600;
-/// A request that takes longer is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What is asked; the same question comes back, so that the cache has something to do.
-const QUESTIONS: [&str; 6] = [
+/// Longest time to connect, and longest silence of an answer. Arbitrary: longer than any scripted answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The prompts. They repeat, so that some requests hit the cache.
+const PROMPTS: [&str; 6] = [
     "Summarize the incident report in three sentences.",
     "Write a test for the parser's empty input.",
     "Which invoices are overdue?",
@@ -26,34 +28,34 @@ const QUESTIONS: [&str; 6] = [
     "What changed between the two contracts?",
 ];
 
-/// Starts it.
+/// Starts the thread.
 ///
 /// # Errors
 /// The thread cannot be started.
 pub(super) fn start(gateway: SocketAddr) -> io::Result<()> {
     let thread = thread::Builder::new().name("demo traffic".into());
-    // The gateway may be draining; then this ends with it.
+    // Failures are ignored: the gateway may be draining, and then the thread ends with the process.
     thread.spawn(move || send(&gateway.to_string(), |_| {}))?;
     Ok(())
 }
 
-/// Sends requests for ever, and hands on how each went.
+/// Sends requests forever, and calls `outcome` with the result of each.
 pub(super) fn send(gateway: &str, mut outcome: impl FnMut(io::Result<()>)) -> ! {
     let mut rng = Rng::new();
     loop {
         thread::sleep(Duration::from_millis(rng.u64(0..PAUSE_MS_MAX)));
-        outcome(ask(gateway, &request(&mut rng)));
+        outcome(exchange(gateway, &request(&mut rng)));
     }
 }
 
 fn request(rng: &mut Rng) -> String {
-    let (agent, tenant, model, _, _) = AGENTS[rng.usize(0..AGENTS.len())];
-    let (user, question) = (USERS[rng.usize(0..USERS.len())], QUESTIONS[rng.usize(0..QUESTIONS.len())]);
+    let DemoAgent { name, tenant, model, .. } = AGENTS[rng.usize(0..AGENTS.len())];
+    let (user, prompt) = (USERS[rng.usize(0..USERS.len())], PROMPTS[rng.usize(0..PROMPTS.len())]);
     let (path, body) = if model.starts_with("text-embedding") {
-        ("/v1/embeddings", json!({ "model": model, "input": question }))
+        ("/v1/embeddings", json!({ "model": model, "input": prompt }))
     } else {
         let temperature = if rng.bool() { 0.0 } else { 0.7 };
-        let messages = json!([{ "role": "user", "content": question }]);
+        let messages = json!([{ "role": "user", "content": prompt }]);
         let stream = rng.u8(0..4) == 0;
         let body = json!({ "model": model, "temperature": temperature, "stream": stream, "max_tokens": 400, "messages": messages });
         ("/v1/chat/completions", body)
@@ -65,7 +67,7 @@ fn request(rng: &mut Rng) -> String {
         "Host: localhost".into(),
         "Content-Type: application/json".into(),
         "Connection: close".into(),
-        format!("{}: {agent}", names::LUNER_AGENT),
+        format!("{}: {name}", names::LUNER_AGENT),
         format!("{}: {tenant}", names::LUNER_TENANT),
         format!("{}: {user}", names::LUNER_USER),
         format!("Content-Length: {length}\r\n\r\n{body}"),
@@ -73,11 +75,11 @@ fn request(rng: &mut Rng) -> String {
     head.join("\r\n")
 }
 
-fn ask(gateway: &str, request: &str) -> io::Result<()> {
-    // Each time anew: a container that was replaced has another address.
+fn exchange(gateway: &str, request: &str) -> io::Result<()> {
+    // Resolved for every request, because a container that was replaced has another address.
     let address = gateway.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = [0; 16 * 1024];
     while stream.read(&mut answer)? > 0 {}

@@ -75,7 +75,7 @@ pub enum Framing {
     UntilClose,
 }
 
-/// What the caller waits for before it sends the body (RFC 9110 §10.1.1).
+/// The answer that the caller expects before it sends the body (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Expect {
     #[default]

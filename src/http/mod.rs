@@ -14,7 +14,7 @@ pub mod known_header;
 // A message's headers, in order.
 mod headers;
 
-// What the headers say about the message as a whole: framing, host, connection.
+// The headers that describe the message as a whole: framing, host, connection.
 mod framing;
 
 // Finds the end of a head before anything is parsed.

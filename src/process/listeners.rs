@@ -1,5 +1,7 @@
-//! The sockets that the shards accept on: those of the process before this one, those of the service manager, or new ones. On
-//! the main thread at the start. It never serves on what is no listening TCP socket.
+//! Provides the sockets on which the shards accept connections: inherited from the predecessor or the service manager, or
+//! newly bound.
+//! Runs on the main thread at the start.
+//! Never accepts a socket that is not a listening TCP socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -10,36 +12,37 @@ use listenfd::ListenFd;
 use crate::config::Listen;
 use crate::coordinator::handover::Predecessor;
 
-/// Connections that may wait to be accepted, on each shard. The kernel caps it at `net.core.somaxconn`.
+/// Backlog of each new listener: connections that wait to be accepted. The kernel caps it at `net.core.somaxconn`, whose
+/// default is 4096.
 const BACKLOG: i32 = 4096;
 
-/// What the process was started with.
+/// The sockets that this process was started with, and the process that passed them, if it was luner.
 pub(super) struct InheritedSockets {
     pub list: Vec<TcpListener>,
     pub predecessor: Option<Predecessor>,
 }
 
-/// Sockets that were given to this process, if any.
+/// Returns the sockets that were passed to this process, if any.
 pub(super) fn inherited() -> anyhow::Result<InheritedSockets> {
-    let taken = Predecessor::of_this_process().context("taking over the sockets of the process before")?;
-    Ok(match taken {
+    let handed_over = Predecessor::of_this_process().context("taking over the sockets of the predecessor")?;
+    Ok(match handed_over {
         Some((predecessor, list)) => InheritedSockets { predecessor: Some(predecessor), list },
         None => {
-            let list = passed().context("taking over the sockets of the service manager (LISTEN_FDS)")?;
+            let list = from_service_manager().context("taking over the sockets of the service manager (LISTEN_FDS)")?;
             InheritedSockets { predecessor: None, list }
         }
     })
 }
 
-/// The sockets to accept on.
+/// The sockets on which the shards accept connections.
 pub(super) struct Sockets {
     pub list: Vec<TcpListener>,
-    /// Of the first, as it is shown.
+    /// Address of the first socket, for display.
     pub address: SocketAddr,
 }
 
 impl Sockets {
-    /// Those that were given, else as many new ones as there are shards.
+    /// Uses the inherited sockets, or binds one new socket per shard if there are none.
     pub fn open(inherited: Vec<TcpListener>, listen: Listen, shards: usize) -> anyhow::Result<Sockets> {
         let Some(first) = inherited.first() else {
             let (list, address) = bind(listen, shards)?;
@@ -48,18 +51,18 @@ impl Sockets {
         for socket in &inherited {
             ensure!(
                 socket2::SockRef::from(socket).is_listener().unwrap_or(false),
-                "a socket that was handed over does not listen"
+                "an inherited socket does not listen"
             );
         }
         let address = first.local_addr().context("reading the listener's address")?;
-        if !is_meant(listen, address) {
-            tracing::warn!(%address, "server.listen" = %listen, "listening where the sockets are that were handed over");
+        if !matches_listen(listen, address) {
+            tracing::warn!(%address, "server.listen" = %listen, "listening on an inherited socket instead of server.listen");
         }
         Ok(Sockets { list: inherited, address })
     }
 
-    /// To each shard those that it accepts on. Every socket is accepted on, and every shard accepts.
-    pub fn shared_out(&self, shards: usize) -> io::Result<Vec<Vec<TcpListener>>> {
+    /// Distributes the sockets among the shards. Every socket belongs to a shard, and every shard gets at least one.
+    pub fn shares(&self, shards: usize) -> io::Result<Vec<Vec<TcpListener>>> {
         let mut shares: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
         for turn in 0..shards.max(self.list.len()) {
             let socket = self.list[turn % self.list.len()].try_clone()?;
@@ -69,32 +72,33 @@ impl Sockets {
     }
 }
 
-/// By the protocol of `sd_listen_fds(3)`; none without its variables.
-fn passed() -> io::Result<Vec<TcpListener>> {
-    let mut passed = ListenFd::from_env();
-    // Each is there once.
-    (0..passed.len()).filter_map(|at| passed.take_tcp_listener(at).transpose()).collect()
+/// Takes the sockets that the service manager passed by the protocol of `sd_listen_fds(3)`; none if its variables are not
+/// set.
+fn from_service_manager() -> io::Result<Vec<TcpListener>> {
+    let mut sockets = ListenFd::from_env();
+    // Each socket can be taken once.
+    (0..sockets.len()).filter_map(|at| sockets.take_tcp_listener(at).transpose()).collect()
 }
 
-/// Whether a socket at `address` is one that `listen` asks for.
-fn is_meant(listen: Listen, address: SocketAddr) -> bool {
+/// True if a socket at `address` is what `listen` asks for.
+fn matches_listen(listen: Listen, address: SocketAddr) -> bool {
     let host = |ip: IpAddr| if ip.is_unspecified() { None } else { Some(ip.to_canonical()) };
     let wanted = listen.host.and_then(host);
     (listen.port == 0 || listen.port == address.port()) && wanted == host(address.ip())
 }
 
-/// A listener for each shard, all on one port.
+/// Binds one listener per shard, all on the same port.
 fn bind(listen: Listen, shards: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
     let first = match listen.host {
         Some(_) => listener(listen.addr()),
-        // All interfaces of both families; where IPv6 is switched off, of the one there is.
+        // All interfaces of IPv4 and IPv6, or of IPv4 only if IPv6 is disabled.
         None => listener((Ipv6Addr::UNSPECIFIED, listen.port).into()).or_else(|_| listener(listen.addr())),
     };
     let first = first.with_context(|| format!("listening on {listen}"))?;
     let address = first.local_addr().context("reading the listener's address")?;
     let mut listeners = vec![first];
     for _ in 1..shards {
-        listeners.push(listener(address).with_context(|| format!("listening on {address} once more"))?);
+        listeners.push(listener(address).with_context(|| format!("listening on {address} for another shard"))?);
     }
     Ok((listeners, address))
 }

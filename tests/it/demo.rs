@@ -15,14 +15,14 @@ fn seeded_history_is_written_once_and_usable_by_another_gateway() {
 
     let first = run_luner(&["demo", "--seed", path]);
     assert!(first.status.success(), "{first:?}");
-    assert!(stdout(first).contains("holds the demo's past"));
+    assert!(stdout(first).contains("holds the sample history"));
     let written = std::fs::read(&database).expect("the database");
     let folder = database.parent().expect("its folder");
     assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), 1, "the database is the only file");
 
     let second = run_luner(&["demo", "--seed", path]);
     assert!(second.status.success(), "{second:?}");
-    assert!(stdout(second).contains("is there already"));
+    assert!(stdout(second).contains("already exists"));
     assert!(std::fs::read(&database).expect("the database") == written, "the database has not changed");
 
     let gateway = Gateway::new().provider("openai", "http://127.0.0.1:9/v1", &["*"]);

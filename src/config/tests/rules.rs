@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Appended to `GOOD`, whose lines end at 5.
+/// Appended to `GOOD`, which has 5 lines.
 #[rustfmt::skip]
 const SECTIONS: &[(&str, u32, &str, &str)] = &[
     ("nonsense: 1", 6, "nonsense", "unknown key"),
