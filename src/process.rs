@@ -189,7 +189,7 @@ fn start_shards(
         let (sender, receiver) = flume::bounded(ORDERS_MAX);
         orders.push(sender);
         let (built, started) = flume::bounded(0);
-        let parts = shard::Parts {
+        let parts = shard::ShardParts {
             built,
             id,
             cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },

@@ -1,56 +1,59 @@
-//! The memory that long requests take, bounded over all connections of a shard: without it twenty thousand callers with
-//! ten megabytes each would be two hundred gigabytes. Owned by the shard; each connection holds its part. Short requests are
-//! never counted: the number of connections bounds them.
+//! Bounds the memory that long requests hold over all connections of a shard: without it, twenty thousand callers with ten
+//! megabytes each would take two hundred gigabytes. Each connection owns its share of the budget. Short requests are not
+//! counted: the number of connections bounds them.
 
 use std::rc::Rc;
 
+use super::ground::Ground;
 use crate::plan::Plan;
-use crate::shard::Shard;
 
-/// Requests that have come no further than this are short. The buffers of an idle connection may be as large.
+/// Requests up to this size are short. The buffers of an idle connection may be as large.
 pub(crate) const SHORT_BYTES: usize = 64 * 1024;
 
-/// What one connection holds of it. Given back when dropped.
-pub(crate) struct Room {
-    shard: Rc<Shard>,
+/// The bytes that one connection has taken from the shard's budget; returned on drop.
+pub(crate) struct BodyBudget {
+    ground: Rc<Ground>,
     bytes: usize,
 }
 
-impl Room {
-    pub(crate) fn new(shard: Rc<Shard>) -> Room {
-        Room { shard, bytes: 0 }
+impl BodyBudget {
+    pub(crate) fn new(ground: Rc<Ground>) -> BodyBudget {
+        BodyBudget { ground, bytes: 0 }
     }
 
-    /// Makes it `bytes` in all; false if the shard has no room for that. A request is held once as it came and once as it goes
-    /// to the provider, so that memory is up to twice what is counted here.
+    /// Raises this connection's share to `bytes`. Returns false if the shard's budget does not allow it.
+    ///
+    /// A request is held once as it arrived and once as it goes to the provider, so memory can reach twice what is counted
+    /// here.
     pub(crate) fn grow(&mut self, bytes: usize, plan: &Plan) -> bool {
         if bytes <= SHORT_BYTES.max(self.bytes) {
             return true;
         }
-        let held = self.shard.held_bytes.get() + (bytes - self.bytes);
-        if held > max(plan, self.shard.shards) {
+        let held = self.ground.held_bytes() + (bytes - self.bytes);
+        if held > held_bytes_max(plan, self.ground.shards) {
             return false;
         }
-        self.shard.held_bytes.set(held);
+        self.ground.set_held_bytes(held);
         self.bytes = bytes;
         true
     }
 
-    /// The request is over.
-    pub(crate) fn give_back(&mut self) {
-        self.shard.held_bytes.set(self.shard.held_bytes.get() - self.bytes);
+    /// Returns the share when the request is over.
+    pub(crate) fn release(&mut self) {
+        self.ground.set_held_bytes(self.ground.held_bytes() - self.bytes);
         self.bytes = 0;
     }
 }
 
-impl Drop for Room {
+impl Drop for BodyBudget {
     fn drop(&mut self) {
-        self.give_back();
+        self.release();
     }
 }
 
-/// A shard's part; never less than what two of the largest requests take, so that each can come through on each shard.
-fn max(plan: &Plan, shards: usize) -> usize {
+/// The budget of one shard: its part of the process's, but never less than two of the largest requests, so that each of
+/// them can get through on any shard.
+fn held_bytes_max(plan: &Plan, shards: usize) -> usize {
     let part = usize::try_from(plan.held_bytes_max).unwrap_or(usize::MAX).div_ceil(shards);
     let largest = usize::try_from(plan.body_bytes_max).unwrap_or(usize::MAX).saturating_add(SHORT_BYTES);
     part.max(largest.saturating_mul(2))

@@ -1,74 +1,61 @@
-//! One caller's connection: requests come in one at a time, each is read whole, decided and answered. One task of one shard
-//! owns it; it never reads the next request while one is being answered, so that answers keep their order.
+//! One caller's connection: requests come in one at a time, and each is read whole, decided and answered. One task of one
+//! shard owns it. It never reads the next request while one is being answered, so that answers keep their order.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::answer::head::Frame;
+use super::answer::ids::{self, RequestId, TraceContext};
 use super::answer::refusal::Refusal;
-use super::answer::respond::{self, Frame, Token};
-use super::answer::traceparent::Parent;
-use super::body_budget::{Room, SHORT_BYTES};
-use super::judge::flow::{self, Decision, Judging};
-use super::judge::record::{Ids, Record};
-use super::{Shard, upstream};
+use super::answer::traceparent::TraceParent;
+use super::body_budget::{BodyBudget, SHORT_BYTES};
+use super::caller::{Caller, LINGER, Turn};
+use super::ground::Ground;
+use super::judge::admit::Setting;
+use super::judge::flow::{self, AnswerLayout, Decision, Judge, WholeRequest};
+use super::judge::record::{End, Record};
+use super::management;
+use super::state::Shard;
+use super::upstream::ProviderExchange;
 use crate::clock::Now;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{self, Expect, Framing, HeadScan, KnownHeader, Method, RequestHead};
 use crate::http::wire::{ShutdownReason, Wire};
 use crate::plan::Plan;
 
-/// A connection may wait so long for its next request. nginx's default.
+/// How long a connection may wait for its next request. nginx's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Room for one read: a typical request with its head fits.
+/// Buffer for one read: a typical request with its head fits.
 const READ_BYTES: usize = 4 * 1024;
-/// How many times as much as has come there is room for in the next read of a long body. Arbitrary, well below the hundred
-/// times that a caller may make the gateway hold.
+/// Each read of a long body may grow the buffer by at most this factor of what has arrived. Arbitrary: well below the factor
+/// of one hundred that a caller may make the gateway hold.
 const READ_GROWTH: usize = 16;
-/// A connection between requests keeps no more than this, which is not counted as held.
+/// A connection between requests keeps buffers up to this size. They do not count against the body budget.
 const KEPT_BYTES_MAX: usize = SHORT_BYTES;
-/// After a refusal that left bytes unread, so much more is read and thrown away, so that the refusal is not lost to a
-/// reset (RFC 9112 section 9.6).
+/// After a refusal that left bytes unread, this much more is read and thrown away, so that a reset does not destroy the
+/// refusal on its way (RFC 9112 section 9.6).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
-/// And for so long.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// What is to happen with the connection after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// It serves another one.
-    Next,
-    /// It ends; everything that was sent to us has been read.
-    Close,
-    /// It ends, with bytes of the caller's perhaps unread.
-    Linger,
-}
-
-/// One connection and its buffers, which outlive a request so that the next one needs no allocation.
-pub(crate) struct Conn {
-    pub(crate) shard: Rc<Shard>,
-    pub(crate) wire: Wire,
-    /// The answer while it is being put together.
-    pub(crate) out: Vec<u8>,
-    /// A decoded body: the caller's if it came in chunks, then the provider's.
-    pub(crate) body: Vec<u8>,
-    /// The request to the provider.
-    pub(crate) spare: Vec<u8>,
+/// A caller's connection and the requests that come in on it.
+struct Conn {
+    shard: Rc<Shard>,
+    caller: Caller,
+    /// Bytes of requests that were read and not yet answered.
     input: Vec<u8>,
-    /// For the request, if it is a long one.
-    room: Room,
-    pub(crate) peer: SocketAddr,
+    /// What the current request holds, if it is a long one.
+    budget: BodyBudget,
 }
 
-/// Serves a connection that is counted already until it ends.
+/// Serves a connection until it ends. The connection has been counted already.
 pub(crate) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
-    let (out, body, spare, input) = Default::default();
-    let room = Room::new(shard.clone());
-    let mut conn = Conn { shard: shard.clone(), wire, out, body, spare, input, room, peer };
+    let caller = Caller::new(shard.ground.clone(), shard.accounting.clone(), wire, peer);
+    let budget = BodyBudget::new(shard.ground.clone());
+    let mut conn = Conn { shard: shard.clone(), caller, input: Vec::new(), budget };
     let mut turn = Turn::Next;
     while turn == Turn::Next {
         turn = conn.turn().await;
-        conn.room.give_back();
+        conn.budget.release();
     }
     if turn == Turn::Linger {
         conn.linger().await;
@@ -77,98 +64,104 @@ pub(crate) async fn serve(wire: Wire, peer: SocketAddr, shard: Rc<Shard>) {
     shard.connections.set(shard.connections.get() - 1);
 }
 
-/// A request on its way in.
+/// A request while it arrives.
 struct Arrival {
     scan: HeadScan,
     /// Set once the end of the head was found.
     head_len: Option<usize>,
-    /// Bytes of input that must be there before it is worth looking again.
+    /// Length of input below which parsing again is useless.
     wanted: usize,
     chunks: Option<Chunks>,
+    /// `100 Continue` was sent.
     continued: bool,
 }
 
+/// The body of a request that comes in chunks.
 struct Chunks {
     decoder: BodyDecoder,
-    /// Where in the input the next undecoded byte stands.
+    /// Offset of the next undecoded byte in the input.
     at: usize,
 }
 
-/// A whole request of `used` bytes, and what is to be done with it.
+/// A whole request of `used` bytes, and what to do with it.
 struct Decided<'p> {
     decision: Decision<'p>,
     frame: Frame,
     used: usize,
 }
 
-/// What a look at the input yields.
-#[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
-enum Look<'p> {
+/// What parsing the input yields.
+#[allow(clippy::large_enum_variant, reason = "it lives for one match; a box would cost an allocation per request")]
+enum Parsed<'p> {
     /// More bytes are needed.
-    More,
-    /// The caller waits for a word before it sends its body.
-    Continue,
-    /// A whole request.
+    Incomplete,
+    /// The caller waits for `100 Continue` before it sends its body.
+    ExpectsContinue,
     Decided(Decided<'p>),
 }
 
 impl Conn {
-    /// One request and its answer.
+    /// Reads and answers one request.
     async fn turn(&mut self) -> Turn {
         if self.input.is_empty() {
-            // While it drains a caller gets the time to send what it took this connection to be there for; the answer then
-            // says that it closes.
-            let until = match self.shard.drains_until.get() {
-                Some(until) => until.max(self.shard.watch.deadline(LINGER)),
-                None => self.shard.watch.deadline(KEEP_ALIVE),
+            // While the shard drains, a caller still gets time to send the request that it opened this connection for; the
+            // answer then says that the connection closes.
+            let watch = &self.shard.ground.watch;
+            let until = match self.shard.ground.drains_until() {
+                Some(until) => until.max(watch.deadline(LINGER)),
+                None => watch.deadline(KEEP_ALIVE),
             };
-            if !matches!(self.wire.read_idle(&mut self.input, READ_BYTES, until).await, Ok(n) if n > 0) {
+            if !matches!(self.caller.wire.read_idle(&mut self.input, READ_BYTES, until).await, Ok(n) if n > 0) {
                 return Turn::Close;
             }
         }
         let shard = self.shard.clone();
-        let plan = shard.plan();
-        let mut record = Record::new(shard.now(), None);
-        match self.arrive(&plan, &mut record).await {
+        let plan = shard.plans.plan();
+        let mut record = Record::new(&plan, shard.ground.now(), shard.ground.random());
+        match self.read_request(&plan, &mut record).await {
             Ok(decided) => {
                 self.consume(decided.used);
-                self.carry_out(decided, record, &plan).await
+                self.carry_out(decided, record, &shard).await
             }
-            Err(Some(refusal)) => self.refuse_unframed(refusal, record, &plan).await,
+            Err(Some(refusal)) => self.refuse_unframed(refusal, record).await,
             Err(None) => Turn::Close,
         }
     }
 
-    /// Reads until a whole request is there and decided. `Err(None)` means that the caller left.
-    async fn arrive<'p>(&mut self, plan: &'p Plan, record: &mut Record<'p>) -> Result<Decided<'p>, Option<Refusal>> {
-        let until = self.shard.watch.deadline(plan.read_timeout);
+    /// Reads until a whole request has arrived, and decides it. `Err(None)` means that the caller left.
+    async fn read_request<'p>(
+        &mut self,
+        plan: &'p Plan,
+        record: &mut Record<'p>,
+    ) -> Result<Decided<'p>, Option<Refusal>> {
+        let until = self.shard.ground.watch.deadline(plan.read_timeout);
         let mut arrival =
             Arrival { scan: HeadScan::default(), head_len: None, wanted: 0, chunks: None, continued: false };
         let mut now = record.started;
         loop {
-            match self.look(&mut arrival, plan, now, record)? {
-                Look::Decided(decided) => return Ok(decided),
-                Look::Continue => {
+            match self.parse(&mut arrival, plan, now, record)? {
+                Parsed::Decided(decided) => return Ok(decided),
+                Parsed::ExpectsContinue => {
                     arrival.continued = true;
-                    self.out.clear();
-                    self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                    self.flush(plan.write_timeout).await.map_err(|()| None)?;
+                    self.caller.out.clear();
+                    self.caller.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.caller.flush(plan.write_timeout).await.map_err(|()| None)?;
                 }
-                Look::More => {
-                    // In proportion to what came, so that a long body costs few reads and announcing one costs nothing.
+                Parsed::Incomplete => {
+                    // In proportion to what arrived, so that a long body takes few reads and announcing one costs nothing.
                     let missing = arrival.wanted.saturating_sub(self.input.len());
-                    let room = missing.min(self.input.len() * READ_GROWTH).max(READ_BYTES);
-                    if !self.room.grow(self.input.len() + room, plan) {
-                        return Err(Some(Refusal::Crowded));
+                    let growth = missing.min(self.input.len() * READ_GROWTH).max(READ_BYTES);
+                    if !self.budget.grow(self.input.len() + growth, plan) {
+                        return Err(Some(Refusal::BodyBudgetExhausted));
                     }
-                    match self.wire.read(&mut self.input, room, until).await {
-                        Ok(n) if n > 0 => now = self.shard.now(),
-                        _ if self.wire.shutdown_reason() == ShutdownReason::DeadlinePassed => {
+                    match self.caller.wire.read(&mut self.input, growth, until).await {
+                        Ok(n) if n > 0 => now = self.shard.ground.now(),
+                        _ if self.caller.wire.shutdown_reason() == ShutdownReason::DeadlinePassed => {
                             return Err(Some(Refusal::RequestTimeout));
                         }
-                        // It may still listen (RFC 9112 section 8).
-                        Ok(_) if self.wire.shutdown_reason() == ShutdownReason::None => {
-                            return Err(Some(Refusal::CutShort));
+                        // The caller may still listen (RFC 9112 section 8).
+                        Ok(_) if self.caller.wire.shutdown_reason() == ShutdownReason::None => {
+                            return Err(Some(Refusal::Truncated));
                         }
                         _ => return Err(None),
                     }
@@ -177,137 +170,111 @@ impl Conn {
         }
     }
 
-    /// Looks at what has arrived. Pure but for the buffers.
-    fn look<'p>(
+    /// Parses what has arrived, and decides a whole request. Pure but for the buffers.
+    fn parse<'p>(
         &mut self,
         arrival: &mut Arrival,
         plan: &'p Plan,
         now: Now,
         record: &mut Record<'p>,
-    ) -> Result<Look<'p>, Refusal> {
+    ) -> Result<Parsed<'p>, Refusal> {
         if self.input.len() < arrival.wanted {
-            return Ok(Look::More);
+            return Ok(Parsed::Incomplete);
         }
         if arrival.head_len.is_none() {
             arrival.head_len = arrival.scan.advance(&self.input, &plan.head_limits).map_err(Refusal::Head)?;
         }
-        let Some(head_len) = arrival.head_len else { return Ok(Look::More) };
+        let Some(head_len) = arrival.head_len else { return Ok(Parsed::Incomplete) };
         let (head_bytes, rest) = self.input.split_at(head_len);
         let head = head::request(head_bytes, &plan.head_limits).map_err(Refusal::Head)?;
         refuse_upgrade(&head)?;
-        let waits = expectation(&head)? && !arrival.continued;
+        let waits = expects_continue(&head)? && !arrival.continued;
+        let incomplete = if waits && rest.is_empty() { Parsed::ExpectsContinue } else { Parsed::Incomplete };
         let (body, used) = match head.framing {
             Framing::Length(n) if n > plan.body_bytes_max => return Err(too_large(plan)),
             Framing::Length(n) => {
                 let n = usize::try_from(n).map_err(|_| too_large(plan))?;
                 let Some(body) = rest.get(..n) else {
                     arrival.wanted = head_len + n;
-                    return Ok(if waits && rest.is_empty() { Look::Continue } else { Look::More });
+                    return Ok(incomplete);
                 };
                 (body, head_len + n)
             }
             Framing::Chunked => {
                 let chunks = arrival.chunks.get_or_insert_with(|| {
-                    self.body.clear();
+                    self.caller.body.clear();
                     Chunks { decoder: BodyDecoder::new(Framing::Chunked), at: head_len }
                 });
                 let fresh = self.input.get(chunks.at..).unwrap_or_default();
-                chunks.at += chunks.decoder.feed(fresh, &mut self.body).map_err(Refusal::Body)?;
-                if self.body.len() as u64 > plan.body_bytes_max {
+                chunks.at += chunks.decoder.feed(fresh, &mut self.caller.body).map_err(Refusal::Body)?;
+                if self.caller.body.len() as u64 > plan.body_bytes_max {
                     return Err(too_large(plan));
                 }
                 if !chunks.decoder.is_done() {
-                    return Ok(if waits && rest.is_empty() { Look::Continue } else { Look::More });
+                    return Ok(incomplete);
                 }
-                (self.body.as_slice(), chunks.at)
+                (self.caller.body.as_slice(), chunks.at)
             }
             Framing::Empty | Framing::UntilClose => (&[][..], head_len),
         };
-        // A peer that disagrees with itself about where its last request ends (RFC 9112 section 9.6) may be two peers.
+        // A caller that disagrees with itself about where its last request ends (RFC 9112 section 9.6) may be two callers.
         let behind = self.input.get(used..).unwrap_or_default();
         if !head.keep_alive && behind.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
-            return Err(Refusal::AfterTheLast);
+            return Err(Refusal::BytesAfterClose);
         }
-        let parent = head.first(KnownHeader::Traceparent).and_then(Parent::read);
         record.decided = Some(now);
-        record.ids = Ids::new(parent, record.started, self.shard.random());
-        let frame = self.shard.frame(&head, &record.ids);
+        if let Some(parent) = head.first(KnownHeader::Traceparent).and_then(TraceParent::read) {
+            record.context = record.context.join(parent);
+        }
+        let frame = frame(&head, &record.context, &self.shard.ground);
         record.request_id = frame.request_id;
-        self.out.clear();
-        let date = self.shard.date.borrow();
-        let mut governor = self.shard.governor.borrow_mut();
-        let draw = self.shard.random() as u32;
-        let mut cache = self.shard.cache.borrow_mut();
-        let judging = Judging { plan, governor: &mut governor, cache: &mut cache, now, draw };
-        let buffers = (&mut self.out, &mut self.spare);
-        let decision = flow::decide(judging, &head, body, &frame, &date, record, buffers);
-        Ok(Look::Decided(Decided { decision, frame, used }))
+        self.caller.out.clear();
+        let shard = &*self.shard;
+        let (accounting, draw) = (&shard.accounting, shard.ground.random() as u32);
+        let judge = Judge {
+            setting: Setting { plan, learned: &accounting.learned(), now, draw },
+            governor: &mut shard.governor.borrow_mut(),
+            cache: &mut shard.upstream.cache.cache.borrow_mut(),
+        };
+        let date = &shard.ground.date();
+        let layout = AnswerLayout { frame: &frame, date, out: &mut self.caller.out, spare: &mut self.caller.spare };
+        let decision = flow::decide(judge, WholeRequest { head: &head, body }, layout, record);
+        Ok(Parsed::Decided(Decided { decision, frame, used }))
     }
 
-    async fn carry_out(&mut self, decided: Decided<'_>, record: Record<'_>, plan: &Plan) -> Turn {
+    async fn carry_out<'p>(&mut self, decided: Decided<'p>, record: Record<'p>, shard: &Shard) -> Turn {
         let Decided { decision, frame, .. } = decided;
+        let (caller, plan) = (&mut self.caller, record.plan);
         match decision {
-            Decision::Forward(forward) => upstream::forward(self, *forward, frame, record, plan).await,
-            Decision::Answered { status } => {
-                record.settle(&self.shard, status, None);
-                self.send(&frame, plan.write_timeout).await
+            Decision::Forward(outgoing) => {
+                let _in_flight = shard.accounting.begin_flight();
+                flow::answer(ProviderExchange::new(&shard.upstream, caller, outgoing, frame, plan), record).await
             }
-            Decision::Page => self.send(&frame, plan.write_timeout).await,
-            Decision::Refuse(refusal) => self.refuse(&refusal, &frame, record, plan).await,
-            Decision::Api(request) => self.ask_coordinator(*request, frame, plan).await,
+            Decision::Answered { status } => {
+                shard.accounting.settle(record, End { now: shard.ground.now(), status, refusal: None });
+                caller.send(frame.keep_alive, plan.write_timeout).await
+            }
+            Decision::Page => caller.send(frame.keep_alive, plan.write_timeout).await,
+            Decision::Refuse(refusal) => caller.refuse(&refusal, &frame, record).await,
+            Decision::Api(request) => management::ask_coordinator(caller, &shard.events, *request, frame, plan).await,
         }
     }
 
-    /// Says no to a well-framed request: the connection goes on.
-    pub(crate) async fn refuse(&mut self, refusal: &Refusal, frame: &Frame, record: Record<'_>, plan: &Plan) -> Turn {
-        self.out.clear();
-        let frame = &frame.as_of(&self.shard);
-        respond::refusal(refusal, frame, &self.shard.date.borrow(), &mut self.out);
-        record.settle(&self.shard, refusal.row().status, Some(refusal));
-        self.send(frame, plan.write_timeout).await
-    }
-
-    /// Says no to what has no certain end: the connection closes.
-    async fn refuse_unframed(&mut self, refusal: Refusal, record: Record<'_>, plan: &Plan) -> Turn {
-        let request_id = record.request_id.or_else(|| Some(Token::made(self.shard.random())));
-        let frame = Frame { request_id, ..Frame::closing() };
-        match self.refuse(&refusal, &frame, record, plan).await {
+    /// Refuses a request whose end is not known, so that the connection has to close.
+    async fn refuse_unframed(&mut self, refusal: Refusal, mut record: Record<'_>) -> Turn {
+        record.request_id = record.request_id.or_else(|| Some(RequestId::generate(self.shard.ground.random())));
+        let frame = Frame { request_id: record.request_id, ..Frame::closing() };
+        match self.caller.refuse(&refusal, &frame, record).await {
             Turn::Close => Turn::Close,
             Turn::Next | Turn::Linger => Turn::Linger,
         }
     }
 
-    /// Writes the whole answer out and says how the connection goes on.
-    pub(crate) async fn send(&mut self, frame: &Frame, stall: Duration) -> Turn {
-        self.send_from(0, frame, stall).await
-    }
-
-    /// The same from byte `from` of `out` on.
-    pub(crate) async fn send_from(&mut self, from: usize, frame: &Frame, stall: Duration) -> Turn {
-        match self.flush_from(from, stall).await {
-            Ok(()) if frame.keep_alive => Turn::Next,
-            Ok(()) => Turn::Linger,
-            Err(()) => Turn::Close,
-        }
-    }
-
-    /// Writes `out` out and empties it. An error means that the caller is gone or takes nothing any more.
-    pub(crate) async fn flush(&mut self, stall: Duration) -> Result<(), ()> {
-        self.flush_from(0, stall).await
-    }
-
-    /// The same from byte `from` on.
-    async fn flush_from(&mut self, from: usize, stall: Duration) -> Result<(), ()> {
-        let (result, out) = self.wire.write(std::mem::take(&mut self.out), from, stall).await;
-        self.out = out;
-        self.out.clear();
-        result.map_err(|_| ())
-    }
-
+    /// Removes an answered request from the input, and lets go of buffers that grew large.
     fn consume(&mut self, used: usize) {
         if used >= self.input.len() {
             self.input.clear();
-            for buffer in [&mut self.input, &mut self.out, &mut self.body] {
+            for buffer in [&mut self.input, &mut self.caller.out, &mut self.caller.body] {
                 if buffer.capacity() > KEPT_BYTES_MAX && buffer.is_empty() {
                     *buffer = Vec::new();
                 }
@@ -317,16 +284,16 @@ impl Conn {
         }
     }
 
-    /// Ends our half and throws away what still comes, within bounds.
+    /// Closes our half, and reads and throws away what still arrives, within bounds.
     async fn linger(&mut self) {
-        if self.wire.finish().await.is_err() {
+        if self.caller.wire.finish().await.is_err() {
             return;
         }
-        let until = self.shard.watch.deadline(LINGER);
+        let until = self.shard.ground.watch.deadline(LINGER);
         let mut left = LINGER_BYTES_MAX;
         loop {
             self.input.clear();
-            match self.wire.read(&mut self.input, READ_BYTES, until).await {
+            match self.caller.wire.read(&mut self.input, READ_BYTES, until).await {
                 Ok(n) if n > 0 && n <= left => left -= n,
                 _ => return,
             }
@@ -334,15 +301,27 @@ impl Conn {
     }
 }
 
-/// Another protocol is never spoken here. An offer of HTTP/2 may be passed over (RFC 9110 section 7.8), and some clients
-/// make it with every request; whoever asks for anything else could not go on without it.
+/// What the head says about the form of the answer, with the request's ids.
+fn frame(head: &RequestHead<'_>, context: &TraceContext, ground: &Ground) -> Frame {
+    let request_id = head.first(KnownHeader::XRequestId).and_then(RequestId::from_caller);
+    Frame {
+        keep_alive: head.keep_alive && !ground.is_draining(),
+        version: head.version,
+        head_only: head.method == Method::Head,
+        request_id: Some(request_id.unwrap_or_else(|| RequestId::generate(ground.random()))),
+        trace_id: Some(ids::hex(context.trace)),
+    }
+}
+
+/// Only HTTP/1.1 is supported. An offer of HTTP/2 may be ignored (RFC 9110 section 7.8), and some clients make it with every
+/// request. A caller that asks for any other protocol could not go on without it.
 fn refuse_upgrade(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let offer = head.first(KnownHeader::Upgrade).filter(|_| head.upgrade).unwrap_or(b"h2c");
     if offer.eq_ignore_ascii_case(b"h2c") { Ok(()) } else { Err(Refusal::Upgrade) }
 }
 
 /// Whether the caller waits for `100 Continue`.
-fn expectation(head: &RequestHead<'_>) -> Result<bool, Refusal> {
+fn expects_continue(head: &RequestHead<'_>) -> Result<bool, Refusal> {
     match head.expect {
         Expect::None => Ok(false),
         Expect::Continue => Ok(true),
@@ -352,19 +331,4 @@ fn expectation(head: &RequestHead<'_>) -> Result<bool, Refusal> {
 
 fn too_large(plan: &Plan) -> Refusal {
     Refusal::BodyTooLarge { max: plan.body_bytes_max }
-}
-
-impl Shard {
-    /// What the head says about the form of the answer, with the request's ids.
-    fn frame(&self, head: &RequestHead<'_>, ids: &Ids) -> Frame {
-        let request_id =
-            head.first(KnownHeader::XRequestId).and_then(Token::sane).unwrap_or_else(|| Token::made(self.random()));
-        Frame {
-            keep_alive: head.keep_alive && !self.is_draining(),
-            version: head.version,
-            head_only: head.method == Method::Head,
-            request_id: Some(request_id),
-            trace_id: Some(respond::hex(ids.trace)),
-        }
-    }
 }

@@ -1,41 +1,37 @@
-//! What the coordinator wants, and the reports back. Two tasks of the shard; neither ever waits for the coordinator while
-//! requests run: a report that finds the channel full merges back into the tally.
+//! Orders from the coordinator, and reports to it. Two tasks of the shard. Neither waits for the coordinator while requests
+//! run: a report that finds the channel full is merged into the next one.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Shard;
 use super::accept::Accepting;
-use super::conn::LINGER;
-use crate::link::{EVENTS_BEHIND, Event, Order, REPORT_MS};
+use super::caller::LINGER;
+use super::state::Shard;
+use crate::link::{EVENTS_BEHIND, Event, Order, REPORT_MS, Tally};
 
-/// How often a draining shard looks whether its connections are gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often a draining shard checks whether its connections are gone.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
 
-/// Follows orders for as long as the process runs.
-pub(crate) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, accepting: Accepting) {
+/// Carries orders out for as long as the process runs.
+pub(crate) async fn carry_out(shard: Rc<Shard>, orders: flume::Receiver<Order>, accepting: Accepting) {
     monoio::spawn(report_regularly(shard.clone()));
     let mut accepting = Some(accepting);
-    let mut epoch_followed = 0;
+    let mut flushed_epoch = 0;
     while let Ok(order) = orders.recv_async().await {
         match order {
-            Order::Addresses { host, port, addresses } => {
-                shard.addresses.borrow_mut().insert((host, port), addresses);
-            }
-            Order::Forget { host, port } => {
-                shard.addresses.borrow_mut().remove(&(host, port));
-            }
+            Order::Addresses { host, port, addresses } => shard.upstream.addresses.insert(host, port, addresses),
+            Order::Forget { host, port } => shard.upstream.addresses.remove(host, port),
             Order::Flush { epoch } => {
-                epoch_followed = epoch;
-                shard.report(epoch_followed);
+                flushed_epoch = epoch;
+                report(&shard, flushed_epoch);
             }
-            Order::AcceptAnew => accepting.iter().for_each(Accepting::anew),
-            // A second time it is to be quicker.
+            Order::AcceptAnew => accepting.iter().for_each(Accepting::restart),
+            // A second order to drain shortens the time that idle callers get.
             Order::Drain { handed_over } => {
-                shard.give_idle(handed_over);
+                shut_idle(&shard, handed_over);
                 if let Some(accepting) = accepting.take() {
                     accepting.stop(&shard, handed_over);
-                    monoio::spawn(drain(shard.clone(), epoch_followed));
+                    monoio::spawn(drain(shard.clone(), flushed_epoch));
                 }
             }
         }
@@ -45,67 +41,64 @@ pub(crate) async fn follow(shard: Rc<Shard>, orders: flume::Receiver<Order>, acc
 async fn report_regularly(shard: Rc<Shard>) {
     loop {
         monoio::time::sleep(Duration::from_millis(REPORT_MS)).await;
-        if !shard.tally.borrow().is_empty() {
-            shard.report(0);
+        if shard.accounting.has_tally() {
+            report(&shard, 0);
         }
-        shard.send_batch();
+        send_batch(&shard);
     }
 }
 
-/// Lets what runs finish, within the configured time, then tells the coordinator.
+/// Gives callers that are between two requests some time for the next one: a moment, or most of `drain_timeout` when another
+/// process has taken over and nobody waits for this one to end.
+fn shut_idle(shard: &Shard, handed_over: bool) {
+    let most = shard.plans.plan().drain_timeout * 3 / 4;
+    shard.ground.drain(if handed_over { most } else { LINGER.min(most) });
+}
+
+/// Lets running requests finish within `drain_timeout`, then tells the coordinator.
 async fn drain(shard: Rc<Shard>, epoch: u64) {
-    let started = shard.now();
-    let patience = shard.plan().drain_timeout;
-    // An accept that was given up may still bring a connection.
-    while shard.connections.get() + shard.doors.get() > 0 && shard.now().since(started) < patience {
-        monoio::time::sleep(LOOK_AGAIN).await;
+    let started = shard.ground.now();
+    let patience = shard.plans.plan().drain_timeout;
+    // A cancelled accept may still bring a connection.
+    while shard.connections.get() + shard.listeners.get() > 0 && shard.ground.now().since(started) < patience {
+        monoio::time::sleep(DRAIN_POLL).await;
     }
-    // Nothing else will be reported, so that waiting for room is right here.
-    let tally = Box::new(shard.tally.take());
-    let _ = shard.events.send_async(Event::Report { shard: shard.id, epoch, tally }).await;
-    let batch = shard.books.borrow_mut().close();
-    if let Some(batch) = batch {
+    // This is the last report, so waiting for room in the channel is right here.
+    let id = shard.ground.shard;
+    let tally = Box::new(take_tally(&shard));
+    let _ = shard.events.send_async(Event::Report { shard: id, epoch, tally }).await;
+    if let Some(batch) = shard.accounting.take_batch() {
         let _ = shard.events.send_async(Event::Batch(Box::new(batch))).await;
     }
-    let _ = shard.events.send_async(Event::Drained { shard: shard.id, cut: shard.connections.get() }).await;
+    let _ = shard.events.send_async(Event::Drained { shard: id, cut: shard.connections.get() }).await;
 }
 
-impl Shard {
-    /// Begins to drain. Callers between two requests get some time for the next one: a moment, or most of what there is when
-    /// nobody waits for the end.
-    fn give_idle(&self, handed_over: bool) {
-        let most = self.plan().drain_timeout * 3 / 4;
-        let patience = if handed_over { most } else { LINGER.min(most) };
-        self.drains_until.set(Some(self.watch.deadline(patience)));
-        self.watch.limit_idle_wait(patience);
+/// Tries to send the usage batch. If the channel is full, the usage goes into the next batch. If the coordinator is behind,
+/// the batch goes without its traces.
+fn send_batch(shard: &Shard) {
+    if shard.events.len() > EVENTS_BEHIND {
+        shard.accounting.drop_traces();
     }
+    let Some(batch) = shard.accounting.take_batch() else { return };
+    if let Err(error) = shard.events.try_send(Event::Batch(Box::new(batch)))
+        && let Event::Batch(batch) = error.into_inner()
+    {
+        shard.accounting.take_back_batch(*batch);
+    }
+}
 
-    /// Tries to hand the books up; keeps the accounts when there is no room, and the traces out of it when there is little.
-    fn send_batch(&self) {
-        if self.events.len() > EVENTS_BEHIND {
-            self.books.borrow_mut().give_up_traces();
-        }
-        let Some(batch) = self.books.borrow_mut().close() else { return };
-        if let Err(error) = self.events.try_send(Event::Batch(Box::new(batch)))
-            && let Event::Batch(batch) = error.into_inner()
-        {
-            self.books.borrow_mut().reopen(*batch);
-        }
+/// Tries to send the tally. If the channel is full, it goes into the next report.
+fn report(shard: &Shard, epoch: u64) {
+    let event = Event::Report { shard: shard.ground.shard, epoch, tally: Box::new(take_tally(shard)) };
+    if let Err(error) = shard.events.try_send(event)
+        && let Event::Report { tally, .. } = error.into_inner()
+    {
+        shard.accounting.take_back_tally(&tally);
     }
+}
 
-    /// Tries to hand the tally up; keeps it when there is no room.
-    fn report(&self, epoch: u64) {
-        let mut tally = self.tally.take();
-        tally.in_flight = self.in_flight.get();
-        let mut cache = self.cache.borrow_mut();
-        (tally.evicted, tally.cache_items) = (cache.evicted(), cache.len() as u64);
-        drop(cache);
-        tally.traces_dropped = self.books.borrow_mut().dropped();
-        let report = Event::Report { shard: self.id, epoch, tally: Box::new(tally) };
-        if let Err(error) = self.events.try_send(report)
-            && let Event::Report { tally, .. } = error.into_inner()
-        {
-            self.tally.borrow_mut().merge(&tally);
-        }
-    }
+fn take_tally(shard: &Shard) -> Tally {
+    let mut cache = shard.upstream.cache.cache.borrow_mut();
+    let (evicted, items) = (cache.take_evictions(), cache.len() as u64);
+    shard.accounting.take_tally(evicted, items)
 }

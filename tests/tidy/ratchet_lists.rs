@@ -24,15 +24,8 @@ pub const MANY_PARAMETERS: List = List {
     name: "MANY_PARAMETERS",
     #[rustfmt::skip]
     entries: &[
-        ("answer", 6),
-        ("attempt", 6),
-        ("decide", 7),
-        ("end_stream", 6),
-        ("govern", 7),
         ("operation", 6),
-        ("pass", 7),
         ("refuse", 6),
-        ("share", 6),
     ],
 };
 
@@ -41,12 +34,7 @@ pub const TUPLE_PARAMETERS: List = List {
     name: "TUPLE_PARAMETERS",
     #[rustfmt::skip]
     entries: &[
-        ("admit", 1),
-        ("attempt", 1),
-        ("decide", 1),
         ("duplicate", 1),
-        ("end_stream", 1),
-        ("govern", 2),
         ("of_attempt", 1),
     ],
 };
@@ -84,8 +72,6 @@ pub const MODULE_LISTS: List = List {
         ("src/plan.rs", ANY),
         ("src/policy/mod.rs", ANY),
         ("src/pricing/mod.rs", ANY),
-        ("src/shard/mod.rs", ANY),
-        ("src/shard/upstream/mod.rs", ANY),
         ("src/usage/mod.rs", ANY),
     ],
 };
@@ -96,7 +82,6 @@ pub const TYPE_NAMES: List = List {
     #[rustfmt::skip]
     entries: &[
         ("Admitted", 2),
-        ("Answer", 2),
         ("Asked", 3),
         ("Cache", 3),
         ("Cell", 2),
@@ -106,11 +91,8 @@ pub const TYPE_NAMES: List = List {
         ("Facets", 2),
         ("Fault", 3),
         ("FaultKind", 2),
-        ("Found", 2),
         ("Health", 2),
-        ("Held", 2),
         ("Keys", 2),
-        ("Known", 3),
         ("Labels", 2),
         ("Limit", 2),
         ("Listed", 2),
@@ -156,7 +138,5 @@ pub const UPPER_STOREYS: List = List {
     #[rustfmt::skip]
     entries: &[
         ("src/shard/account/mod.rs", 7),
-        ("src/shard/answer/respond.rs", 2),
-        ("src/shard/judge/cache.rs", 7),
     ],
 };

@@ -1,5 +1,5 @@
-//! What a shard's requests took since its last batch, exactly, and traces of some of them. Owned by the shard. A batch that
-//! finds no room on its way to the coordinator comes back, its accounts whole; traces are what is given up.
+//! Collects the usage of a shard's requests since its last batch, exactly, and the traces of some of them. Owned by the
+//! shard. If the channel to the coordinator is full, a batch's usage goes back into the next one; its traces are dropped.
 
 use std::hash::BuildHasher;
 
@@ -7,42 +7,41 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::link::trace::{Captured, Importance, Trace};
 use crate::link::usage::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
-use crate::shard::account::trace::End;
-use crate::shard::judge::record::Record;
+use crate::shard::judge::record::{End, Record};
 use crate::who::Who;
 
-/// Traces of one batch, by importance: those of less leave room for those of more. Arbitrary: at four batches a second some
-/// thousand traces a second and shard, which SQLite takes on a tenth of a core.
+/// Traces in one batch, in all and by importance: less important ones leave room for more important ones. Arbitrary: with
+/// four batches a second, some two thousand traces per second and shard, which SQLite stores on a tenth of a core.
 const TRACES_MAX: usize = 512;
 const HITS_MAX: usize = 128;
 const PLAIN_MAX: usize = 384;
-/// Recorded bodies of one batch; a trace beyond says that its own are cut. Arbitrary: with the batches that may wait for the
-/// coordinator, see [`crate::link::EVENTS_BEHIND`], 128 MiB at most.
+/// Bytes of captured bodies in one batch; further traces have their bodies removed and are marked as cut. Arbitrary: with the
+/// batches that may wait for the coordinator, see [`crate::link::EVENTS_BEHIND`], this is 128 MiB at most.
 const BODIES_BYTES_MAX: usize = 1 << 20;
-/// Different keys that are kept apart while no batch gets through; beyond, users and agents count together. Arbitrary.
+/// Usage keys that are kept apart while no batch gets through. Beyond that, users and agents are counted together. Arbitrary.
 const KEYS_MAX: usize = 65_536;
-/// In place of a user and an agent who are not kept apart.
+/// Stands for users and agents that are not kept apart.
 const OTHER: &str = "other";
 
-/// One shard's books.
-pub(crate) struct Books {
+/// Builds one shard's batches.
+pub(crate) struct BatchBuilder {
     boot: u128,
     shard: u16,
-    /// Of the last batch that was sent.
+    /// Number of the last batch that was sent.
     sequence: u64,
     usage: HashTable<(UsageKey, UsageCount)>,
     hasher: DefaultHashBuilder,
     latency: HashMap<u64, Latency>,
     policies: HashMap<PolicyKey, PolicyCount>,
     traces: Vec<Trace>,
-    /// Of the traces' recorded bodies.
+    /// Bytes of captured bodies in `traces`.
     bodies_bytes: usize,
     dropped: u64,
 }
 
-/// A key that is looked up, without its memory.
+/// A [`UsageKey`] that borrows its text, for look-ups.
 #[derive(Clone, Copy, PartialEq, Hash)]
-struct Looked<'r> {
+struct BorrowedKey<'r> {
     minute: u64,
     who: Who<&'r str>,
     provider: &'r str,
@@ -50,17 +49,17 @@ struct Looked<'r> {
     status: u16,
 }
 
-impl<'r> Looked<'r> {
-    fn of(key: &'r UsageKey) -> Looked<'r> {
+impl<'r> BorrowedKey<'r> {
+    fn of(key: &'r UsageKey) -> BorrowedKey<'r> {
         let UsageKey { minute, who, provider, model, status } = key;
-        Looked { minute: *minute, who: who.as_str(), provider, model, status: *status }
+        BorrowedKey { minute: *minute, who: who.as_str(), provider, model, status: *status }
     }
 
-    fn is(&self, key: &UsageKey) -> bool {
-        *self == Looked::of(key)
+    fn matches(&self, key: &UsageKey) -> bool {
+        *self == BorrowedKey::of(key)
     }
 
-    fn owned(&self) -> UsageKey {
+    fn to_owned(self) -> UsageKey {
         UsageKey {
             minute: self.minute,
             who: self.who.to_owned(),
@@ -71,10 +70,10 @@ impl<'r> Looked<'r> {
     }
 }
 
-impl Books {
-    /// `boot` names the process's run, the same on all its shards.
-    pub(crate) fn new(boot: u128, shard: usize) -> Books {
-        Books {
+impl BatchBuilder {
+    /// `boot` identifies the run of the process; it is the same on all shards.
+    pub(crate) fn new(boot: u128, shard: usize) -> BatchBuilder {
+        BatchBuilder {
             boot,
             shard: u16::try_from(shard).unwrap_or(u16::MAX),
             sequence: 0,
@@ -88,24 +87,24 @@ impl Books {
         }
     }
 
-    /// Takes a request in that is over, with its trace if traces are kept.
-    pub(crate) fn take(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
+    /// Adds a finished request, with its trace if traces are kept.
+    pub(crate) fn add_request(&mut self, record: &Record<'_>, end: End<'_>, keeps_traces: bool) {
         let minute = record.started.wall_ms / MINUTE_MS;
-        let looked = Looked {
+        let key = BorrowedKey {
             minute,
             who: record.names.who(),
             provider: record.provider,
             model: record.model(),
             status: end.status,
         };
-        self.add(looked, &record.count(end));
-        self.latency.entry(minute).or_default().observe(record.took_ns(end.now));
-        self.take_matches(record, minute);
-        // What asks for nothing of a model and gets it is of no interest: the list of models.
+        self.add(key, &record.count(end));
+        self.latency.entry(minute).or_default().observe(record.duration_ns(end.now));
+        self.add_matches(record, minute);
+        // `GET /v1/models` leaves no trace unless it failed.
         if !keeps_traces || (record.operation.is_none() && end.status < 400) {
             return;
         }
-        if self.has_room(record.importance(end)) {
+        if self.accepts_trace(record.importance(end)) {
             let mut trace = record.trace(end);
             self.bound_bodies(&mut trace);
             self.traces.push(trace);
@@ -114,8 +113,8 @@ impl Books {
         }
     }
 
-    fn take_matches(&mut self, record: &Record<'_>, minute: u64) {
-        let policies = record.plan.map(|plan| plan.policies.policies()).unwrap_or_default();
+    fn add_matches(&mut self, record: &Record<'_>, minute: u64) {
+        let policies = record.plan.policies.policies();
         for matched in &record.verdict.matches {
             let Some(policy) = policies.get(matched.policy) else { continue };
             let key = PolicyKey { minute, policy: (*policy.id).into(), action: matched.action, mode: matched.mode };
@@ -124,20 +123,20 @@ impl Books {
         }
     }
 
-    fn add(&mut self, looked: Looked<'_>, count: &UsageCount) {
+    fn add(&mut self, key: BorrowedKey<'_>, count: &UsageCount) {
         let hasher = &self.hasher;
-        let hash = hasher.hash_one(looked);
-        if let Some((_, sum)) = self.usage.find_mut(hash, |(key, _)| looked.is(key)) {
+        let hash = hasher.hash_one(key);
+        if let Some((_, sum)) = self.usage.find_mut(hash, |(stored, _)| key.matches(stored)) {
             return sum.add(count);
         }
-        if self.usage.len() >= KEYS_MAX && looked.who.user != OTHER {
-            return self.add(Looked { who: Who { user: OTHER, agent: OTHER, ..looked.who }, ..looked }, count);
+        if self.usage.len() >= KEYS_MAX && key.who.user != OTHER {
+            return self.add(BorrowedKey { who: Who { user: OTHER, agent: OTHER, ..key.who }, ..key }, count);
         }
-        let rehash = |(key, _): &(UsageKey, UsageCount)| hasher.hash_one(Looked::of(key));
-        self.usage.insert_unique(hash, (looked.owned(), *count), rehash);
+        let rehash = |(key, _): &(UsageKey, UsageCount)| hasher.hash_one(BorrowedKey::of(key));
+        self.usage.insert_unique(hash, (key.to_owned(), *count), rehash);
     }
 
-    fn has_room(&self, importance: Importance) -> bool {
+    fn accepts_trace(&self, importance: Importance) -> bool {
         let max = match importance {
             Importance::Hit => HITS_MAX,
             Importance::Plain => PLAIN_MAX,
@@ -156,20 +155,20 @@ impl Books {
         }
     }
 
-    /// Gives the traces up, not the accounts: the coordinator has enough to do.
-    pub(crate) fn give_up_traces(&mut self) {
+    /// Drops the traces, but not the usage: the coordinator is behind.
+    pub(crate) fn drop_traces(&mut self) {
         self.dropped += self.traces.len() as u64;
         self.traces.clear();
         self.bodies_bytes = 0;
     }
 
-    /// Traces that were given up since this was last asked.
-    pub(crate) fn dropped(&mut self) -> u64 {
+    /// The number of traces dropped since the last call.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 
-    /// What there is to send.
-    pub(crate) fn close(&mut self) -> Option<Batch> {
+    /// Ends the batch and returns it, or `None` if there is nothing to send.
+    pub(crate) fn finish_batch(&mut self) -> Option<Batch> {
         if self.usage.is_empty() {
             return None;
         }
@@ -184,11 +183,11 @@ impl Books {
         Some(Batch { boot: self.boot, shard: self.shard, sequence: self.sequence, accounts, traces })
     }
 
-    /// A batch that was not sent: its accounts go with the next one, of which it has the number.
-    pub(crate) fn reopen(&mut self, batch: Batch) {
+    /// Merges a batch that could not be sent into the next one, which reuses its sequence number.
+    pub(crate) fn take_back(&mut self, batch: Batch) {
         self.sequence -= 1;
         for (key, count) in &batch.accounts.usage {
-            self.add(Looked::of(key), count);
+            self.add(BorrowedKey::of(key), count);
         }
         for (minute, latency) in batch.accounts.latency {
             self.latency.entry(minute).or_default().merge(&latency);

@@ -1,5 +1,5 @@
-//! A request that is over, as a trace: what its record says, in values of its own. Pure; made only where somebody keeps it,
-//! since it costs a dozen allocations.
+//! Turns the record of a finished request into counts and, if somebody keeps it, into a trace. Pure. A trace owns its values
+//! and costs a dozen allocations, so it is made only when it is wanted.
 
 use std::borrow::Cow;
 
@@ -7,36 +7,26 @@ use crate::clock::Now;
 use crate::link::trace::{Attempt, CacheOutcome, Importance, PolicyFailure, PolicyMatch, Refused, Trace};
 use crate::link::usage::UsageCount;
 use crate::policy::{Action, Mode, Runnable, Verdict};
-use crate::shard::answer::refusal::{Fault, Refusal};
+use crate::shard::answer::refusal::{ErrorSource, Refusal};
 use crate::shard::answer::traceparent::SAMPLED;
-use crate::shard::judge::record::{Cached, Record, Tried};
+use crate::shard::judge::record::{AttemptRecord, CacheStatus, End, Record};
 use crate::units::MicroUsd;
 
-/// How a request ended.
-#[derive(Clone, Copy)]
-pub(crate) struct End<'r> {
-    pub(crate) now: Now,
-    /// What the caller saw, or 499.
-    pub(crate) status: u16,
-    pub(crate) refusal: Option<&'r Refusal>,
-}
-
-impl End<'_> {
-    fn is_blocked(&self) -> bool {
-        self.refusal.is_some_and(|refusal| refusal.row().fault == Fault::Policy)
-    }
+fn is_blocked(end: End<'_>) -> bool {
+    end.refusal.is_some_and(|refusal| refusal.row().source == ErrorSource::Policy)
 }
 
 impl Record<'_> {
-    /// What it counts for; the same as [`UsageCount::of`] its trace.
+    /// What the request adds to the usage counts: equal to [`UsageCount::of`] its trace.
     pub(crate) fn count(&self, end: End<'_>) -> UsageCount {
-        let blocked = end.is_blocked();
-        let (hit, miss, saved) = match self.cached {
-            Cached::Hit { saved } => (1, 0, saved),
-            Cached::Miss => (0, 1, MicroUsd(0)),
-            Cached::Bypass => (0, 0, MicroUsd(0)),
+        let blocked = is_blocked(end);
+        let (hit, miss, saved) = match self.cache_status {
+            CacheStatus::Hit { saved } => (1, 0, saved),
+            CacheStatus::Miss => (0, 1, MicroUsd(0)),
+            CacheStatus::Bypass => (0, 0, MicroUsd(0)),
         };
-        let spans = 1 + hit + miss + (self.verdict.matches.len() + self.verdict.errors.len() + self.tried.len()) as u64;
+        let spans =
+            1 + hit + miss + (self.verdict.matches.len() + self.verdict.errors.len() + self.attempts.len()) as u64;
         UsageCount {
             requests: 1,
             spans,
@@ -51,11 +41,11 @@ impl Record<'_> {
             misses: miss,
             blocked: u64::from(blocked),
             errors: u64::from(!blocked && (end.status >= 400 || self.cut.is_some())),
-            duration_us: self.took_ns(end.now) / 1_000,
+            duration_us: self.duration_ns(end.now) / 1_000,
         }
     }
 
-    /// How long its trace is held on to; the same as the trace's own [`Trace::importance`].
+    /// How long its trace is kept when there are too many: equal to [`Trace::importance`] of its trace.
     pub(crate) fn importance(&self, end: End<'_>) -> Importance {
         let Verdict { matches, errors, .. } = &self.verdict;
         let notable = matches.iter().any(|it| {
@@ -63,16 +53,16 @@ impl Record<'_> {
         });
         if notable || !errors.is_empty() || end.status >= 400 || self.cut.is_some() {
             Importance::Kept
-        } else if matches!(self.cached, Cached::Hit { .. }) {
+        } else if matches!(self.cache_status, CacheStatus::Hit { .. }) {
             Importance::Hit
         } else {
             Importance::Plain
         }
     }
 
-    /// The whole of it.
+    /// The request as a trace.
     pub(crate) fn trace(&self, end: End<'_>) -> Trace {
-        let policy = |index: usize| self.plan.and_then(|plan| plan.policies.policies().get(index));
+        let policy = |index: usize| self.plan.policies.policies().get(index);
         let Verdict { matches, errors, .. } = &self.verdict;
         let named = |policy: &Runnable| (Box::from(&*policy.id), Box::from(&*policy.name));
         let matches = matches.iter().filter_map(|it| {
@@ -87,14 +77,14 @@ impl Record<'_> {
         let since = |then: Now| then.mono_ns.saturating_sub(self.started.mono_ns);
         let count = self.count(end);
         Trace {
-            trace_id: self.ids.trace,
-            span_id: self.ids.span,
-            parent_span_id: self.ids.parent,
-            sampled: self.ids.flags & SAMPLED != 0,
+            trace_id: self.context.trace,
+            span_id: self.context.span,
+            parent_span_id: self.context.parent,
+            sampled: self.context.flags & SAMPLED != 0,
             request_id: self.request_id.as_ref().map_or("", |id| id.as_str()).into(),
             started_ms: self.started.wall_ms,
-            duration_ns: self.took_ns(end.now),
-            first_byte_ns: self.tried.iter().rev().find_map(|it| it.first_byte).map(since),
+            duration_ns: self.duration_ns(end.now),
+            first_byte_ns: self.attempts.iter().rev().find_map(|it| it.first_byte).map(since),
             who: self.names.who().to_owned(),
             operation: self.operation,
             provider: self.provider.into(),
@@ -103,10 +93,10 @@ impl Record<'_> {
             stream: self.stream,
             status: end.status,
             refusal: end.refusal.map(refused),
-            cache: match self.cached {
-                Cached::Hit { .. } => CacheOutcome::Hit,
-                Cached::Miss => CacheOutcome::Miss,
-                Cached::Bypass => CacheOutcome::Bypass,
+            cache: match self.cache_status {
+                CacheStatus::Hit { .. } => CacheOutcome::Hit,
+                CacheStatus::Miss => CacheOutcome::Miss,
+                CacheStatus::Bypass => CacheOutcome::Bypass,
             },
             usage: self.usage,
             cost: self.cost,
@@ -115,9 +105,9 @@ impl Record<'_> {
             inputs: self.inputs.clone(),
             matches: matches.collect(),
             faults: faults.collect(),
-            attempts: self.tried.iter().map(|it| attempt(it, self.started, end.now)).collect(),
+            attempts: self.attempts.iter().map(|it| attempt(it, self.started, end.now)).collect(),
             cut: self.cut.map(Cow::Borrowed),
-            captured: self.kept.captured(end.status >= 400 || self.cut.is_some()),
+            captured: self.capture.captured(end.status >= 400 || self.cut.is_some()),
         }
     }
 }
@@ -126,22 +116,22 @@ fn refused(refusal: &Refusal) -> Refused {
     let row = refusal.row();
     Refused {
         code: row.code.unwrap_or("bad_request").into(),
-        fault: row.fault.label().into(),
+        fault: row.source.label().into(),
         message: refusal.message().into(),
     }
 }
 
-fn attempt(tried: &Tried<'_>, began: Now, ended: Now) -> Attempt {
+fn attempt(record: &AttemptRecord<'_>, began: Now, ended: Now) -> Attempt {
     let between = |from: Now, to: Now| to.mono_ns.saturating_sub(from.mono_ns);
     Attempt {
-        provider: tried.provider.into(),
-        started_ns: between(began, tried.started),
-        connect_ns: tried.connect_ns,
-        tls_ns: tried.tls_ns,
-        first_byte_ns: tried.first_byte.map(|first| between(tried.started, first)),
-        // Only the last answer is passed on, and the request ends with it.
-        stream_ns: tried.first_byte.map(|first| between(first, ended)),
-        outcome: tried.outcome.label().into(),
-        status: tried.status,
+        provider: record.provider.into(),
+        started_ns: between(began, record.started),
+        connect_ns: record.connect_ns,
+        tls_ns: record.tls_ns,
+        first_byte_ns: record.first_byte.map(|first| between(record.started, first)),
+        // Only the last attempt's answer is passed on, and the request ends with it.
+        stream_ns: record.first_byte.map(|first| between(first, ended)),
+        outcome: record.outcome.label().into(),
+        status: record.status,
     }
 }

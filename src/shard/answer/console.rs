@@ -1,30 +1,31 @@
-//! The console's files, served by each shard by itself: no call leaves the core for them. Pure. It compares names with those
-//! of the embedded files and decodes nothing, so that no trick with a path leads anywhere (tests/FAULTS.md row 35).
+//! The console's files, which each shard serves on its own: no call leaves the core for them. Pure. Names are compared with
+//! those of the embedded files, and nothing is decoded, so that path traversal is impossible (tests/FAULTS.md row 35).
 
+use super::head::{self, Frame};
 use crate::console::{self, File, Mount};
 use crate::http::head::{KnownHeader, RequestHead};
-use crate::shard::answer::respond::{self, Date, Frame};
+use crate::shard::ground::Date;
 
-/// A file that is asked for, ready to be sent.
+/// A requested file, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Page {
     file: File,
     media: &'static str,
     encoding: Option<&'static str>,
-    /// Its name changes with its content.
+    /// The name changes with the content, so the file may be cached for good.
     immutable: bool,
-    /// The caller has it.
-    known: bool,
+    /// The caller has this version already.
+    not_modified: bool,
 }
 
-/// Where files come from: [`console::file`], but in tests.
+/// The source of files: [`console::file`], or a list in tests.
 type Files<'f> = &'f dyn Fn(&str) -> Option<File>;
 
-/// The page at this path of the console, for whoever reads it.
+/// Finds the file at this path of the console.
 pub(crate) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<Page> {
     let files = |name: &str| match name {
         "index.html" => Some(mount.page().clone()),
-        // An encoded one would say another base.
+        // A compressed index.html would hold another base path than the mounted one.
         name if name.starts_with("index.html.") => None,
         name => console::file(name),
     };
@@ -36,7 +37,7 @@ pub(crate) fn find(head: &RequestHead<'_>, path: &str, mount: &Mount) -> Option<
     wanted.find(&files)
 }
 
-/// What a request says about the file that it wants.
+/// What a request says about the file it wants.
 struct Wanted<'h> {
     path: &'h str,
     accept: &'h str,
@@ -59,17 +60,17 @@ impl Wanted<'_> {
             None => (files(name)?, None),
         };
         let mut tags = self.matches.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-        let known = tags.any(|tag| tag == file.etag || tag == "*");
-        Some(Page { file, media, encoding, immutable: name.starts_with("assets/"), known })
+        let not_modified = tags.any(|tag| tag == file.etag || tag == "*");
+        Some(Page { file, media, encoding, immutable: name.starts_with("assets/"), not_modified })
     }
 
-    /// The name of the file; the page itself for what is no file but a place in the console.
+    /// The file's name. A path that is a route of the console, not a file, gets `index.html`.
     fn name(&self, files: Files<'_>) -> Option<&str> {
         let name = self.path.strip_prefix('/')?;
         if name.is_empty() {
             return Some("index.html");
         }
-        // Encoded ones are reached through the names of their files alone.
+        // Compressed files are reached through the names of the originals only.
         if !ENCODINGS.iter().any(|(_, ending)| name.ends_with(ending)) && files(name).is_some() {
             return Some(name);
         }
@@ -83,7 +84,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Media types by the ending of a name; nothing else is served.
+/// Media types by file extension; other extensions are not served.
 const MEDIA: &[(&str, &str)] = &[
     ("html", "text/html; charset=utf-8"),
     ("js", "text/javascript; charset=utf-8"),
@@ -98,7 +99,7 @@ const MEDIA: &[(&str, &str)] = &[
     ("map", "application/json"),
 ];
 
-/// Content codings and what their files end with, the smaller one first.
+/// Content codings and the extensions of their files, the best compression first.
 const ENCODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
 /// Whether `Accept-Encoding` names this coding and does not refuse it (RFC 9110, section 12.5.3).
@@ -110,15 +111,15 @@ fn accepts(encodings: &str, coding: &str) -> bool {
     })
 }
 
-/// What the console may do: load and ask its own origin, and nothing else. Style attributes that scripts set are no inline
-/// style.
+/// Content Security Policy: the console may load from and talk to its own origin only. Style attributes set by scripts do not
+/// count as inline styles.
 const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
     object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
 
-/// Appends the whole answer.
+/// Appends the answer: the file, or a 304.
 pub(crate) fn answer(page: &Page, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
-    let status = if page.known { 304 } else { 200 };
-    respond::open(status, frame, date, out);
+    let status = if page.not_modified { 304 } else { 200 };
+    head::open(status, frame, date, out);
     let caching = if page.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
     for (name, value) in [
         ("ETag", page.file.etag.as_str()),
@@ -130,17 +131,17 @@ pub(crate) fn answer(page: &Page, frame: &Frame, date: &Date, out: &mut Vec<u8>)
         ("Referrer-Policy", "same-origin"),
         ("Cross-Origin-Opener-Policy", "same-origin"),
     ] {
-        respond::header(name, value.as_bytes(), out);
+        head::header(name, value.as_bytes(), out);
     }
-    if page.known {
+    if page.not_modified {
         out.extend_from_slice(b"\r\n");
         return;
     }
-    respond::header("Content-Type", page.media.as_bytes(), out);
+    head::header("Content-Type", page.media.as_bytes(), out);
     if let Some(encoding) = page.encoding {
-        respond::header("Content-Encoding", encoding.as_bytes(), out);
+        head::header("Content-Encoding", encoding.as_bytes(), out);
     }
-    respond::length(page.file.bytes.len(), out);
+    head::length(page.file.bytes.len(), out);
     if !frame.head_only {
         out.extend_from_slice(&page.file.bytes);
     }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn places_of_the_console_are_its_page() {
+    fn console_routes_get_the_page() {
         for path in ["/", "/traces", "/traces/0af7651916cd43dd8448eb211c80319c", "/policies/pol_1a-2", "/apis"] {
             assert_eq!(found(&wanted(path)).as_deref(), Some("index.html"), "{path}");
         }
@@ -181,7 +182,7 @@ mod tests {
 
     /// FAULTS.md row 35.
     #[test]
-    fn tricks_with_paths_lead_nowhere() {
+    fn path_traversal_finds_nothing() {
         for path in [
             "/../Cargo.toml",
             "/assets/../index.html",
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_encoding_that_the_caller_takes_is_sent() {
+    fn smallest_accepted_encoding_is_sent() {
         for (encodings, path, name) in [
             ("gzip, deflate, br, zstd", "/", "index.html.br"),
             ("gzip, br;q=0", "/", "index.html.gz"),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_it_is_told_so() {
+    fn matching_etag_gets_304() {
         for (matches, known) in [
             ("\"index.html\"", true),
             ("W/\"index.html\"", true),
@@ -230,7 +231,7 @@ mod tests {
             ("", false),
         ] {
             let page = Wanted { matches, ..wanted("/") }.find(&files).unwrap();
-            assert_eq!(page.known, known, "{matches}");
+            assert_eq!(page.not_modified, known, "{matches}");
             let mut out = Vec::new();
             answer(&page, &Frame::closing(), &Date::default(), &mut out);
             let text = String::from_utf8(out).unwrap();

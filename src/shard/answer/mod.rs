@@ -3,10 +3,16 @@
 // The caller's trace, and the header that carries it on.
 pub(crate) mod traceparent;
 
-// Every reason to refuse a request, and its wire form.
+// Request ids and trace ids.
+pub(crate) mod ids;
+
+// Every reason to refuse a request, and its form on the wire.
 pub(crate) mod refusal;
 
-// Heads of answers, and whole answers.
+// Heads of answers, line by line.
+pub(crate) mod head;
+
+// Whole answers.
 pub(crate) mod respond;
 
 // The console's files.

@@ -1,5 +1,5 @@
-//! Every way to say no: one enum, and one table that gives each its status, type, code and fault. Owned by the request that
-//! is refused; shards make refusals, nothing else does. It never holds an amount, a key or a body.
+//! Every reason to refuse a request: one enum, and one table with the status, type, code and source of each. Owned by the
+//! request that is refused; only shards make refusals. A refusal never holds an amount, a key or a body.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,10 +19,10 @@ pub enum Refusal {
     Body(BodyError),
     /// The body is longer than the configuration allows, in bytes.
     BodyTooLarge { max: u64 },
-    /// The caller ended its side in the middle of a request.
-    CutShort,
+    /// The caller closed its side in the middle of a request.
+    Truncated,
     /// Bytes follow a request that ends the connection.
-    AfterTheLast,
+    BytesAfterClose,
     /// Head or body did not arrive in time.
     RequestTimeout,
     /// `Expect` asks for something other than `100-continue`.
@@ -35,42 +35,42 @@ pub enum Refusal {
     Method { allowed: &'static str },
     /// An identity header is too long or not printable.
     Identity { header: &'static str },
-    /// The body does not say what it must, or says it twice.
+    /// A field of the body is missing, invalid or ambiguous.
     Facts(FactsError),
     /// No such path.
     NotFound,
     /// No provider for this model.
     ModelNotFound { model: Box<str> },
-    /// A policy blocked it: it matched, or it failed and blocks for safety's sake.
+    /// A policy blocked it: the policy matched, or it failed to evaluate and blocks to be safe.
     Policy { policy: Box<str>, message: Option<Box<str>>, failed: bool },
-    /// The model has no price, and the configuration lets only models with one through.
+    /// The model has no price, and the configuration allows only models that have one.
     Unpriced { model: Box<str> },
     /// The provider's rate limit is used up.
     RateLimited { provider: Box<str>, limited: Limited },
-    /// The provider has failed too often to be asked now.
+    /// The provider's circuit breaker is open.
     CircuitOpen { provider: Box<str>, retry_after: Duration },
     /// No connection to the provider.
     Unreachable { provider: Box<str>, reason: Cow<'static, str> },
-    /// The provider's answer is no valid answer.
-    Broken { provider: Box<str>, reason: Cow<'static, str> },
+    /// The provider's answer is not valid.
+    InvalidAnswer { provider: Box<str>, reason: Cow<'static, str> },
     /// The provider answered with an error of its own.
     ProviderStatus { provider: Box<str>, status: u16, retry_after_s: Option<u32> },
     /// The provider did not answer in time.
     UpstreamTimeout { provider: Box<str> },
-    /// The gateway has no room for another connection.
-    Overloaded,
-    /// The gateway has no memory for another long request.
-    Crowded,
-    /// The gateway could not answer a management request in time.
-    Unanswered,
+    /// The shard has reached its connection limit.
+    TooManyConnections,
+    /// The budget for the bodies of long requests is used up.
+    BodyBudgetExhausted,
+    /// The coordinator did not answer a management request in time.
+    CoordinatorTimeout,
 }
 
-/// Whose fault a refusal is.
+/// Who caused a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ErrorSource {
     /// The request is wrong.
     Caller,
-    /// The operator's rules forbid it.
+    /// The operator's rules forbid the request.
     Policy,
     /// The provider failed.
     Provider,
@@ -78,44 +78,44 @@ pub enum Fault {
     Gateway,
 }
 
-impl Fault {
-    /// The value of the metric's label.
+impl ErrorSource {
+    /// The value of the metric label `fault`.
     pub fn label(self) -> &'static str {
         match self {
-            Fault::Caller => "caller",
-            Fault::Policy => "policy",
-            Fault::Provider => "provider",
-            Fault::Gateway => "gateway",
+            ErrorSource::Caller => "caller",
+            ErrorSource::Policy => "policy",
+            ErrorSource::Provider => "provider",
+            ErrorSource::Gateway => "gateway",
         }
     }
 }
 
 /// How a refusal looks on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct RefusalRow {
     /// HTTP status.
     pub status: u16,
     /// OpenAI's `error.type`.
     pub kind: &'static str,
     /// OpenAI's `error.code`.
     pub code: Option<&'static str>,
-    /// Whose fault it is.
-    pub fault: Fault,
+    /// Who caused it.
+    pub source: ErrorSource,
 }
 
-const fn row(status: u16, kind: &'static str, code: Option<&'static str>, fault: Fault) -> Row {
-    Row { status, kind, code, fault }
+const fn row(status: u16, kind: &'static str, code: Option<&'static str>, source: ErrorSource) -> RefusalRow {
+    RefusalRow { status, kind, code, source }
 }
 
 impl Refusal {
     /// The table.
-    pub fn row(&self) -> Row {
-        use Fault::{Caller, Gateway, Policy, Provider};
+    pub fn row(&self) -> RefusalRow {
+        use ErrorSource::{Caller, Gateway, Policy, Provider};
         const INVALID: &str = "invalid_request_error";
         const FORBIDDEN: &str = "permission_error";
         match self {
             Refusal::Head(error) if error.is_too_large() => row(431, INVALID, Some("request_too_large"), Caller),
-            Refusal::Head(_) | Refusal::Body(_) | Refusal::CutShort | Refusal::AfterTheLast => {
+            Refusal::Head(_) | Refusal::Body(_) | Refusal::Truncated | Refusal::BytesAfterClose => {
                 row(400, INVALID, None, Caller)
             }
             Refusal::Upgrade => row(400, INVALID, Some("upgrade_not_supported"), Caller),
@@ -132,10 +132,10 @@ impl Refusal {
             Refusal::Expectation => row(417, INVALID, Some("expectation_failed"), Caller),
             Refusal::RateLimited { .. } => row(429, "requests", Some("rate_limit_exceeded"), Policy),
             Refusal::CircuitOpen { .. } => row(503, "service_unavailable_error", Some("overloaded"), Provider),
-            Refusal::Unreachable { .. } | Refusal::Broken { .. } => {
+            Refusal::Unreachable { .. } | Refusal::InvalidAnswer { .. } => {
                 row(502, "server_error", Some("provider_error"), Provider)
             }
-            // Another provider was to be asked, and none could.
+            // Reached only when no other provider could be asked instead.
             Refusal::ProviderStatus { status: 429, .. } => row(429, "requests", Some("rate_limit_exceeded"), Provider),
             Refusal::ProviderStatus { status: 503, .. } => {
                 row(503, "service_unavailable_error", Some("overloaded"), Provider)
@@ -143,13 +143,13 @@ impl Refusal {
             Refusal::ProviderStatus { status: 504, .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
             Refusal::ProviderStatus { .. } => row(502, "server_error", Some("provider_error"), Provider),
             Refusal::UpstreamTimeout { .. } => row(504, "timeout", Some("upstream_timeout"), Provider),
-            Refusal::Overloaded | Refusal::Crowded | Refusal::Unanswered => {
+            Refusal::TooManyConnections | Refusal::BodyBudgetExhausted | Refusal::CoordinatorTimeout => {
                 row(503, "service_unavailable_error", Some("overloaded"), Gateway)
             }
         }
     }
 
-    /// What went wrong and where, for the caller. Names what it sent, never what we hold.
+    /// What went wrong and where, for the caller. Quotes what the caller sent, never what the gateway holds.
     pub fn message(&self) -> Cow<'static, str> {
         match self {
             Refusal::Head(error) => format!("The request's head is not valid: {error}.").into(),
@@ -157,11 +157,11 @@ impl Refusal {
             Refusal::BodyTooLarge { max } => {
                 format!("The request's body is longer than the {max} bytes allowed.").into()
             }
-            Refusal::CutShort => "The connection ended in the middle of the request.".into(),
-            Refusal::AfterTheLast => "More bytes follow a request that ends the connection.".into(),
+            Refusal::Truncated => "The connection was closed in the middle of the request.".into(),
+            Refusal::BytesAfterClose => "More bytes follow a request that ends the connection.".into(),
             Refusal::RequestTimeout => "The request did not arrive in time.".into(),
             Refusal::Expectation => "Only `Expect: 100-continue` is supported.".into(),
-            Refusal::Upgrade => "Only HTTP/1.1 is spoken here; the header `upgrade` asks for another protocol.".into(),
+            Refusal::Upgrade => "Only HTTP/1.1 is supported; the header `upgrade` asks for another protocol.".into(),
             Refusal::MediaType { header } => {
                 format!("The body must be plain JSON in UTF-8; see the header `{header}`.").into()
             }
@@ -182,19 +182,20 @@ impl Refusal {
             }
             Refusal::Policy { policy, .. } => format!("Blocked by the policy `{policy}`.").into(),
             Refusal::Unpriced { model } => {
-                format!("The model `{}` has no price, and only models with one may be used.", printable(model)).into()
+                format!("The model `{}` has no price, and only models with a price may be used.", printable(model))
+                    .into()
             }
             Refusal::RateLimited { provider, .. } => {
                 format!("The rate limit of the provider `{provider}` is used up; try again later.").into()
             }
             Refusal::CircuitOpen { provider, .. } => {
-                format!("The provider `{provider}` has failed too often and is given a pause; try again later.").into()
+                format!("The provider `{provider}` has failed too often and is paused; try again later.").into()
             }
             Refusal::Unreachable { provider, reason } => {
                 format!("The provider `{provider}` could not be reached: {reason}.").into()
             }
-            Refusal::Broken { provider, reason } => {
-                format!("The provider `{provider}` gave no valid answer: {reason}.").into()
+            Refusal::InvalidAnswer { provider, reason } => {
+                format!("The provider `{provider}` did not give a valid answer: {reason}.").into()
             }
             Refusal::ProviderStatus { provider, status, .. } => {
                 format!("The provider `{provider}` answered with status {status}.").into()
@@ -202,9 +203,11 @@ impl Refusal {
             Refusal::UpstreamTimeout { provider } => {
                 format!("The provider `{provider}` did not answer in time.").into()
             }
-            Refusal::Overloaded => "The gateway has no room for another connection; try again.".into(),
-            Refusal::Crowded => "The gateway holds as many long requests as it has memory for; try again.".into(),
-            Refusal::Unanswered => "The gateway's management side did not answer in time; try again.".into(),
+            Refusal::TooManyConnections => "The gateway has reached its connection limit; try again.".into(),
+            Refusal::BodyBudgetExhausted => {
+                "The gateway is holding as many long requests as its memory budget allows; try again.".into()
+            }
+            Refusal::CoordinatorTimeout => "The gateway's coordinator did not answer in time; try again.".into(),
         }
     }
 
@@ -223,7 +226,7 @@ impl Refusal {
         ErrorBody { message: &self.message(), kind: row.kind, param: self.param(), code: row.code }.write(out);
     }
 
-    /// The methods that the path does allow.
+    /// The methods that the path allows, if the method was the problem.
     pub fn allowed(&self) -> Option<&'static str> {
         match self {
             Refusal::Method { allowed } => Some(allowed),
@@ -231,7 +234,7 @@ impl Refusal {
         }
     }
 
-    /// The policy that blocked.
+    /// The policy that blocked the request.
     pub fn policy(&self) -> Option<&str> {
         match self {
             Refusal::Policy { policy, .. } => Some(policy),
@@ -239,8 +242,8 @@ impl Refusal {
         }
     }
 
-    /// Appends the headers that say when another try makes sense.
-    pub fn write_waiting(&self, out: &mut Vec<u8>) {
+    /// Appends the headers that say when to try again.
+    pub fn write_retry_headers(&self, out: &mut Vec<u8>) {
         let line = |name: &str, write: &dyn Fn(&mut Vec<u8>), out: &mut Vec<u8>| {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
@@ -268,7 +271,7 @@ impl Refusal {
     }
 }
 
-/// A caller's text for a message: control characters replaced, long ones cut.
+/// A caller's text for use in a message: control characters are replaced, and at most 100 characters are kept.
 fn printable(text: &str) -> String {
     text.chars().take(100).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,20 +1,18 @@
-//! The caller's trace, from the header that carries it, and the header for the provider (W3C Trace Context). Pure.
+//! Reads the caller's `traceparent` header and writes the one for the provider (W3C Trace Context). Pure.
 
 use std::io::Write as _;
 
-use crate::shard::judge::record::Ids;
-
-/// What a `traceparent` header says.
+/// The caller's position in its trace, as its `traceparent` header gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parent {
+pub(crate) struct TraceParent {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
     pub(crate) flags: u8,
 }
 
-impl Parent {
-    /// Reads a `traceparent` (version 00: `00-<32 hex>-<16 hex>-<2 hex>`).
-    pub(crate) fn read(traceparent: &[u8]) -> Option<Parent> {
+impl TraceParent {
+    /// Reads a `traceparent` (version 00: `00-<32 hex>-<16 hex>-<2 hex>`). Returns `None` unless it is valid.
+    pub(crate) fn read(traceparent: &[u8]) -> Option<TraceParent> {
         let text = std::str::from_utf8(traceparent).ok()?;
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -27,22 +25,21 @@ impl Parent {
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-        Some(Parent { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? & PASSED_ON })
+        Some(TraceParent { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? & PASSED_ON })
     }
 }
 
-/// The flag that says that the caller samples the trace.
+/// Set in the flags when the caller samples the trace.
 pub(crate) const SAMPLED: u8 = 1;
-/// Flags that are passed on as they came: this one, and that the trace id is random (level 2, section 3.2.2.5.2). Others are
-/// reserved, and set to zero.
+/// Flags that are passed on: [`SAMPLED`], and that the trace id is random (level 2, section 3.2.2.5.2). The others are
+/// reserved and set to zero.
 const PASSED_ON: u8 = SAMPLED | 2;
 
-/// Where in the header the span's sixteen digits stand.
+/// Offset of the span's sixteen digits in the header line.
 pub(crate) const SPAN_AT: usize = "traceparent: 00-".len() + 32 + "-".len();
 
-/// Appends the header with which a provider's spans join the trace, below the span of the attempt that they belong to.
-pub(crate) fn write(ids: &Ids, span: u64, out: &mut Vec<u8>) {
-    let Ids { trace, flags, .. } = ids;
+/// Appends the header that makes a provider's spans children of `span`.
+pub(crate) fn write(trace: u128, span: u64, flags: u8, out: &mut Vec<u8>) {
     write!(out, "traceparent: 00-{trace:032x}-{span:016x}-{flags:02x}\r\n")
         .expect("a Vec takes all that is written to it");
 }
@@ -52,26 +49,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_valid_traceparent_names_its_trace() {
-        let parent = Parent::read(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    fn valid_traceparent_is_read_and_written_back() {
+        let parent = TraceParent::read(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         assert_eq!(parent.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
         assert_eq!((parent.span_id, parent.flags), (0x00f0_67aa_0ba9_02b7, 1));
         let mut out = Vec::new();
-        write(&Ids { trace: parent.trace_id, span: 1, parent: None, flags: parent.flags }, 0xab, &mut out);
+        write(parent.trace_id, 0xab, parent.flags, &mut out);
         assert_eq!(&out[SPAN_AT..SPAN_AT + 16], b"00000000000000ab");
         assert_eq!(out, b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000ab-01\r\n");
     }
 
     #[test]
-    fn flags_that_are_not_known_are_not_passed_on() {
+    fn unknown_flags_are_cleared() {
         for (came, goes) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3), ("04", 0)] {
             let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{came}");
-            assert_eq!(Parent::read(text.as_bytes()).unwrap().flags, goes, "{came}");
+            assert_eq!(TraceParent::read(text.as_bytes()).unwrap().flags, goes, "{came}");
         }
     }
 
     #[test]
-    fn a_traceparent_that_is_not_valid_is_ignored() {
+    fn invalid_traceparent_is_ignored() {
         for text in [
             "",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
@@ -81,7 +78,7 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
         ] {
-            assert_eq!(Parent::read(text.as_bytes()), None, "{text}");
+            assert_eq!(TraceParent::read(text.as_bytes()), None, "{text}");
         }
     }
 }

@@ -1,44 +1,44 @@
-//! Prompts and answers for the trace, where the operator wants them kept. Held by the request's record, bounded; no header
-//! comes here, and so no key.
+//! Keeps prompts and answers for the trace, if the operator wants them. Owned by the request's record and bounded. It never
+//! sees a header, and so never a key.
 
 use crate::config::Capture;
 use crate::link::trace::Captured;
 
-/// Of a request and of an answer, each. Arbitrary: a long conversation; what is beyond is cut and said to be.
+/// At most this much of a request and of an answer. Arbitrary: a long conversation. Longer bodies are cut and marked.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// What was kept of one request.
+/// The captured bodies of one request.
 #[derive(Default)]
-pub(crate) struct Kept {
-    capture: Capture,
+pub(crate) struct BodyCapture {
+    mode: Capture,
     captured: Captured,
 }
 
-impl Kept {
-    /// A request under a plan that keeps so much.
-    pub(crate) fn new(capture: Capture, body: &[u8]) -> Kept {
-        let mut kept = Kept { capture, captured: Captured::default() };
-        if capture != Capture::None {
-            append(body, &mut kept.captured.request, &mut kept.captured.cut);
+impl BodyCapture {
+    /// Starts with the request's body.
+    pub(crate) fn new(mode: Capture, body: &[u8]) -> BodyCapture {
+        let mut capture = BodyCapture { mode, captured: Captured::default() };
+        if mode != Capture::None {
+            append(body, &mut capture.captured.request, &mut capture.captured.cut);
         }
-        kept
+        capture
     }
 
-    /// Takes the next bytes of the answer.
-    pub(crate) fn answer(&mut self, bytes: &[u8]) {
-        if self.capture != Capture::None {
+    /// Adds the next bytes of the answer.
+    pub(crate) fn add_answer(&mut self, bytes: &[u8]) {
+        if self.mode != Capture::None {
             append(bytes, &mut self.captured.answer, &mut self.captured.cut);
         }
     }
 
-    /// What the trace holds of it.
-    pub(crate) fn captured(&self, went_wrong: bool) -> Option<Captured> {
-        let is_wanted = match self.capture {
+    /// The bodies that the trace keeps. `failed` says whether the request went wrong.
+    pub(crate) fn captured(&self, failed: bool) -> Option<Captured> {
+        let wanted = match self.mode {
             Capture::None => false,
-            Capture::Errors => went_wrong,
+            Capture::Errors => failed,
             Capture::All => true,
         };
-        is_wanted.then(|| self.captured.clone())
+        wanted.then(|| self.captured.clone())
     }
 }
 
@@ -53,11 +53,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_bounded_and_says_so() {
-        let mut kept = Kept::new(Capture::All, b"prompt");
-        kept.answer(&[b'x'; BYTES_MAX - 1]);
+    fn captured_bodies_are_bounded_and_marked_as_cut() {
+        let mut kept = BodyCapture::new(Capture::All, b"prompt");
+        kept.add_answer(&[b'x'; BYTES_MAX - 1]);
         assert!(!kept.captured(false).expect("all are kept").cut);
-        kept.answer(b"yz");
+        kept.add_answer(b"yz");
         let captured = kept.captured(false).expect("all are kept");
         assert_eq!(
             (captured.request.as_slice(), captured.answer.len(), captured.cut),
@@ -67,15 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_operator_wants_is_kept() {
-        let kept = |capture| {
-            let mut kept = Kept::new(capture, b"prompt");
-            kept.answer(b"answer");
-            [false, true].map(|went_wrong| kept.captured(went_wrong).is_some())
+    fn only_requested_bodies_are_captured() {
+        let kept = |mode| {
+            let mut kept = BodyCapture::new(mode, b"prompt");
+            kept.add_answer(b"answer");
+            [false, true].map(|failed| kept.captured(failed).is_some())
         };
         assert_eq!(kept(Capture::None), [false, false]);
         assert_eq!(kept(Capture::Errors), [false, true]);
         assert_eq!(kept(Capture::All), [true, true]);
-        assert!(Kept::new(Capture::None, b"prompt").captured.request.is_empty());
+        assert!(BodyCapture::new(Capture::None, b"prompt").captured.request.is_empty());
     }
 }

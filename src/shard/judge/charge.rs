@@ -1,5 +1,6 @@
-//! Whether a provider may be asked now: its circuit breaker and its rate limit. Synchronous; what it reads and writes is one
-//! word of each, shared by all shards. It stands behind the cache, so that a hit is never refused for a provider's sake.
+//! Decides whether a provider may be asked now, by its circuit breaker and its rate limit. Synchronous: it reads and writes
+//! one atomic word of each, which all shards share. It stands behind the cache, so that a hit is never refused for a
+//! provider's sake.
 
 use crate::breaker::{Permit, Verdict};
 use crate::clock::Now;
@@ -12,16 +13,16 @@ pub(crate) struct Charged<'p> {
     permit: Permit,
 }
 
-/// Charges a request to its provider's limit.
+/// Charges one attempt to its provider's limit.
 pub(crate) fn charge(provider: &Provider, now: Now) -> Result<Charged<'_>, Refusal> {
     let state = &provider.state;
-    // Before the limit: a token taken for a provider that is not asked would be lost.
+    // The breaker comes first: a token taken for a provider that is then not asked would be lost.
     let permit = state.breaker.ask(now).map_err(|refused| Refusal::CircuitOpen {
         provider: provider.name.clone(),
         retry_after: refused.retry_after,
     })?;
     if let Some(limit) = &state.limit {
-        // Dropped with a refusal, the permit leaves the probe to the next request.
+        // If the limit refuses, dropping the permit leaves a probe to the next request.
         let _: crate::limit::Charged =
             limit.try_take(now).map_err(|limited| Refusal::RateLimited { provider: provider.name.clone(), limited })?;
     }
@@ -29,12 +30,11 @@ pub(crate) fn charge(provider: &Provider, now: Now) -> Result<Charged<'_>, Refus
 }
 
 impl<'p> Charged<'p> {
-    /// Whom to ask.
     pub(crate) fn provider(&self) -> &'p Provider {
         self.provider
     }
 
-    /// How that went, as far as it says something about the provider. `jitter` is random.
+    /// Reports how the attempt ended to the circuit breaker. `jitter` is random.
     pub(crate) fn end(self, verdict: Verdict, now: Now, jitter: u32) {
         self.permit.end(&self.provider.state.breaker, verdict, now, jitter);
     }

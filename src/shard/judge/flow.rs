@@ -1,75 +1,84 @@
-//! The path of a request, on one screen. Judging is synchronous: from the bytes of a whole request to a decision, without
-//! an await, so that nothing borrowed crosses one and a simulator can run the same code.
+//! The path of a request on one screen, from its bytes to its account.
 //!
 //! ```text
-//! head and body → identify → route → policies → cache → rate limit → upstream → account
+//! decide:  identify → route → admit (policies) → look up (cache) → lay out the request to the provider
+//! answer:  fetch (breaker, rate limit, attempts) → pass on → account → finish
 //! ```
+//!
+//! Deciding is synchronous: from the bytes of a whole request to the decision there is no await, no clock and no I/O, so that
+//! no borrow crosses an await and a simulation runs the same code with a clock of its own.
 
-use std::borrow::Cow;
-
-use crate::clock::Now;
-use crate::dialect::openai::path;
-use crate::http::head::{KnownHeader, Method, RequestHead};
-use crate::link::{API_BODY_BYTES_MAX, ApiHeaders, ApiRequest};
+use super::admit::{Governor, Setting, admit};
+use super::cache::{Cache, Lookup};
+use super::identify::identify;
+use super::outgoing::Outgoing;
+use super::record::Record;
+use super::route::route;
+use super::target::{Target, api_request};
+use crate::http::head::RequestHead;
+use crate::link::ApiRequest;
 use crate::llm::Operation;
-use crate::plan::Plan;
-use crate::shard::answer::console::{self, Page};
+use crate::shard::answer::head::Frame;
 use crate::shard::answer::refusal::Refusal;
-use crate::shard::answer::respond::{self, Date, Frame};
-use crate::shard::judge::admit::{Governor, admit};
-use crate::shard::judge::cache::{Cache, Found};
-use crate::shard::judge::identify::identify;
-use crate::shard::judge::record::Record;
-use crate::shard::judge::route::route;
-use crate::shard::upstream::Forward;
-use crate::units::Secret;
+use crate::shard::answer::{console, respond};
+use crate::shard::ground::Date;
 
-/// What is to be done with a request.
+/// What to do with a request.
 pub(crate) enum Decision<'p> {
     /// Send it to a provider.
-    Forward(Box<Forward<'p>>),
+    Forward(Box<Outgoing<'p>>),
     /// Hand it to the coordinator.
     Api(Box<ApiRequest>),
-    /// A file of the console was appended: no request that is accounted for.
+    /// Send the console's file that was appended. Such a request is not accounted for.
     Page,
-    /// A whole answer was appended.
+    /// Send the whole answer that was appended.
     Answered { status: u16 },
-    /// Say no.
+    /// Refuse it.
     Refuse(Refusal),
 }
 
-/// What judging reads and changes besides the request: the plan, the shard's own state, the time.
-pub(crate) struct Judging<'s, 'p> {
-    pub(crate) plan: &'p Plan,
+/// What deciding reads and changes besides the request.
+pub(crate) struct Judge<'s, 'p> {
+    pub(crate) setting: Setting<'s, 'p>,
     pub(crate) governor: &'s mut Governor,
     pub(crate) cache: &'s mut Cache,
-    pub(crate) now: Now,
-    /// Random: it shares the load among several providers of one model.
-    pub(crate) draw: u32,
 }
 
-/// Decides about a whole request. Answers that the shard gives itself are appended to `out`; `spare` is an empty buffer for
-/// the request to the provider.
+/// A whole request.
+#[derive(Clone, Copy)]
+pub(crate) struct WholeRequest<'s, 'b> {
+    pub(crate) head: &'s RequestHead<'b>,
+    pub(crate) body: &'b [u8],
+}
+
+/// Where an answer that the shard gives itself is laid out.
+pub(crate) struct AnswerLayout<'s> {
+    pub(crate) frame: &'s Frame,
+    pub(crate) date: &'s Date,
+    pub(crate) out: &'s mut Vec<u8>,
+    /// An empty buffer for the request to the provider.
+    pub(crate) spare: &'s mut Vec<u8>,
+}
+
+/// Decides what to do with a whole request.
 pub(crate) fn decide<'p>(
-    judging: Judging<'_, 'p>,
-    head: &RequestHead<'_>,
-    body: &[u8],
-    frame: &Frame,
-    date: &Date,
+    judge: Judge<'_, 'p>,
+    request: WholeRequest<'_, '_>,
+    layout: AnswerLayout<'_>,
     record: &mut Record<'p>,
-    (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Decision<'p> {
-    let plan = judging.plan;
+    let plan = judge.setting.plan;
+    let WholeRequest { head, body } = request;
     let decided = match Target::of(head, plan) {
-        Target::Model(operation) => govern(judging, head, operation, body, record, (frame, date), (out, spare)),
-        Target::ModelList => Ok(answer(plan.model_list(), frame, date, out)),
+        Target::Model(operation) => govern(judge, operation, request, layout, record),
+        Target::ModelList => Ok(layout.json(plan.model_list())),
         Target::OneModel(id) => match plan.model(&id) {
-            Some(model) => Ok(answer(model, frame, date, out)),
+            Some(model) => Ok(layout.json(model)),
             None => Err(Refusal::ModelNotFound { model: id.into() }),
         },
         Target::Api(path) => api_request(head, path, body).map(Decision::Api),
         Target::Page(page) => {
-            console::answer(&page, frame, date, out);
+            console::answer(&page, layout.frame, layout.date, layout.out);
             Ok(Decision::Page)
         }
         Target::WrongMethod { allowed } => Err(Refusal::Method { allowed }),
@@ -78,147 +87,68 @@ pub(crate) fn decide<'p>(
     decided.unwrap_or_else(Decision::Refuse)
 }
 
-/// A request for a model: read, routed, judged, answered from the cache or ready to be sent.
+/// Judges a request to a model, which then is refused, answered from the cache, or ready to be sent.
 fn govern<'p>(
-    Judging { plan, governor, cache, now, draw }: Judging<'_, 'p>,
-    head: &RequestHead<'_>,
+    Judge { setting, governor, cache }: Judge<'_, 'p>,
     operation: Operation,
-    body: &[u8],
+    WholeRequest { head, body }: WholeRequest<'_, '_>,
+    layout: AnswerLayout<'_>,
     record: &mut Record<'p>,
-    (frame, date): (&Frame, &Date),
-    (out, spare): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<Decision<'p>, Refusal> {
-    let known = identify(head, operation, body, &plan.fact_limits)?;
-    record.identified(&known, plan);
-    let routed = route(known, plan, draw)?;
-    record.routed(&routed);
-    let admitted = admit(routed, plan, governor, (now, draw), record)?;
-    let asking = match cache.find(&admitted, head, plan, now) {
-        Found::Hit(entry) => {
-            respond::hit(entry, &admitted.labels(), frame, date, out);
-            record.admitted(&admitted.routed, admitted.entry);
-            record.hit(entry);
+    let Setting { plan, now, draw, .. } = setting;
+    let identified = identify(head, operation, body, &plan.fact_limits)?;
+    record.set_identified(&identified);
+    let routed = route(identified, plan, draw)?;
+    record.set_routed(&routed);
+    let admitted = admit(routed, setting, governor, record)?;
+    let miss = match cache.look_up(&admitted, head, plan, now) {
+        Lookup::Hit(cached) => {
+            respond::hit(cached, &admitted.labels(), layout.frame, layout.date, layout.out);
+            record.set_admitted(&admitted.routed, admitted.window_entry);
+            record.set_cache_hit(cached);
             return Ok(Decision::Answered { status: 200 });
         }
-        Found::Miss(asking) => Some(asking),
-        Found::Bypass => None,
+        Lookup::Miss(miss) => Some(miss),
+        Lookup::Bypass => None,
     };
-    let forward = Forward::new(admitted, asking, head, record, std::mem::take(spare));
-    Ok(Decision::Forward(Box::new(forward)))
+    let outgoing = Outgoing::new(admitted, miss, head, record, std::mem::take(layout.spare));
+    Ok(Decision::Forward(Box::new(outgoing)))
 }
 
-/// A request for the coordinator, as far as it needs it.
-fn api_request(head: &RequestHead<'_>, path: &str, body: &[u8]) -> Result<Box<ApiRequest>, Refusal> {
-    if body.len() > API_BODY_BYTES_MAX {
-        return Err(Refusal::BodyTooLarge { max: API_BODY_BYTES_MAX as u64 });
-    }
-    let joined = |known: KnownHeader| {
-        let values = head.headers().filter(|header| header.known == known);
-        values.map(|header| String::from_utf8_lossy(header.value)).collect::<Vec<_>>().join(", ")
-    };
-    let headers = ApiHeaders {
-        host: joined(KnownHeader::Host),
-        origin: joined(KnownHeader::Origin),
-        authorization: Secret::new(joined(KnownHeader::Authorization)),
-        content_type: joined(KnownHeader::ContentType),
-        cookie: Secret::new(joined(KnownHeader::Cookie)),
-        forwarded: head.headers().any(|header| FORWARDED.contains(&header.known)),
-        last_event_id: joined(KnownHeader::LastEventId),
-    };
-    Ok(Box::new(ApiRequest {
-        method: head.method,
-        path: path.into(),
-        query: head.query().map(Into::into),
-        headers,
-        body: body.into(),
-    }))
+/// The exchange with a provider, of which this module knows the order and `upstream` the steps.
+pub(crate) trait Exchange<'p>: Sized {
+    /// An answer that has begun, or the reason why there is none.
+    type Fetched;
+    /// How the request ended, with the end of the answer still to be sent.
+    type Passed;
+    /// What happens to the caller's connection.
+    type Turn;
+
+    /// Asks providers, each charged to its breaker and rate limit, until one answers or none is left.
+    async fn fetch(&mut self, record: &mut Record<'p>) -> Self::Fetched;
+
+    /// Passes the answer on, except for its last bytes.
+    async fn pass_on(&mut self, fetched: Self::Fetched, record: &mut Record<'p>) -> Self::Passed;
+
+    /// Settles the record. Called before the caller sees the end of its answer, so that a caller who looks at the figures
+    /// afterwards finds its request in them.
+    fn account(&mut self, record: Record<'p>, passed: &Self::Passed);
+
+    /// Sends the last bytes.
+    async fn finish(self, passed: Self::Passed) -> Self::Turn;
 }
 
-/// What a proxy adds for whom it asks: RFC 7239, and what was usual before it.
-const FORWARDED: [KnownHeader; 5] = [
-    KnownHeader::Forwarded,
-    KnownHeader::XForwardedFor,
-    KnownHeader::XForwardedHost,
-    KnownHeader::XForwardedProto,
-    KnownHeader::XRealIp,
-];
-
-fn answer(body: &[u8], frame: &Frame, date: &Date, out: &mut Vec<u8>) -> Decision<'static> {
-    respond::answer(200, respond::JSON, body, frame, date, out);
-    Decision::Answered { status: 200 }
+/// Answers a request that is sent to a provider.
+pub(crate) async fn answer<'p, X: Exchange<'p>>(mut exchange: X, mut record: Record<'p>) -> X::Turn {
+    let fetched = exchange.fetch(&mut record).await;
+    let passed = exchange.pass_on(fetched, &mut record).await;
+    exchange.account(record, &passed);
+    exchange.finish(passed).await
 }
 
-/// What a path and a method mean. Paths are compared as they came, byte for byte: nothing is decoded or normalised, so
-/// that no two readings of one path exist. A model's name in the path is no path but a value, and decoded as one.
-enum Target<'b> {
-    Model(Operation),
-    ModelList,
-    OneModel(Cow<'b, str>),
-    /// With the path as luner's own, without what something before it may have left on it.
-    Api(&'b str),
-    Page(Page),
-    WrongMethod {
-        allowed: &'static str,
-    },
-    Nothing,
-}
-
-impl<'b> Target<'b> {
-    fn of(head: &RequestHead<'b>, plan: &Plan) -> Target<'b> {
-        let path: &'b str = head.path();
-        if let Some(known) = Target::known(head, path) {
-            return known;
-        }
-        // What a proxy before luner has left on the path is looked for where nothing else fits: not on the way of a model's
-        // request.
-        let (path, known) = match plan.console.strip_base(path) {
-            Some(below) => (below, Target::known(head, below)),
-            None => (path, None),
-        };
-        known.unwrap_or_else(|| {
-            let reads = matches!(head.method, Method::Get | Method::Head);
-            let page = if reads { console::find(head, path, &plan.console) } else { None };
-            page.map_or(Target::Nothing, Target::Page)
-        })
+impl AnswerLayout<'_> {
+    fn json(self, body: &[u8]) -> Decision<'static> {
+        respond::json(body, self.frame, self.date, self.out);
+        Decision::Answered { status: 200 }
     }
-
-    /// All but the console's own paths.
-    fn known(head: &RequestHead<'b>, path: &'b str) -> Option<Target<'b>> {
-        let reads = matches!(head.method, Method::Get | Method::Head);
-        if let Some(operation) = path::operation(path) {
-            return Some(match head.method {
-                Method::Post => Target::Model(operation),
-                _ => Target::WrongMethod { allowed: "POST" },
-            });
-        }
-        let one = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty());
-        if path == "/v1/models" || one.is_some() {
-            return Some(match one {
-                _ if !reads => Target::WrongMethod { allowed: "GET, HEAD" },
-                Some(id) => Target::OneModel(percent_decoded(id)),
-                None => Target::ModelList,
-            });
-        }
-        (path == "/metrics" || path.starts_with("/api/")).then_some(Target::Api(path))
-    }
-}
-
-/// A path segment's value (RFC 3986 section 2.1); as it came where it is no valid encoding of UTF-8.
-fn percent_decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return segment.into();
-    }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
-                (Some(high), Some(low)) => decoded.extend(u8::try_from(high * 16 + low)),
-                _ => return segment.into(),
-            },
-            byte => decoded.push(byte),
-        }
-    }
-    String::from_utf8(decoded).map_or(segment.into(), Cow::Owned)
 }

@@ -1,4 +1,4 @@
-//! Who asks, and for what: headers and body of a proxied request, read once. Pure; what it yields borrows the connection's
+//! Reads who asks and what for: headers and body of a proxied request, once. Pure; the result borrows the connection's
 //! buffer. It judges nothing.
 
 use crate::dialect::openai::request::{self, Layout, Request};
@@ -8,20 +8,19 @@ use crate::names;
 use crate::shard::answer::refusal::Refusal;
 use crate::who::{Who, WhoPart};
 
-/// Longest identity, in bytes. Arbitrary: more than any name or address.
+/// Longest part of an identity, in bytes. Arbitrary: more than any name or address.
 const IDENTITY_BYTES_MAX: usize = 256;
 
 /// Evidence that a request was read: only [`identify`] makes one.
-pub(crate) struct Known<'b> {
+pub(crate) struct Identified<'b> {
     /// From `X-Luner-User` or `X-User-ID`, `X-Luner-Tenant` or `X-Tenant-ID`, and `X-Luner-Agent`.
     pub(crate) who: Who<&'b str>,
-    /// What is asked for.
     pub(crate) operation: Operation,
-    /// What the body says.
-    pub(crate) facts: Facts<'b>,
-    /// Where the body says it.
+    /// Where in the body the facts are written.
     pub(crate) layout: Layout,
-    /// The body as it came.
+    /// What the body asks for.
+    pub(crate) facts: Facts<'b>,
+    /// The body as it arrived.
     pub(crate) body: &'b [u8],
     _evidence: (),
 }
@@ -32,7 +31,7 @@ pub(crate) fn identify<'b>(
     operation: Operation,
     body: &'b [u8],
     limits: &FactLimits,
-) -> Result<Known<'b>, Refusal> {
+) -> Result<Identified<'b>, Refusal> {
     if !content_type_is_json(head) {
         return Err(Refusal::MediaType { header: "content-type" });
     }
@@ -50,25 +49,25 @@ pub(crate) fn identify<'b>(
         WhoPart::Agent => identity(head, [(KnownHeader::LunerAgent, names::LUNER_AGENT)]),
     })?;
     let Request { facts, layout } = request::read(body, operation, limits).map_err(Refusal::Facts)?;
-    Ok(Known { who, operation, facts, layout, body, _evidence: () })
+    Ok(Identified { who, operation, facts, layout, body, _evidence: () })
 }
 
-/// The first header named wins; one that is there must be sane even if it is empty.
+/// The first of these headers that is present wins. It must be valid even if it is empty.
 fn identity<'b, const N: usize>(
     head: &RequestHead<'b>,
     headers: [(KnownHeader, &'static str); N],
 ) -> Result<&'b str, Refusal> {
     for (known, name) in headers {
         if let Some(value) = head.first(known) {
-            let sane = value.len() <= IDENTITY_BYTES_MAX && value.iter().all(|byte| (0x20..0x7f).contains(byte));
-            let text = std::str::from_utf8(value).ok().filter(|_| sane);
+            let valid = value.len() <= IDENTITY_BYTES_MAX && value.iter().all(|byte| (0x20..0x7f).contains(byte));
+            let text = std::str::from_utf8(value).ok().filter(|_| valid);
             return text.map(str::trim).ok_or(Refusal::Identity { header: name });
         }
     }
     Ok("")
 }
 
-/// JSON in UTF-8, or nothing said: some clients leave the header out. Said twice, it must hold both times.
+/// JSON in UTF-8, or no header at all: some clients leave it out. If the header occurs twice, both must be JSON.
 fn content_type_is_json(head: &RequestHead<'_>) -> bool {
     let mut types = head.headers().filter(|header| header.known == KnownHeader::ContentType);
     types.all(|header| is_json(header.value))

@@ -1,10 +1,13 @@
 //! Judging: from the bytes of a whole request to the decision what to do with it. Pure but for the shard's own state, and
 //! synchronous: no await, no clock, no I/O.
 
-// Reads who asks and what for.
+// What a path and a method ask for.
+pub(crate) mod target;
+
+// Who asks and what for: `Identified`.
 pub(crate) mod identify;
 
-// Finds the providers that serve the model.
+// The providers that serve the model: `Routed`.
 pub(crate) mod route;
 
 // Prompts and answers for the trace.
@@ -13,17 +16,17 @@ pub(crate) mod capture;
 // A request until it is accounted for.
 pub(crate) mod record;
 
-// Applies the policies.
+// The policies: `Admitted`.
 pub(crate) mod admit;
 
-// Looks for a cached answer.
+// The cached answers of this shard.
 pub(crate) mod cache;
 
-// Charges an attempt to its provider.
+// The request to the provider.
+pub(crate) mod outgoing;
+
+// Breaker and rate limit of one attempt: `Charged`.
 pub(crate) mod charge;
 
-// The path of a request, on one screen.
+// The path of a request on one screen.
 pub(crate) mod flow;
-
-#[cfg(test)]
-mod simulation;

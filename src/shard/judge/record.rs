@@ -1,6 +1,10 @@
-//! A request from its first byte until it is accounted for: who asked for what, what was decided, who was asked and what
-//! came of it. Owned by the task of its connection; stages add what they find out. It never holds a key or a header.
+//! A request from its first byte until it is accounted for: who asked for what, what was decided, which providers were
+//! asked, and how it ended. Owned by the task of its connection; each stage adds what it finds out. It never holds a key or
+//! a header.
 
+use super::capture::BodyCapture;
+use super::identify::Identified;
+use super::route::Routed;
 use crate::cache;
 use crate::clock::Now;
 use crate::dialect::openai::usage::Usage;
@@ -10,97 +14,72 @@ use crate::llm::Operation;
 use crate::plan::{LabelId, Plan, Provider};
 use crate::policy::Verdict;
 use crate::pricing::PriceId;
-use crate::shard::answer::respond::Token;
-use crate::shard::answer::traceparent::Parent;
-use crate::shard::judge::capture::Kept;
-use crate::shard::judge::identify::Known;
-use crate::shard::judge::route::Routed;
+use crate::shard::answer::ids::{RequestId, TraceContext};
+use crate::shard::answer::refusal::Refusal;
 use crate::units::MicroUsd;
 use crate::usage::Entry;
 use crate::who::Who;
 
+/// The status recorded for a caller who left before the answer began. nginx's convention.
+pub(crate) const CALLER_LEFT: u16 = 499;
+
 /// A request, from when it was read until it is accounted for.
 pub(crate) struct Record<'p> {
+    /// The plan that the request started with, and keeps.
+    pub(crate) plan: &'p Plan,
     pub(crate) started: Now,
-    /// When all of it had come and it was decided.
+    /// When the whole request had arrived and was decided.
     pub(crate) decided: Option<Now>,
-    pub(crate) request_id: Option<Token>,
-    pub(crate) ids: Ids,
-    /// The one that it is judged by, once it was judged.
-    pub(crate) plan: Option<&'p Plan>,
+    /// `None` until the head was read.
+    pub(crate) request_id: Option<RequestId>,
+    pub(crate) context: TraceContext,
     pub(crate) names: Names,
+    /// `None` unless the request asks a model for something.
     pub(crate) operation: Option<Operation>,
     pub(crate) stream: bool,
-    /// The model that is used instead of the one that was asked for.
-    instead: Option<Box<str>>,
+    /// The model to use instead of the requested one.
+    replacement: Option<Box<str>>,
+    /// Empty if no provider was chosen.
     pub(crate) provider: &'p str,
     pub(crate) provider_label: LabelId,
     pub(crate) model_label: LabelId,
-    /// Bytes of the caller's body, for what answers teach about their prompts.
+    /// Length of the caller's body, from which prompts are estimated.
     pub(crate) body_bytes: usize,
-    /// Of the effective model; absent if it is not known.
+    /// Price of the effective model, if it is known.
     pub(crate) price: Option<PriceId>,
-    /// The request's place in its user's window, once it was let through.
-    pub(crate) entry: Option<Entry>,
-    /// What the policies judged by, and what they said.
+    /// The request's place in its user's window, once it was admitted.
+    pub(crate) window_entry: Option<Entry>,
+    /// What the policies judged by.
     pub(crate) inputs: PolicyInputs,
+    /// What the policies decided.
     pub(crate) verdict: Verdict,
-    /// Tries at providers, in order.
-    pub(crate) tried: Vec<Tried<'p>>,
+    /// Attempts at providers, in order.
+    pub(crate) attempts: Vec<AttemptRecord<'p>>,
     /// As the provider counted, or as estimated.
     pub(crate) usage: Usage,
-    /// What that cost.
     pub(crate) cost: MicroUsd,
-    /// What the cache had to do with it.
-    pub(crate) cached: Cached,
-    /// Prompt and answer, where they are wanted.
-    pub(crate) kept: Kept,
-    /// Set when the answer ended other than it should: a cut stream, a caller who left.
+    pub(crate) cache_status: CacheStatus,
+    pub(crate) capture: BodyCapture,
+    /// Why the answer did not end as it should: a broken stream, a caller who left.
     pub(crate) cut: Option<&'static str>,
 }
 
-/// The request's place in its trace.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Ids {
-    /// 0 until the head was read.
-    pub(crate) trace: u128,
-    /// Of the request's own span.
-    pub(crate) span: u64,
-    pub(crate) parent: Option<u64>,
-    /// As in `traceparent`: whether the caller samples the trace.
-    pub(crate) flags: u8,
-}
-
-impl Ids {
-    /// A request that joins its caller's trace, or makes one. `random` is 128 bits of it. An id of luner's own begins with the
-    /// time, so that rows of one time lie together in an index.
-    pub(crate) fn new(parent: Option<Parent>, now: Now, random: u128) -> Ids {
-        let made = u128::from(now.wall_ms) << 80 | random >> 48;
-        // Never 0, which names no span.
-        let span = (random as u64) | 1;
-        match parent {
-            Some(Parent { trace_id, span_id, flags }) => Ids { trace: trace_id, span, parent: Some(span_id), flags },
-            None => Ids { trace: made, span, parent: None, flags: 1 },
-        }
-    }
-}
-
-/// One try at a provider. Times are absent for what did not happen.
-pub(crate) struct Tried<'p> {
+/// One attempt at a provider. Times are absent for steps that did not happen.
+pub(crate) struct AttemptRecord<'p> {
     pub(crate) provider: &'p str,
     pub(crate) started: Now,
     pub(crate) connect_ns: Option<u64>,
     pub(crate) tls_ns: Option<u64>,
-    /// When its answer began.
+    /// When the answer began.
     pub(crate) first_byte: Option<Now>,
     pub(crate) outcome: AttemptOutcome,
     pub(crate) status: Option<u16>,
 }
 
-impl<'p> Tried<'p> {
-    /// One that begins, of which nothing better is known yet.
-    pub(crate) fn new(provider: &'p Provider, started: Now) -> Tried<'p> {
-        Tried {
+impl<'p> AttemptRecord<'p> {
+    /// An attempt that starts now. Its outcome is set when it ends.
+    pub(crate) fn new(provider: &'p Provider, started: Now) -> AttemptRecord<'p> {
+        AttemptRecord {
             provider: &provider.name,
             started,
             connect_ns: None,
@@ -112,114 +91,126 @@ impl<'p> Tried<'p> {
     }
 }
 
-/// What the cache had to do with a request.
+/// What the cache did for a request.
 #[derive(Clone, Copy)]
-pub(crate) enum Cached {
+pub(crate) enum CacheStatus {
+    /// The request was not eligible for caching.
     Bypass,
     Miss,
-    Hit { saved: MicroUsd },
+    /// `saved` is what the original answer cost.
+    Hit {
+        saved: MicroUsd,
+    },
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'r> {
+    pub(crate) now: Now,
+    /// The status that the caller saw, or [`CALLER_LEFT`].
+    pub(crate) status: u16,
+    pub(crate) refusal: Option<&'r Refusal>,
 }
 
 impl<'p> Record<'p> {
-    /// A request of which nothing but its time is known yet.
-    pub(crate) fn new(started: Now, request_id: Option<Token>) -> Record<'p> {
+    /// A request of which only its start is known.
+    pub(crate) fn new(plan: &'p Plan, started: Now, random: u128) -> Record<'p> {
         Record {
+            plan,
             started,
             decided: None,
-            request_id,
-            ids: Ids::default(),
-            plan: None,
+            request_id: None,
+            context: TraceContext::generate(started, random),
             names: Names::default(),
             operation: None,
             stream: false,
-            instead: None,
+            replacement: None,
             provider: "",
             provider_label: LabelId::NONE,
             model_label: LabelId::OTHER,
             body_bytes: 0,
             price: None,
-            entry: None,
+            window_entry: None,
             inputs: PolicyInputs::default(),
             verdict: Verdict::default(),
-            tried: Vec::new(),
+            attempts: Vec::new(),
             usage: Usage::default(),
             cost: MicroUsd(0),
-            cached: Cached::Bypass,
-            kept: Kept::default(),
+            cache_status: CacheStatus::Bypass,
+            capture: BodyCapture::default(),
             cut: None,
         }
     }
 
-    /// Takes over who asks, and for what.
-    pub(crate) fn identified(&mut self, known: &Known<'_>, plan: &Plan) {
-        self.kept = Kept::new(plan.capture, known.body);
-        self.names = Names::new(known.who, &known.facts.model);
-        self.operation = Some(known.operation);
-        self.stream = known.facts.stream;
-        self.body_bytes = known.body.len();
+    /// Records who asks and what for.
+    pub(crate) fn set_identified(&mut self, request: &Identified<'_>) {
+        self.capture = BodyCapture::new(self.plan.capture, request.body);
+        self.names = Names::new(request.who, &request.facts.model);
+        self.operation = Some(request.operation);
+        self.stream = request.facts.stream;
+        self.body_bytes = request.body.len();
     }
 
-    /// Takes over who answers.
-    pub(crate) fn routed(&mut self, routed: &Routed<'_, 'p>) {
-        self.sent_to(routed.provider);
+    /// Records the provider and the effective model.
+    pub(crate) fn set_routed(&mut self, routed: &Routed<'_, 'p>) {
+        self.set_provider(routed.provider);
         self.model_label = routed.model;
         self.price = routed.price;
-        if let Some(model) = routed.instead() {
-            self.instead = Some(model.into());
+        if let Some(model) = routed.replacement() {
+            self.replacement = Some(model.into());
         }
     }
 
-    /// Takes over that another provider is asked.
-    pub(crate) fn sent_to(&mut self, provider: &'p Provider) {
+    /// Records which provider is asked.
+    pub(crate) fn set_provider(&mut self, provider: &'p Provider) {
         self.provider = &provider.name;
         self.provider_label = provider.label;
     }
 
-    /// Takes over what the policies judged by, and what they said.
-    pub(crate) fn judged(&mut self, inputs: PolicyInputs, verdict: Verdict, plan: &'p Plan) {
+    /// Records what the policies judged by and what they decided.
+    pub(crate) fn set_judged(&mut self, inputs: PolicyInputs, verdict: Verdict) {
         self.inputs = inputs;
         self.verdict = verdict;
-        self.plan = Some(plan);
     }
 
-    /// Takes over where it goes after all, and its place in its user's window, which it keeps until it is settled.
-    pub(crate) fn admitted(&mut self, routed: &Routed<'_, 'p>, entry: Entry) {
-        if routed.instead().is_some() {
-            self.routed(routed);
+    /// Records the route after the policies, and the place in the user's window, which is kept until the request is settled.
+    pub(crate) fn set_admitted(&mut self, routed: &Routed<'_, 'p>, window_entry: Entry) {
+        if routed.replacement().is_some() {
+            self.set_routed(routed);
         }
-        self.entry = Some(entry);
+        self.window_entry = Some(window_entry);
     }
 
-    /// Takes over that its answer could have come from the cache.
-    pub(crate) fn missed(&mut self) {
-        self.cached = Cached::Miss;
+    /// Records that the answer was looked for in the cache and not found.
+    pub(crate) fn set_cache_miss(&mut self) {
+        self.cache_status = CacheStatus::Miss;
     }
 
-    /// Takes over that its answer came from the cache: it used nothing, and saved what the first one cost.
-    pub(crate) fn hit(&mut self, entry: &cache::Entry) {
-        self.cached = Cached::Hit { saved: entry.cost };
-        self.kept.answer(&entry.body);
+    /// Records an answer from the cache: it used no tokens and saved what the original answer cost.
+    pub(crate) fn set_cache_hit(&mut self, cached: &cache::Entry) {
+        self.cache_status = CacheStatus::Hit { saved: cached.cost };
+        self.capture.add_answer(&cached.body);
     }
 
-    /// Takes the request out of its user's window: it was refused after all.
-    pub(crate) fn refused(&mut self) {
-        self.entry = None;
+    /// Takes the request out of its user's window again: no provider could be asked.
+    pub(crate) fn leave_window(&mut self) {
+        self.window_entry = None;
     }
 
-    /// Takes over what the answer used, and what that cost. `plan` is the one that the request began with.
-    pub(crate) fn used(&mut self, usage: Usage, plan: &Plan) {
-        let price = self.price.and_then(|id| plan.price(id));
+    /// Records the answer's usage and what it cost.
+    pub(crate) fn set_usage(&mut self, usage: Usage) {
+        let price = self.price.and_then(|id| self.plan.price(id));
         self.cost = price.map_or(MicroUsd(0), |price| price.cost(&usage));
         self.usage = usage;
     }
 
     /// The effective model's name.
     pub(crate) fn model(&self) -> &str {
-        self.instead.as_deref().unwrap_or(self.names.model_asked())
+        self.replacement.as_deref().unwrap_or(self.names.model_asked())
     }
 
-    /// From its first byte until now.
-    pub(crate) fn took_ns(&self, now: Now) -> u64 {
+    /// Time since the request's first byte.
+    pub(crate) fn duration_ns(&self, now: Now) -> u64 {
         now.mono_ns.saturating_sub(self.started.mono_ns)
     }
 }

@@ -1,5 +1,5 @@
-//! Connections to providers that wait for the next request, by origin; each shard has its own. A connection is taken by one
-//! request at a time and comes back only if its last answer ended exactly where it should.
+//! Idle connections to providers, by origin. Each shard has its own pool. A connection is used by one request at a time, and
+//! returns to the pool only if its last answer ended exactly where it should.
 
 use std::cell::RefCell;
 
@@ -7,12 +7,15 @@ use crate::clock::Now;
 use crate::http::wire::Wire;
 use crate::plan::OriginId;
 
-/// Idle connections to one origin on one shard. Arbitrary: as many as 500 callers at once would leave behind.
+/// Idle connections to one origin on one shard. Arbitrary: as many as 500 concurrent callers leave behind.
 const IDLE_MAX: usize = 512;
-/// Providers close idle connections after a minute or more; ours go first, so that fewer are found closed.
+/// Providers close idle connections after a minute or more. Ours close earlier, so that fewer are found closed.
 const IDLE_MS_MAX: u64 = 50_000;
-/// A connection to a provider and the buffer that it reads into.
-pub(crate) struct Line {
+/// Buffer for one read from a provider: one or a few events, or a short answer with its head.
+pub(crate) const READ_BYTES: usize = 8 * 1024;
+
+/// A connection to a provider, and the buffer that it reads into.
+pub(crate) struct UpstreamConn {
     pub(crate) wire: Wire,
     pub(crate) buf: Vec<u8>,
     /// Whether it has carried a request before.
@@ -20,54 +23,53 @@ pub(crate) struct Line {
     idle_since_ms: u64,
 }
 
-impl Line {
-    /// A new connection.
-    pub(crate) fn new(wire: Wire) -> Line {
-        Line { wire, buf: Vec::new(), reused: false, idle_since_ms: 0 }
+impl UpstreamConn {
+    pub(crate) fn new(wire: Wire) -> UpstreamConn {
+        UpstreamConn { wire, buf: Vec::new(), reused: false, idle_since_ms: 0 }
     }
 }
 
 /// The idle connections of a shard.
 #[derive(Default)]
 pub(crate) struct Pools {
-    by_origin: RefCell<Vec<Vec<Line>>>,
+    by_origin: RefCell<Vec<Vec<UpstreamConn>>>,
 }
 
 impl Pools {
-    /// The connection that rested shortest and still is open.
-    pub(crate) fn take(&self, origin: OriginId, now: Now) -> Option<Line> {
+    /// Takes the connection that was used most recently and is still open.
+    pub(crate) fn take(&self, origin: OriginId, now: Now) -> Option<UpstreamConn> {
         let mut pools = self.by_origin.borrow_mut();
         let pool = pools.get_mut(usize::from(origin.0))?;
-        while let Some(mut line) = pool.pop() {
-            let rested_ms = now.mono_ms().saturating_sub(line.idle_since_ms);
-            // Bytes that came meanwhile would be taken for the next caller's answer.
-            if rested_ms < IDLE_MS_MAX && line.wire.is_reusable() {
-                line.reused = true;
-                return Some(line);
+        while let Some(mut conn) = pool.pop() {
+            let idle_ms = now.mono_ms().saturating_sub(conn.idle_since_ms);
+            // Bytes that arrived meanwhile would be taken for the next caller's answer.
+            if idle_ms < IDLE_MS_MAX && conn.wire.is_reusable() {
+                conn.reused = true;
+                return Some(conn);
             }
         }
         None
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put(&self, origin: OriginId, mut line: Line, now: Now) {
+    pub(crate) fn put(&self, origin: OriginId, mut conn: UpstreamConn, now: Now) {
         let mut pools = self.by_origin.borrow_mut();
         let index = usize::from(origin.0);
         if pools.len() <= index {
             pools.resize_with(index + 1, Vec::new);
         }
         if let Some(pool) = pools.get_mut(index).filter(|pool| pool.len() < IDLE_MAX) {
-            line.idle_since_ms = now.mono_ms();
-            line.buf.clear();
-            line.buf.shrink_to(super::READ_BYTES);
-            pool.push(line);
+            conn.idle_since_ms = now.mono_ms();
+            conn.buf.clear();
+            conn.buf.shrink_to(READ_BYTES);
+            pool.push(conn);
         }
     }
 
-    /// Closes what rested too long and what the provider closed.
+    /// Closes connections that were idle for too long or that the provider closed.
     pub(crate) fn prune(&self, now: Now) {
         for pool in self.by_origin.borrow_mut().iter_mut() {
-            pool.retain(|line| now.mono_ms() < line.idle_since_ms + IDLE_MS_MAX && line.wire.is_reusable());
+            pool.retain(|conn| now.mono_ms() < conn.idle_since_ms + IDLE_MS_MAX && conn.wire.is_reusable());
         }
     }
 }

@@ -1,59 +1,58 @@
-//! Whether a failed attempt may be followed by another, at whom, and when. Pure. The rule, and so how often a provider can see
-//! one request:
+//! The retry rule: whether a failed attempt is followed by another, at which provider, and when. Pure.
 //!
-//! * No connection, an error status of 500 or more, or no room (429): the next provider of the same model that was not tried
+//! * After a failed connection, a status of 500 or more, or a 429: ask the next provider of the same model that was not tried
 //!   yet, at once.
-//! * When all were tried: again, in the same order, up to `retries` more times each. With a pause that doubles, and that is no
-//!   shorter than what the provider asked for; one that asked for longer than [`RETRY_AFTER_MAX`], had no room, or could
-//!   not be reached in time is not asked again.
-//! * A kept connection that the provider had closed, without a byte of an answer: once more at once, on a new connection,
-//!   whatever `retries` says (RFC 9112 section 9.3.1 warns of it, and every client with a pool has to).
-//! * Anything else, above all after the first byte of an answer: never.
+//! * When all providers were tried: ask them again in the same order, each up to `retries` more times. The pause doubles and
+//!   is never shorter than what the provider asked for. A provider is not asked again if it asked for longer than
+//!   [`RETRY_AFTER_MAX`], answered 429, or could not be reached in time.
+//! * After a stale pooled connection (the provider had closed it, and no byte of an answer came): ask once more at once, on a
+//!   new connection, whatever `retries` says. RFC 9112 section 9.3.1 expects this of every client with a pool.
+//! * After anything else, above all after the first byte of an answer: never.
 //!
-//! So a provider sees a request at most `retries + 2` times, one of those only when it closed the connection on which another
-//! came.
+//! So a provider sees a request at most `retries + 2` times, and one of those only if it closed the connection on which
+//! another one arrived.
 
 use std::time::Duration;
 
-use super::Failure;
+use super::failure::Failure;
 
-/// Pause before the first repetition; doubled for each further one. Arbitrary.
+/// Pause before the first retry; doubled for each further one. Arbitrary.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause of luner's own.
+/// Longest pause that luner chooses itself.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Longest pause that a provider may ask for. Arbitrary: a caller waits that long without wondering.
+/// Longest pause that a provider may ask for. Arbitrary: a caller hardly notices it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// The attempts of one request.
 pub(crate) struct Tries {
-    /// How many providers there are.
+    /// The number of providers.
     providers: usize,
-    /// Attempts that each may still be asked for, in the order in which they are tried; empty until one has failed.
+    /// Attempts left at each provider, in the order in which they are tried. Empty until one has failed.
     left: Vec<u32>,
-    /// The provider of the attempt at hand.
+    /// Position of the provider that is being asked.
     step: usize,
-    /// Providers below this were tried.
+    /// Providers below this position were tried.
     tried: usize,
-    repeated: u32,
+    retries: u32,
     stale_seen: bool,
 }
 
-/// The next attempt.
+/// When and where to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Again {
-    /// At the provider of this number.
+    /// Position of the provider to ask.
     pub(crate) step: usize,
-    /// After so long.
+    /// How long to wait first.
     pub(crate) pause: Duration,
 }
 
 impl Tries {
-    /// For so many providers. The first is being tried.
+    /// For this many providers, of which the first is being asked.
     pub(crate) fn new(providers: usize) -> Tries {
-        Tries { providers, left: Vec::new(), step: 0, tried: 1, repeated: 0, stale_seen: false }
+        Tries { providers, left: Vec::new(), step: 0, tried: 1, retries: 0, stale_seen: false }
     }
 
-    /// Whether the next attempt must be on a new connection.
+    /// Whether the next attempt must use a new connection.
     pub(crate) fn needs_fresh(&self) -> bool {
         self.stale_seen
     }
@@ -63,8 +62,8 @@ impl Tries {
         self.tried < self.providers
     }
 
-    /// The next attempt, if there may be one. `jitter` is random: the pause is between half and all of what the doubling
-    /// says, so that callers who failed together do not come back together. `retries` tells each provider's.
+    /// The next attempt, or `None` if there may not be one. `jitter` is random: the pause is between half and all of the doubled
+    /// pause, so that callers who failed together do not come back together. `retries` is the configured number by position.
     pub(crate) fn again(&mut self, failure: &Failure, jitter: u32, retries: impl Fn(usize) -> u32) -> Option<Again> {
         let (repeatable, asked) = match failure {
             Failure::Stale if !self.stale_seen => {
@@ -92,16 +91,16 @@ impl Tries {
         }
         let around = (1..=self.left.len()).map(|ahead| (self.step + ahead) % self.left.len());
         let step = around.into_iter().find(|step| self.left.get(*step).is_some_and(|left| *left > 0))?;
-        let full = PAUSE.saturating_mul(1 << self.repeated.min(8)).min(PAUSE_MAX);
-        self.repeated += 1;
+        let full = PAUSE.saturating_mul(1 << self.retries.min(8)).min(PAUSE_MAX);
+        self.retries += 1;
         let jittered = full / 2 + (full / 2).mul_f64(f64::from(jitter) / f64::from(u32::MAX));
-        // What one provider asks for does not bind another.
+        // What one provider asks for does not apply to another.
         let pause = if step == self.step { jittered.max(asked) } else { jittered };
         self.move_to(step);
         Some(Again { step, pause })
     }
 
-    /// The provider at hand cannot be asked now: the next one that was not tried yet.
+    /// Skips a provider that cannot be asked now. Returns the position of the next one that was not tried yet.
     pub(crate) fn pass_over(&mut self) -> Option<usize> {
         if !self.has_others() {
             return None;
@@ -127,7 +126,7 @@ mod tests {
         Failure::Status { status, retry_after_s: None }
     }
 
-    /// Tries at providers with these `retries`.
+    /// Tries with the configured `retries` of each provider.
     struct At<'r>(Tries, &'r [u32]);
 
     impl At<'_> {
@@ -140,13 +139,13 @@ mod tests {
         At(Tries::new(retries.len()), retries)
     }
 
-    /// The providers that are asked after the first, until nobody is left.
+    /// The providers that are asked after the first, until none is left.
     fn order(mut tries: At<'_>, failure: &Failure) -> Vec<usize> {
         std::iter::from_fn(|| tries.again(failure, 0).map(|again| again.step)).take(50).collect()
     }
 
     #[test]
-    fn a_server_error_is_retried_as_often_as_configured() {
+    fn server_error_is_retried_as_often_as_configured() {
         let mut tries = several(&[2]);
         assert!(tries.again(&status(500), 0).is_some());
         assert!(tries.again(&status(503), 0).is_some());
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_connection_is_replaced_once_and_at_once() {
+    fn stale_connection_is_replaced_once_without_a_pause() {
         let mut tries = several(&[0]);
         assert_eq!(tries.again(&Failure::Stale, 7), Some(Again { step: 0, pause: Duration::ZERO }));
         assert!(tries.0.needs_fresh());
@@ -162,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_or_took_too_long_is_never_retried() {
+    fn broken_or_late_answer_is_never_retried() {
         for failure in [Failure::TimedOut, Failure::Broken(String::new()), Failure::Abandoned] {
             assert_eq!(several(&[5, 5]).again(&failure, 0), None, "{failure:?}");
         }
     }
 
     #[test]
-    fn the_others_come_at_once_and_the_retries_after_them() {
+    fn other_providers_come_before_retries() {
         let mut tries = several(&[1, 1]);
         let first = tries.again(&Failure::Unreachable(String::new()), 0);
         assert_eq!(first, Some(Again { step: 1, pause: Duration::ZERO }));
@@ -181,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_room_or_cannot_be_reached_in_time_is_not_asked_again() {
+    fn overloaded_or_unreachable_provider_is_not_asked_again() {
         assert_eq!(order(several(&[3, 3]), &status(429)), [1]);
         assert_eq!(order(several(&[3, 3]), &Failure::ConnectTimedOut), [1]);
         assert_eq!(order(several(&[3]), &Failure::ConnectTimedOut), [0; 0]);
     }
 
     #[test]
-    fn a_provider_is_given_the_pause_that_it_asks_for_within_bounds() {
+    fn provider_gets_the_pause_it_asks_for_within_bounds() {
         let asks = |s| Failure::Status { status: 503, retry_after_s: Some(s) };
         assert_eq!(several(&[3]).again(&asks(1), 0), Some(Again { step: 0, pause: Duration::from_secs(1) }));
         assert_eq!(several(&[3]).again(&asks(3), 0), None);

@@ -3,24 +3,24 @@
 
 use std::sync::Arc;
 
-use crate::cache::HashKey;
+use crate::cache::{Evictions, HashKey};
 use crate::clock::Now;
 use crate::dialect::openai::usage::Usage;
 use crate::http::head::{HeadLimits, request};
+use crate::link::Tally;
 use crate::link::usage::Accounts;
-use crate::link::{CachePeers, Tally, cache_peers};
 use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};
 use crate::pricing::Prices;
 use crate::seeded::Seeded;
-use crate::shard::account::batch_builder::Books;
-use crate::shard::account::trace::End;
+use crate::shard::account::Accounting;
+use crate::shard::answer::head::Frame;
 use crate::shard::answer::refusal::Refusal;
-use crate::shard::answer::respond::{Date, Frame};
-use crate::shard::judge::admit::Governor;
+use crate::shard::ground::Date;
+use crate::shard::judge::admit::{Governor, Setting};
 use crate::shard::judge::cache::Cache;
-use crate::shard::judge::flow::{self, Decision, Judging};
-use crate::shard::judge::record::Record;
+use crate::shard::judge::flow::{self, AnswerLayout, Decision, Judge, WholeRequest};
+use crate::shard::judge::record::{End, Record};
 use crate::units::MicroUsd;
 use crate::usage::{LocalWindows, Registry};
 use crate::who::Who;
@@ -50,7 +50,7 @@ version: v1
 providers:
   - { name: big, base_url: 'http://127.0.0.1:9/v1', models: [gpt-4o, gpt-4o-mini], downgrade: { gpt-4o: gpt-4o-mini } }
   - { name: local, base_url: 'http://127.0.0.1:10/v1', models: ['local/*'] }
-storage: { backend: none }
+storage: { backend: sqlite, sqlite: { path: unused.db } }
 ";
 const PRICES: &str = r#"{
   "gpt-4o": { "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05 },
@@ -105,32 +105,31 @@ impl History {
     }
 }
 
-struct Shard {
+/// The parts of a shard that judge and account.
+struct SimulatedShard {
     governor: Governor,
     cache: Cache,
-    tally: Tally,
-    books: Books,
-    /// What the traces say, and what was sent so far.
+    accounting: Accounting,
+    /// What the traces add up to, and what was sent so far.
     traced: Accounts,
     sent: Accounts,
 }
 
-impl Shard {
-    /// A request is over.
-    fn settle(&mut self, mut record: Record<'_>, end: End<'_>) {
-        record.fold(end.now, end.status, end.refusal, &mut self.tally, &mut self.governor.learned);
-        self.books.take(&record, end, true);
+impl SimulatedShard {
+    /// Ends a request.
+    fn settle(&mut self, record: Record<'_>, end: End<'_>) {
         let trace = record.trace(end);
         assert_eq!(record.importance(end), trace.importance());
         self.traced.count(&trace);
+        self.accounting.settle(record, end);
     }
 
-    /// The coordinator takes a batch, or has no room for it.
-    fn send(&mut self, room: bool) {
-        let Some(batch) = self.books.close() else { return };
-        match room {
+    /// Sends a batch to the coordinator, whose channel may be full.
+    fn send(&mut self, accepted: bool) {
+        let Some(batch) = self.accounting.take_batch() else { return };
+        match accepted {
             true => self.sent.merge(batch.accounts),
-            false => self.books.reopen(batch),
+            false => self.accounting.take_back_batch(batch),
         }
     }
 }
@@ -157,7 +156,7 @@ struct Sums {
 struct Simulation {
     seeded: Seeded,
     registry: Arc<Registry>,
-    shards: Vec<Shard>,
+    shards: Vec<SimulatedShard>,
     governed: &'static Plan,
     free: &'static Plan,
     governing: bool,
@@ -177,11 +176,10 @@ impl Simulation {
         )
         .unwrap();
         let registry = Registry::new(shards);
-        let shard = |(id, peers): (usize, CachePeers)| Shard {
+        let shard = |id| SimulatedShard {
             governor: Governor::new(LocalWindows::new(registry.clone(), id)),
-            cache: Cache::new(id, shards, HashKey::new([7; 32]), &peers, free.cache),
-            tally: Tally::default(),
-            books: Books::new(1, id),
+            cache: Cache::new(id, shards, HashKey::new([7; 32]), free.cache),
+            accounting: Accounting::new(1, id),
             traced: Accounts::default(),
             sent: Accounts::default(),
         };
@@ -189,7 +187,7 @@ impl Simulation {
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
         Simulation {
             seeded: Seeded::new(seed),
-            shards: cache_peers(shards).into_iter().enumerate().map(shard).collect(),
+            shards: (0..shards).map(shard).collect(),
             governed: Box::leak(Box::new(governed)),
             free: Box::leak(Box::new(free)),
             governing: true,
@@ -232,19 +230,23 @@ impl Simulation {
         );
         let expected = self.expect(user, shard, asked, body.len(), max_tokens);
         let head = request(head.as_bytes(), &HeadLimits { head_bytes: 4096, headers: 32 }).unwrap();
-        let mut record = Record::new(at(self.now), None);
         let plan = if self.governing { self.governed } else { self.free };
-        let Shard { governor, cache, .. } = &mut self.shards[shard];
-        let judging = Judging { plan, governor, cache, now: at(self.now), draw: 0 };
-        let (mut out, mut spare) = (Vec::new(), Vec::new());
-        let buffers = (&mut out, &mut spare);
-        let decision =
-            flow::decide(judging, &head, body.as_bytes(), &Frame::closing(), &Date::default(), &mut record, buffers);
+        let mut record = Record::new(plan, at(self.now), 1);
+        let SimulatedShard { governor, cache, accounting, .. } = &mut self.shards[shard];
+        let learned = accounting.learned();
+        let setting = Setting { plan, learned: &learned, now: at(self.now), draw: 0 };
+        let judge = Judge { setting, governor, cache };
+        let (frame, date) = (&Frame::closing(), &Date::default());
+        let layout = AnswerLayout { frame, date, out: &mut Vec::new(), spare: &mut Vec::new() };
+        let request = WholeRequest { head: &head, body: body.as_bytes() };
+        let decision = flow::decide(judge, request, layout, &mut record);
+        drop(learned);
         self.sums.matches += expected.matches;
         match (decision, expected.verdict) {
-            (Decision::Forward(forward), Ok(model)) => {
-                assert!(forward.sent_text().contains(&format!("\"model\":\"{model}\"")), "{}", forward.sent_text());
-                let estimate = record.entry.as_ref().expect("it was admitted").estimate().0;
+            (Decision::Forward(outgoing), Ok(model)) => {
+                let sent = String::from_utf8_lossy(&outgoing.bytes);
+                assert!(sent.contains(&format!("\"model\":\"{model}\"")), "{sent}");
+                let estimate = record.window_entry.as_ref().expect("it was admitted").estimate().0;
                 assert_eq!(estimate, expected.estimate);
                 let history = &mut self.histories[user];
                 history.requests.push(self.now);
@@ -265,7 +267,7 @@ impl Simulation {
 
     /// What the policies should say, worked out from the history alone.
     fn expect(&self, user: usize, shard: usize, asked: &'static str, bytes: usize, max_tokens: u64) -> Expected {
-        let learned = &self.shards[shard].governor.learned;
+        let learned = self.shards[shard].accounting.learned();
         let estimate = |model: &str| {
             let size = learned.estimate(model, bytes, Some(max_tokens));
             let price = self.governed.prices.price(model);
@@ -315,7 +317,7 @@ impl Simulation {
         }
         let InFlight { mut record, shard, user, model, estimate } =
             self.in_flight.swap_remove(self.seeded.below(self.in_flight.len()));
-        let plan = if self.governing { self.governed } else { self.free };
+        let plan = record.plan;
         let history = &mut self.histories[user];
         history.pending -= estimate;
         if self.seeded.below(5) == 0 {
@@ -326,7 +328,7 @@ impl Simulation {
         }
         let (prompt, completion) = (1 + self.seeded.next() % 300, self.seeded.next() % 400);
         let usage = Usage { prompt, completion, total: prompt + completion, ..Usage::default() };
-        record.used(usage, plan);
+        record.set_usage(usage);
         let cost = plan.prices.price(model).map_or(MicroUsd(0), |price| price.cost(&usage));
         self.shards[shard].settle(record, End { now: at(self.now), status: 200, refusal: None });
         history.events.push((self.now, usage.total, cost.0));
@@ -338,7 +340,7 @@ impl Simulation {
     /// What the shards counted, all together.
     fn counted(&self) -> Sums {
         let mut total = Tally::default();
-        self.shards.iter().for_each(|shard| total.merge(&shard.tally));
+        self.shards.iter().for_each(|shard| total.merge(&shard.accounting.take_tally(Evictions::default(), 0)));
         let of_status = |status: u16| total.requests.iter().filter(|it| it.0.2 == status).map(|it| it.1).sum();
         Sums {
             answered: of_status(200),
