@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# luner by curl: LUNER_URL=http://127.0.0.1:8080 examples/curl/luner.sh
+# luner with curl: LUNER_URL=http://127.0.0.1:8080 examples/curl/luner.sh
 set -euo pipefail
 
 url=${LUNER_URL:-http://127.0.0.1:8080}
@@ -8,10 +8,10 @@ json=(-H 'content-type: application/json')
 
 say() { printf '\n# %s\n' "$*"; }
 chat() { curl -sS --max-time 120 "$url/v1/chat/completions" "${json[@]}" "$@"; }
-# Errors come in OpenAI's shape; -w adds the status.
+# Prints the error, which has OpenAI's shape, and the status.
 refused() { chat -w '\n%{http_code}\n' "$@"; }
 
-say 'is it there?'
+say 'health'
 curl -sS --fail --max-time 10 "$url/api/health"
 
 say 'an answer'
@@ -20,13 +20,13 @@ chat --fail -d "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"co
 say 'a stream'
 chat --fail -N -d "{\"model\": \"$model\", \"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}"
 
-say 'who asks, and the trace that it belongs to; what luner says about it stands in the headers'
+say 'an identity and a trace of your own; luner answers with headers'
 chat --fail -o /dev/null -D - \
   -H 'X-Luner-User: ana' -H 'X-Luner-Tenant: acme' -H 'X-Luner-Agent: curl' \
   -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' \
   -d "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}" | grep -i '^x-'
 
-say 'errors: no JSON, no model, no such path'
+say 'errors: invalid JSON, no model, no such path'
 refused -d '{"model": '
 refused -d '{"messages": []}'
 curl -sS --max-time 10 -w '\n%{http_code}\n' "$url/v1/nothing"

@@ -1,4 +1,4 @@
-"""LangChain through luner: a base_url, and headers that say who asks."""
+"""LangChain through luner: set the base_url, and headers that name the caller."""
 
 import os
 
@@ -8,7 +8,7 @@ from langchain_openai import ChatOpenAI
 model = ChatOpenAI(
     model=os.environ.get("LUNER_MODEL", "gpt-4o"),
     base_url=os.environ.get("LUNER_URL", "http://127.0.0.1:8080") + "/v1",
-    api_key="any",  # the provider's key is luner's
+    api_key="any",  # luner adds the provider's key
     temperature=0,
     default_headers={"X-Luner-User": "ana", "X-Luner-Tenant": "acme", "X-Luner-Agent": "langchain"},
 )

@@ -1,9 +1,9 @@
-// OpenAI's Node client through luner: a baseURL, and headers that say who asks.
+// The OpenAI client for Node through luner: set the baseURL, and headers that name the caller.
 import OpenAI from 'openai';
 
 const client = new OpenAI({
   baseURL: `${process.env.LUNER_URL ?? 'http://127.0.0.1:8080'}/v1`,
-  apiKey: 'any', // the provider's key is luner's
+  apiKey: 'any', // luner adds the provider's key
   defaultHeaders: { 'X-Luner-User': 'ana', 'X-Luner-Tenant': 'acme', 'X-Luner-Agent': 'node' },
 });
 const model = process.env.LUNER_MODEL ?? 'gpt-4o';

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A tour of luner through OpenAI's own client: what an application, and who runs it, gets from the gateway.
+"""A tour of luner with the OpenAI client: what the gateway does for an application and for those who run it.
 
     python3 demo.py
 
-Everything it claims it checks: it ends with 0 when all of it held, with 1 and a sentence when something did not, with 2 when
-luner cannot be reached or wants a token. What it creates it removes, when interrupted too.
+The tour checks everything that it shows. Its exit code is 0 if every check passes, 1 with an explanation if one fails, and 2 if luner
+cannot be reached or asks for a token. It deletes what it creates, even when interrupted.
 """
 
 import os
@@ -20,16 +20,16 @@ import openai
 import llm_client as luner
 from llm_client import ApiError, api, openai_client
 
-RUN = secrets.token_hex(4)  # in every prompt and name, so that two runs never meet
-# A trace is there within a second; the rest is for a busy machine.
+RUN = secrets.token_hex(4)  # part of every prompt and name, so that two runs never interfere
+# Seconds. A trace appears within about one; the rest is for a busy machine.
 TRACE_PATIENCE_S = 20
-# A limit beyond these would take too many calls to reach.
-LIMIT_QPS_MOST, LIMIT_BURST_MOST = 2, 20
+# Reaching a higher limit would take too many calls. Arbitrary.
+LIMIT_QPS_MAX, LIMIT_BURST_MAX = 2, 20
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 class Unexpected(Exception):
-    """Something did not hold; the message is for the reader."""
+    """A check failed; the message explains it to the reader."""
 
 
 def main():
@@ -49,18 +49,18 @@ def main():
 
 
 def explain(error):
-    """Says why it ended; returns the exit code."""
+    """Prints why the tour ended, and returns the exit code."""
     status = getattr(error, "status", getattr(error, "status_code", None))
     sys.stdout.flush()
     if isinstance(error, (openai.APIConnectionError, OSError)):
         cause = getattr(error, "reason", None) or error.__cause__ or error
         return fail(2, f"luner cannot be reached at {luner.URL}: {cause}\n"
-                       "Start it with `luner demo`, or set LUNER_URL to where it runs.")
+                       "Start it with `luner demo`, or set LUNER_URL to its address.")
     if status == 401 and luner.ADMIN_TOKEN:
         return fail(2, f"luner at {luner.URL} does not accept the token in LUNER_ADMIN_TOKEN: {error}")
     if status == 401:
-        return fail(2, f"luner at {luner.URL} wants its admin token for this: set LUNER_ADMIN_TOKEN to its server.admin.token.\n{error}")
-    return fail(1, f"Not as expected: {error}")
+        return fail(2, f"luner at {luner.URL} wants its admin token for this: set LUNER_ADMIN_TOKEN to the value of server.admin.token.\n{error}")
+    return fail(1, f"A check failed: {error}")
 
 
 def fail(code, text):
@@ -68,7 +68,7 @@ def fail(code, text):
     return code
 
 
-# The sections, in the order of the tour.
+# The sections of the tour, in order.
 
 
 def health():
@@ -77,8 +77,8 @@ def health():
     line("gateway", f"luner {state['version']} at {luner.URL}")
     line("state", f"{state['status']}, storage {state['storage']}")
     line("event loops", f"{state['workers']} on {state['io']}")
-    expect(state["status"] == "ok", f"luner says it is {state['status']}, not ok")
-    expect(state["storage"] == "ok", f"traces and policies need storage, which is {state['storage']}")
+    expect(state["status"] == "ok", f"luner's status is {state['status']}, not ok")
+    expect(state["storage"] == "ok", f"traces and policies need storage, but it is {state['storage']}")
     providers = api("GET", "/api/providers")["items"]
     line("providers", ", ".join(provider["name"] for provider in providers))
 
@@ -90,7 +90,7 @@ def tracing():
     task = f"Plan the launch of a small product (run {RUN})."
     for agent in ("planner", "researcher", "writer"):
         answer, headers = ask(f"You are the {agent}. {task}", agent=agent, traceparent=traceparent)
-        expect(headers["x-luner-trace-id"] == trace_id, f"the {agent}'s call is in another trace: {headers['x-luner-trace-id']}")
+        expect(headers["x-luner-trace-id"] == trace_id, f"the {agent}'s call belongs to another trace: {headers['x-luner-trace-id']}")
         line(agent, f"{headers['x-luner-model']:<14} {answer.usage.total_tokens:>5} tokens  ${headers['x-luner-cost-usd']}")
         task = answer.choices[0].message.content
     summary = trace(trace_id, 3)["summary"]
@@ -109,15 +109,15 @@ def cache():
         got, cost = headers["x-luner-cache"], float(headers["x-luner-cost-usd"])
         costs.append(cost)
         line(turn, f"{paint('32' if got == 'HIT' else '33', f'{got:<6}')} {took_ms:>7.1f} ms  ${cost:.6f}")
-        expect(got == wanted, f"the {turn} call should be a cache {wanted} and is a {got} (is cache.enabled true?)")
-    expect(costs[1] == 0, f"a cache hit should cost nothing and costs ${costs[1]}")
+        expect(got == wanted, f"the {turn} call should be a cache {wanted} but is a {got} (is cache.enabled true?)")
+    expect(costs[1] == 0, f"a cache hit should cost nothing, but costs ${costs[1]}")
 
 
 def rate_limiting():
     """A provider's rate limit"""
     found = limited_model()
     if not found:
-        return line("left out", f"no provider has a limit of at most {LIMIT_QPS_MOST} requests a second and a burst of {LIMIT_BURST_MOST}")
+        return line("left out", f"no provider has a limit of at most {LIMIT_QPS_MAX} requests a second and a burst of {LIMIT_BURST_MAX}")
     model, name, limit = found
     line("limit", f"{model} at {name}: a burst of {limit['burst']}, then {limit['qps']:g} a second")
     client = openai_client(retries=0)
@@ -133,25 +133,25 @@ def rate_limiting():
     with ThreadPoolExecutor(count) as pool:
         refused = [error for error in pool.map(call, range(count)) if error]
     line("at once", f"{count} calls: {count - len(refused)} passed, {len(refused)} refused with 429")
-    expect(refused, f"{count} calls at once should be more than the limit of {name}, and all passed")
-    expect(refused[0].code == "rate_limit_exceeded", f"the refusal's code is {refused[0].code}")
+    expect(refused, f"{count} calls at once should exceed the limit of {name}, but all passed")
+    expect(refused[0].code == "rate_limit_exceeded", f"the code of the error is {refused[0].code}")
     wait = refused[0].response.headers.get("retry-after")
-    expect(wait, "the refusal does not say when to try again (retry-after)")
+    expect(wait, "the error does not say when to try again (retry-after)")
     line("the answer", f"{refused[0].code}, retry-after: {wait} s")
-    # The SDK's own retries honour retry-after: an application that leaves them on does not notice.
+    # The SDK's own retries honour retry-after, so an application that leaves them on does not notice the limit.
     complete(openai_client(retries=5), f"Patient question (run {RUN})", model=model)
-    line("with retries", "the SDK waited as it was told, and passed")
+    line("with retries", "the SDK waited as long as retry-after says, then the call passed")
 
 
 def policies():
     """Policies: create, enforce, change, remove"""
-    agent = f"policy-demo-{RUN}"  # nobody else is touched
+    agent = f"policy-demo-{RUN}"  # affects no other caller
     draft = {"name": f"demo {RUN}", "expression": f"agent == '{agent}'", "action": "block", "message": "Not during the demo."}
     try:
         api("POST", "/api/policies", {**draft, "expression": "cost_us > 1.0"})
-        raise Unexpected("an expression with an unknown variable should be refused, and was taken")
+        raise Unexpected("an expression with an unknown variable should be refused, but was accepted")
     except ApiError as error:
-        expect(error.status == 400, f"a mistaken expression should be answered with 400, not {error.status}: {error}")
+        expect(error.status == 400, f"a wrong expression should be answered with 400, not {error.status}: {error}")
         line("mistaken", f"400: {error}")
 
     policy = api("POST", "/api/policies", draft)
@@ -160,9 +160,9 @@ def policies():
         line("created", f"{policy['action']} when {policy['expression']}")
         try:
             ask("Hello", agent=agent)
-            raise Unexpected("the policy should block this call, which passed")
+            raise Unexpected("the policy should block this call, but it passed")
         except openai.PermissionDeniedError as error:
-            expect(error.code == "policy_violation", f"the refusal's code is {error.code}")
+            expect(error.code == "policy_violation", f"the code of the error is {error.code}")
             line("enforced", f"403 {error.code}: {error.body['message']}")
 
         api("PUT", path, {**draft, "action": "downgrade", "target_model": luner.SMALL_MODEL, "message": None})
@@ -176,8 +176,8 @@ def policies():
     finally:
         api("DELETE", path)
     _, headers = ask("Hello", agent=agent)
-    expect("x-luner-policy" not in headers, "the policy is removed and still acts")
-    line("removed", f"and without effect on the next request: {headers['x-luner-model']} answered")
+    expect("x-luner-policy" not in headers, "the policy was deleted but still acts")
+    line("removed", f"the next request is unaffected: {headers['x-luner-model']} answered")
 
 
 def metrics():
@@ -189,13 +189,13 @@ def metrics():
     for name in ("luner_requests_total", "luner_cost_usd_total", "luner_saved_usd_total"):
         total = sum(map(float, re.findall(rf"^{name}(?:\{{.*\}})? (\S+)", text, re.M)))
         line("prometheus", f"{name:<22} {total:,.6g}")
-        expect(total > 0, f"{name} in {luner.URL}/metrics should have counted by now")
+        expect(total > 0, f"{name} in {luner.URL}/metrics should be above 0 by now")
 
 
 def recent_traces():
     """Recent traces"""
     page = api("GET", "/api/traces", page_size=8)
-    expect(page["items"], "there should be traces by now, and the list is empty")
+    expect(page["items"], "there should be traces by now, but the list is empty")
     head = f"{'at':<9} {'agent':<22} {'model':<22} {'status':>6} {'cache':<7} {'tokens':>7} {'cost':>10} {'ms':>9}"
     print(f"   {paint('2', head)}")
     for item in page["items"]:
@@ -218,15 +218,15 @@ def streaming():
                 chunks += 1
                 print(text, end="", flush=True)
     print()
-    expect(chunks > 1, f"a stream should come in pieces, and came in {chunks}")
+    expect(chunks > 1, f"a stream should come in several pieces, but came in {chunks}")
     line("stream", f"{chunks} pieces, the first after {first_ms:.0f} ms, the last after {(time.monotonic() - start) * 1000:.0f} ms")
 
 
-# What the sections share.
+# Functions that several sections use.
 
 
 def ask(content, agent=luner.AGENT, traceparent=None, **more):
-    """One answer, and its headers."""
+    """Returns an answer and its headers."""
     return complete(openai_client(agent, traceparent), content, **more)
 
 
@@ -237,8 +237,8 @@ def complete(client, content, model=luner.MODEL, temperature=0.7, **more):
 
 
 def trace(trace_id, requests):
-    """A trace, once so many requests of it are stored: that happens beside the calls, within about a second."""
-    end = time.monotonic() + TRACE_PATIENCE_S
+    """Waits until the given number of requests of a trace is stored, which takes about a second, and returns the trace."""
+    deadline = time.monotonic() + TRACE_PATIENCE_S
     while True:
         try:
             found = api("GET", f"/api/traces/{trace_id}")
@@ -248,35 +248,35 @@ def trace(trace_id, requests):
         except ApiError as error:
             if error.status != 404:
                 raise
-            missing = "is not there"
-        expect(time.monotonic() < end, f"the trace {trace_id} {missing} after {TRACE_PATIENCE_S} s")
+            missing = "does not exist"
+        expect(time.monotonic() < deadline, f"the trace {trace_id} {missing} after {TRACE_PATIENCE_S} s")
         time.sleep(0.2)
 
 
 def limited_model():
-    """A model, its provider's name and limit; none if no limit is small enough to be reached here."""
+    """Returns a model, the name of its provider and the limit; None if no limit is low enough to reach it here."""
     found = []
     for provider in api("GET", "/api/providers")["items"]:
         limit = provider["limit"]
         models = [model for model in provider["models"] if luner.LIMITED_MODEL in (model, None) and "*" not in model]
-        if limit and models and limit["qps"] <= LIMIT_QPS_MOST and limit["burst"] <= LIMIT_BURST_MOST:
+        if limit and models and limit["qps"] <= LIMIT_QPS_MAX and limit["burst"] <= LIMIT_BURST_MAX:
             found.append((models[0], provider["name"], limit))
-    expect(found or not luner.LIMITED_MODEL, f"no provider with a small limit serves LUNER_LIMITED_MODEL={luner.LIMITED_MODEL}")
-    return min(found, key=lambda it: it[2]["qps"], default=None)
+    expect(found or not luner.LIMITED_MODEL, f"no provider with a low limit serves LUNER_LIMITED_MODEL={luner.LIMITED_MODEL}")
+    return min(found, key=lambda candidate: candidate[2]["qps"], default=None)
 
 
-def expect(holds, otherwise):
-    if not holds:
-        raise Unexpected(otherwise)
+def expect(condition, message):
+    if not condition:
+        raise Unexpected(message)
 
 
 def line(name, text):
     print(f"   {paint('2', f'{name:<14}')} {text}", flush=True)
 
 
-def paint(code, text, where=sys.stdout):
-    wanted = COLOUR if where is sys.stdout else where.isatty() and not os.environ.get("NO_COLOR")
-    return f"\033[{code}m{text}\033[0m" if wanted else text
+def paint(code, text, stream=sys.stdout):
+    coloured = COLOUR if stream is sys.stdout else stream.isatty() and not os.environ.get("NO_COLOR")
+    return f"\033[{code}m{text}\033[0m" if coloured else text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Vercel's AI SDK through luner: a baseURL, and headers that say who asks.
+// The Vercel AI SDK through luner: set the baseURL, and headers that name the caller.
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { streamText } from 'ai';
 
@@ -12,7 +12,7 @@ const luner = createOpenAICompatible({
 const result = streamText({
   model: luner(process.env.LUNER_MODEL ?? 'gpt-4o'),
   prompt: 'What is a gateway for?',
-  // The text of a stream that fails just ends.
+  // Without this, the text of a stream that fails simply ends.
   onError: ({ error }) => {
     console.error(error);
     process.exitCode = 1;
