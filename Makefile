@@ -1,4 +1,4 @@
-# One door to everything that is done with this tree. `make help` lists it.
+# Every task of this project is a target here. `make help` lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,16 +7,16 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 CARGO ?= cargo
-# Where cargo builds; it honours the same variable.
+# Where cargo puts its output; cargo reads the same variable.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 say = @printf '==> %s\n'
 
-# The drivers that must behave alike (`server: io_uring` falls back to `epoll` where a container forbids it).
+# Every integration test must pass on both I/O drivers.
 DRIVERS := io_uring epoll
 # Every test binary but `it` runs once; `it` runs on each driver.
 TEST_ROOTS := $(wildcard $(addsuffix /*.rs,tests bench/*/tests)) $(patsubst %/main.rs,%,$(wildcard $(addsuffix /*/main.rs,tests bench/*/tests)))
 TESTS_ONCE := $(filter-out it,$(basename $(notdir $(TEST_ROOTS))))
-# One selection of packages everywhere, so that cargo unifies features alike and builds each dependency once.
+# All test targets select the same packages, so that cargo unifies features in the same way and builds each dependency once.
 CARGO_TEST = $(CARGO) test --locked --workspace
 
 .PHONY: help
@@ -25,7 +25,7 @@ help: ## List the targets
 
 
 .PHONY: setup
-setup: ## Fetch what building and testing need: crates, Python and Node packages
+setup: ## Fetch the crates and the Python and Node packages that building and testing need
 	$(say) 'setup: crates'
 	@$(CARGO) fetch --locked
 	@scripts/sdk-env.sh
@@ -42,31 +42,31 @@ build: web ## Build the release binaries, console included, into bin/
 	$(say) 'build: bin/luner, bin/mock-llm'
 
 .PHONY: demo
-demo: build ## Build, then run gateway, mock provider and seeded traffic in one process
+demo: build ## Build, then run the gateway with a scripted provider and sample traffic
 	@./bin/luner demo
 
 .PHONY: schema
-schema: ## Write the configuration's JSON Schema to config/schema.json
+schema: ## Write the JSON Schema of the configuration to config/schema.json
 	$(say) 'schema: config/schema.json'
 	@$(CARGO) run --quiet --locked --bin luner -- schema > config/schema.json.new
 	@mv config/schema.json.new config/schema.json
 
 .PHONY: openapi
-openapi: ## Write the REST API's description to config/openapi.json
+openapi: ## Write the OpenAPI document of the REST API to config/openapi.json
 	$(say) 'openapi: config/openapi.json'
 	@$(CARGO) run --quiet --locked --bin luner -- openapi > config/openapi.json.new
 	@mv config/openapi.json.new config/openapi.json
 
 .PHONY: test
-test: web fmt-check lint test-rust test-sdk test-examples test-web test-monitoring test-deploy test-docs ## Run everything that a change must pass
-	$(say) 'test: all of it passed'
+test: web fmt-check lint test-rust test-sdk test-examples test-web test-monitoring test-deploy test-docs ## Run every check that a change must pass
+	$(say) 'test: everything passed'
 
 .PHONY: fmt
 fmt: ## Format the Rust code
 	@$(CARGO) fmt --all
 
 .PHONY: fmt-check
-fmt-check: ## Check the format of the Rust code
+fmt-check: ## Check the formatting of the Rust code
 	$(say) 'fmt-check: rustfmt'
 	@$(CARGO) fmt --all --check
 
@@ -87,7 +87,7 @@ test-rust: ## Run unit tests once and integration tests on io_uring and on epoll
 	done
 
 .PHONY: test-sdk
-test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a running luner
+test-sdk: ## Run the OpenAI clients for Python and Node, and LangChain, against a running luner
 	$(say) 'test-sdk: binaries'
 	@$(CARGO) build --locked --workspace --bins
 	@scripts/sdk-env.sh
@@ -97,7 +97,7 @@ test-sdk: ## Run OpenAI's Python and Node clients and LangChain against a runnin
 	done
 
 .PHONY: test-examples
-test-examples: ## Run every example, and bench/bench.sh where wrk is, against luner demo
+test-examples: ## Run every example against luner demo, and bench/bench.sh if wrk is installed
 	$(say) 'test-examples: binaries'
 	@$(CARGO) build --locked --workspace --bins
 	@scripts/examples-env.sh
@@ -108,7 +108,7 @@ test-monitoring: ## Check alert rules, dashboard and /metrics with promtool
 	@scripts/promtool.sh
 
 .PHONY: test-docs
-test-docs: ## Check links, tables and configuration of the documents, and run their commands
+test-docs: ## Check the links, tables and code of the documents, and run their commands
 	$(say) 'test-docs: binaries'
 	@$(CARGO) build --locked --workspace --bins
 	@scripts/sdk-env.sh
@@ -125,24 +125,24 @@ test-web: ## Check the console: types, lint, unit tests, and browser tests in Ch
 include deployments/deploy.mk
 
 .PHONY: screenshots
-screenshots: ## Take the README's pictures of the console anew, from `luner demo`, into web/screenshots/
+screenshots: ## Take new screenshots of the console for the documents, from `luner demo`, into web/screenshots/
 	@scripts/web-screenshots.sh
 
 .PHONY: bench
-bench: build ## Benchmark beside nginx and the raw responder; writes bench/results/
+bench: build ## Benchmark luner next to nginx and a bare event loop; writes bench/results/
 	@bench/run.sh
 
 .PHONY: bench-quick
-bench-quick: build ## The same in two minutes, for a first look
+bench-quick: build ## Run a short benchmark, for a first look in two minutes
 	@bench/run.sh --quick
 
 .PHONY: audit
-audit: ## Check advisories, licences and sources (needs cargo-deny)
+audit: ## Check dependencies for advisories, licences and sources (needs cargo-deny)
 	@command -v cargo-deny >/dev/null || { echo 'audit: cargo install --locked cargo-deny' >&2; exit 1; }
 	@$(CARGO) deny --locked check
 
 .PHONY: clean
-clean: ## Remove what was built and installed below this folder
+clean: ## Remove everything that was built or installed below this folder
 	$(say) 'clean: target, bin, book, .venv, node_modules, web/dist'
 	@$(CARGO) clean --quiet
 	@rm -rf bin book dist .venv tests/sdk/node/node_modules examples/*/node_modules web/node_modules web/dist

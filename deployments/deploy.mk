@@ -1,13 +1,13 @@
-# Installing and packaging luner; the Makefile includes this file.
+# Targets that install and package luner. The Makefile includes this file.
 
 # Where `make install` puts things, under DESTDIR.
 prefix ?= /usr/local
 bindir ?= $(prefix)/bin
 docdir ?= $(prefix)/share/doc/luner
 sysconfdir ?= /etc
-# systemd looks for units of local software in /usr/local, too.
+# systemd also looks for units in /usr/local.
 unitdir ?= $(prefix)/lib/systemd/system
-# The binary that is installed; `make build` makes it.
+# The binary to install; `make build` builds it.
 LUNER ?= bin/luner
 SHELLS_DIR = $(DESTDIR)$(prefix)/share
 COMPLETIONS = $(SHELLS_DIR)/bash-completion/completions/luner $(SHELLS_DIR)/zsh/site-functions/_luner $(SHELLS_DIR)/fish/vendor_completions.d/luner.fish
@@ -27,14 +27,14 @@ install: ## Install what `make build` built: binary, systemd units, configuratio
 	@install -D -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.md docs/*.svg
 	@install -D -m 644 -t $(DESTDIR)$(docdir)/examples config/config.example.yaml config/minimal.yaml config/schema.json config/prices.json deployments/systemd/90-luner.conf
 	@if [ -e $(DESTDIR)$(sysconfdir)/luner/config.yaml ]; then \
-	  echo '==> install: $(DESTDIR)$(sysconfdir)/luner/config.yaml stays as it is'; \
+	  echo '==> install: $(DESTDIR)$(sysconfdir)/luner/config.yaml exists already and is left unchanged'; \
 	else \
 	  sed '1{/yaml-language-server/d}' config/config.example.yaml | install -D -m 644 /dev/stdin $(DESTDIR)$(sysconfdir)/luner/config.yaml; \
 	fi
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 .PHONY: uninstall
-uninstall: ## Remove what `make install` installed; configuration and state stay
+uninstall: ## Remove what `make install` installed; keeps configuration and state
 	$(say) 'uninstall: $(DESTDIR)$(bindir)/luner'
 	@rm -f $(DESTDIR)$(bindir)/luner $(DESTDIR)$(unitdir)/luner.service $(DESTDIR)$(unitdir)/luner.socket $(COMPLETIONS)
 	@rm -rf $(DESTDIR)$(docdir)
@@ -48,5 +48,5 @@ test-deploy: ## Check Dockerfile, compose files, systemd units, Kubernetes manif
 	@tests/deploy/run.sh
 
 .PHONY: test-package
-test-package: deb ## Install the Debian package in a system of its own, run it under systemd, purge it (root, Debian)
+test-package: deb ## Install the Debian package in a container, run it under systemd, purge it (needs root and Debian)
 	@deployments/debian/test.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes dist/luner_VERSION_ARCH.deb from the binary that `make build` built: what `make install` installs, with what dpkg wants
-# beside it. Needs dpkg-dev. LUNER chooses another binary.
+# Builds dist/luner_VERSION_ARCH.deb from the binary that `make build` built: the files that `make install` installs, plus dpkg's
+# metadata. Needs dpkg-dev. LUNER selects another binary.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -21,11 +21,11 @@ fi
 
 root=$stage/root
 make --no-print-directory install LUNER="$luner" DESTDIR="$root" prefix=/usr unitdir=/usr/lib/systemd/system
-# Debian's names for these two.
+# Debian uses other names for these two.
 mv "$root/usr/share/doc/luner/LICENSE" "$root/usr/share/doc/luner/copyright"
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 
-# Which packages the binary's libraries come from. dpkg-shlibdeps wants a source tree's debian/control to stand in.
+# Finds the packages that the binary's libraries come from. dpkg-shlibdeps has to run in a folder with a debian/control.
 mkdir -p "$stage/source/debian"
 printf 'Source: luner\n\nPackage: luner\nArchitecture: any\n' >"$stage/source/debian/control"
 depends=$(cd "$stage/source" && dpkg-shlibdeps -O "$root/usr/bin/luner" 2>/dev/null)
@@ -44,9 +44,9 @@ Section: net
 Priority: optional
 Description: AI gateway between applications and LLM providers
  luner speaks the OpenAI API, so an application changes only its base URL.
- Before a request can cost money, luner judges it: policies in CEL, rate
- limits, a cache. After it, luner accounts for it exactly: tokens, dollars,
- traces. A web console, a REST API and Prometheus metrics come on the same
+ Before a request costs money, luner applies policies written in CEL, rate
+ limits and a cache. Afterwards it accounts for tokens and dollars exactly.
+ A web console, a REST API and Prometheus metrics are served on the same
  port; the state is one SQLite file.
 CONTROL
 (cd "$root" && find etc -type f -printf '/%p\n' | LC_ALL=C sort) >"$root/DEBIAN/conffiles"
@@ -55,6 +55,6 @@ install -m 755 -t "$root/DEBIAN" deployments/debian/{postinst,prerm,postrm}
 
 mkdir -p dist
 package=dist/luner_${version}_$arch.deb
-# xz: what every dpkg reads.
+# Every version of dpkg can read xz.
 dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
 say "$package, $(($(stat -c %s "$package") / 1024)) KiB, depends on $depends"
