@@ -58,11 +58,12 @@ PYTHON
 
 # Starts the demo, sends it a few requests, and writes its /metrics to the file $1.
 scrape() {
-  local luner=${LUNER_BIN:-$target/debug/luner} address="" deadline=$((SECONDS + 30))
+  local luner=${LUNER_BIN:-$target/debug/luner} address="" deadline
   [[ -n ${LUNER_BIN:-} ]] || cargo build --quiet --locked --bin luner
   # Names a collector that does not exist, because the span exporter's metrics appear only when one is configured.
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$luner" demo --listen 127.0.0.1:0 >"$scratch/out" 2>"$scratch/err" &
   luner_pid=$!
+  deadline=$((SECONDS + 30))
   until address=$(sed -n 's|^luner runs at http://\([^,]*\),.*|\1|p' "$scratch/out") && [[ -n $address ]]; do
     if ((SECONDS > deadline)) || ! kill -0 "$luner_pid"; then
       cat "$scratch/err" >&2
