@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Measures a luner that runs: QPS, latency, hit rate, statuses and memory of three scenarios, one after the other.
+"""Measures a running luner: requests per second, latency, hit rate, statuses and memory of three scenarios, one after another.
 
-  cache hit     one prompt, again and again, at temperature 0; the first call goes to the provider
-  cold          each prompt different, at temperature 0: a miss and a call to the provider each; fills the cache
-  rate-limited  one model whose provider has a small limit: what the limit lets pass goes to the provider, the rest is 429
+  cache hit     one prompt, again and again, at temperature 0; only the first call goes to the provider
+  cold          a new prompt each time, at temperature 0: each is a miss and a call to the provider, and fills the cache
+  rate-limited  a model whose provider has a small limit: calls within the limit go to the provider, the others get 429
 
-Calls to a provider may cost money. So it refuses to start while a provider of the gateway is neither on the loopback
-interface nor a host called mock-llm, or when it may not look: --yes-spend says that you want it. Each scenario is bounded in
-time, and the cold one in requests. Hit rate and statuses are what /api/metrics/live counted meanwhile, other callers included;
-memory is the process's resident set, where it runs on this machine. With server.admin.token set, give it in LUNER_ADMIN_TOKEN.
+Calls to a provider may cost money. Unless --yes-spend is given, this program refuses to start if a provider of the gateway is
+neither on the loopback interface nor a host called mock-llm, or if the gateway does not reveal its providers. Each scenario is
+limited in time, and the cold one in requests. Hit rate and statuses are those of /api/metrics/live in the meantime, with the
+requests of other callers. Memory is the resident set of the process, if it runs on this machine. If server.admin.token is set,
+put it into LUNER_ADMIN_TOKEN.
 """
 
 import argparse
@@ -27,24 +28,24 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from run import progress, read_wrk
+from run import progress, parse_wrk
 
-# A limit beyond these is not small: the scenario would measure calls, and pay for them.
-LIMIT_QPS_MOST, LIMIT_BURST_MOST = 5, 50
-# Shards report about every second; the rest is for a busy machine.
-COUNT_PATIENCE_S = 10
+# A limit above these is not small: the scenario would mostly measure calls to the provider, and pay for them.
+SMALL_LIMIT_QPS_MAX, SMALL_LIMIT_BURST_MAX = 5, 50
+# Shards report about every second. The rest is for a busy machine.
+COUNT_TIMEOUT_S = 10
 UPTIME_TICK_S = 0.01
-# Beyond the time of a scenario, for answers under way.
-WRK_PATIENCE_S = 30
+# Time that wrk may take beyond a scenario, for answers in flight.
+WRK_EXTRA_S = 30
 
 
 @dataclasses.dataclass
-class Measured:
+class Result:
     scenario: str
     qps: float
     p50_us: float
     p99_us: float
-    hit_rate: float | None  # none: nothing was looked up
+    hit_rate: float | None  # None: there was no lookup
     statuses: dict
     memory: int | None
 
@@ -59,27 +60,27 @@ def main():
     pid = pid_of_listener(gateway.url)
 
     rows = [measure(gateway, pid, "cache hit", hit_script(args.model), args)]
-    rows.append(measure(gateway, pid, "cold", cold_script(args.model, args.requests), args))
+    rows.append(measure(gateway, pid, "cold", miss_script(args.model, args.requests), args))
     if limited:
         rows.append(measure(gateway, pid, "rate-limited", limited_script(limited), args))
     progress("")
     print(table(rows))
-    print(f"\n{args.connections} connections for {args.seconds} s each, the cold ones for at most {args.requests:,} requests; "
-          f"{args.model}, rate-limited: {limited or 'none'}.")
+    print(f"\n{args.connections} connections for {args.seconds} s per scenario, at most {args.requests:,} cold requests; "
+          f"model {args.model}, rate-limited model {limited or 'none'}.")
     if not limited:
-        print(f"Left out: rate-limited. No provider has a limit of at most {LIMIT_QPS_MOST} requests a second "
-              f"and a burst of {LIMIT_BURST_MOST}; see --limited-model.")
+        print(f"Left out: rate-limited. No provider has a limit of at most {SMALL_LIMIT_QPS_MAX} requests a second "
+              f"and a burst of {SMALL_LIMIT_BURST_MAX}; see --limited-model.")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="bench/bench.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="of the gateway: http://127.0.0.1:8080")
+    parser.add_argument("url", help="URL of the gateway: http://127.0.0.1:8080")
     parser.add_argument("--quick", action="store_true", help="2 s and 1,000 requests instead of 10 s and 20,000")
-    parser.add_argument("--seconds", type=bounded(1, 300), help="of each scenario")
-    parser.add_argument("--requests", type=bounded(1, 1_000_000), help="of the cold scenario, at most")
-    parser.add_argument("--connections", type=bounded(1, 1000), default=20, help="20 by default")
-    parser.add_argument("--model", default="gpt-4o", help="of the first two scenarios, gpt-4o by default")
-    parser.add_argument("--limited-model", help="one whose provider has a small limit; looked for by default")
+    parser.add_argument("--seconds", type=integer_between(1, 300), help="length of each scenario")
+    parser.add_argument("--requests", type=integer_between(1, 1_000_000), help="most requests of the cold scenario")
+    parser.add_argument("--connections", type=integer_between(1, 1000), default=20, help="number of connections, 20 by default")
+    parser.add_argument("--model", default="gpt-4o", help="model of the first two scenarios, gpt-4o by default")
+    parser.add_argument("--limited-model", help="model whose provider has a small limit; by default any such model")
     parser.add_argument("--yes-spend", action="store_true", help="call providers that may cost money")
     args = parser.parse_args()
     args.seconds = args.seconds or (2 if args.quick else 10)
@@ -87,7 +88,7 @@ def arguments():
     return args
 
 
-def bounded(least, most):
+def integer_between(least, most):
     def number(text):
         if not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"from {least:,} to {most:,}")
@@ -108,16 +109,16 @@ class Gateway:
         except urllib.error.HTTPError:
             raise
         except (OSError, ValueError) as error:
-            die(f"no luner answers at {self.url}{path}: {error}")
+            fail(f"no luner answers at {self.url}{path}: {error}")
 
     def providers(self):
-        """None where it may not look."""
+        """The providers. None if this caller may not see them."""
         try:
             return self.get("/api/providers")["items"]
         except urllib.error.HTTPError:
             return None
 
-    def counted(self):
+    def counters(self):
         live = self.get("/api/metrics/live")
         return live["cache"]["hits"], live["cache"]["misses"], live["requests_by_status"]
 
@@ -126,13 +127,13 @@ def refuse_to_spend(providers, yes):
     if yes:
         return
     if providers is None:
-        die("the gateway does not say who its providers are (set LUNER_ADMIN_TOKEN), so this may cost money: --yes-spend if you want that")
-    real = [f"{it['name']} ({it['base_url']})" for it in providers if not costs_nothing(it["base_url"])]
+        fail("the gateway does not reveal its providers (set LUNER_ADMIN_TOKEN), so this may cost money; --yes-spend allows it")
+    real = [f"{provider['name']} ({provider['base_url']})" for provider in providers if not is_free(provider["base_url"])]
     if real:
-        die(f"this may cost money: {', '.join(real)} may be real; --yes-spend if you want that")
+        fail(f"this may cost money: {', '.join(real)} may be real; --yes-spend allows it")
 
 
-def costs_nothing(base_url):
+def is_free(base_url):
     host = urllib.parse.urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -140,20 +141,20 @@ def costs_nothing(base_url):
         return host in ("localhost", "mock-llm")
 
 
-def limited_model(providers, told):
-    """A model that only providers with small limits serve: what is over one provider's limit goes to the next."""
+def limited_model(providers, requested):
+    """A model that only providers with small limits serve. Calls over the limit of one provider go to the next."""
     if providers is None:
-        return told
-    small = lambda it: it["limit"] and it["limit"]["qps"] <= LIMIT_QPS_MOST and it["limit"]["burst"] <= LIMIT_BURST_MOST
-    models = {model for it in providers for model in it["models"] if "*" not in model}
-    fit = sorted(model for model in models if all(small(it) for it in providers if model in it["models"]))
-    if told and told not in fit:
-        die(f"{told}: no provider with a limit of at most {LIMIT_QPS_MOST} requests a second and a burst of {LIMIT_BURST_MOST} alone "
-            f"serves it; there {'are ' + ', '.join(fit) if fit else 'is none'}")
-    return told or next(iter(fit), None)
+        return requested
+    small = lambda provider: provider["limit"] and provider["limit"]["qps"] <= SMALL_LIMIT_QPS_MAX and provider["limit"]["burst"] <= SMALL_LIMIT_BURST_MAX
+    models = {model for provider in providers for model in provider["models"] if "*" not in model}
+    suitable = sorted(model for model in models if all(small(provider) for provider in providers if model in provider["models"]))
+    if requested and requested not in suitable:
+        fail(f"{requested}: no provider with a limit of at most {SMALL_LIMIT_QPS_MAX} requests a second and a burst of "
+             f"{SMALL_LIMIT_BURST_MAX}, or others serve it too; suitable models: {', '.join(suitable) or 'none'}")
+    return requested or next(iter(suitable), None)
 
 
-# What wrk runs. `[=[` so that no prompt can end it.
+# Scripts for wrk, in Lua. No prompt contains `]=]`, which would end the string.
 
 HEAD = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.headers["X-Luner-Agent"] = "bench"\n'
 
@@ -170,10 +171,10 @@ def limited_script(model):
     return f"{HEAD}wrk.body = [=[{body(model, 'How does a limit refill?', 0.7)}]=]\n"
 
 
-def cold_script(model, most):
-    """Stops by itself, and says after how long, because wrk reckons with the whole time; what is under way comes on top."""
+def miss_script(model, limit):
+    """Stops after `limit` requests and prints after how long, because wrk divides by the whole time. Requests in flight are extra."""
     before, after = body(model, f"{secrets.token_hex(8)} PLACE", 0).split("PLACE")
-    return (f"{HEAD}local asked, began = 0, 0\n"
+    return (f"{HEAD}local sent, started = 0, 0\n"
             "local function uptime()\n"
             '  local file = io.open("/proc/uptime")\n'
             '  local seconds = file:read("*n")\n'
@@ -181,71 +182,71 @@ def cold_script(model, most):
             "  return seconds\n"
             "end\n"
             "function request()\n"
-            "  asked = asked + 1\n"
-            # Of /proc/uptime, to 10 ms: Lua itself tells whole seconds.
-            "  if asked == 1 then began = uptime() end\n"
-            f"  if asked == {most} then\n"
+            "  sent = sent + 1\n"
+            # /proc/uptime has a resolution of 10 ms, Lua's own clock of a second.
+            "  if sent == 1 then started = uptime() end\n"
+            f"  if sent == {limit} then\n"
             "    wrk.thread:stop()\n"
-            '    print("stopped after " .. uptime() - began .. " s")\n'
+            '    print("stopped after " .. uptime() - started .. " s")\n'
             "  end\n"
-            f"  return wrk.format(nil, nil, nil, [=[{before}]=] .. asked .. [=[{after}]=])\n"
+            f"  return wrk.format(nil, nil, nil, [=[{before}]=] .. sent .. [=[{after}]=])\n"
             "end\n")
 
 
 def measure(gateway, pid, scenario, script, args):
     progress(scenario)
-    hits, misses, statuses = gateway.counted()
+    hits, misses, statuses = gateway.counters()
     with tempfile.NamedTemporaryFile("w", prefix="luner-bench-", suffix=".lua") as file:
         file.write(script)
         file.flush()
         command = ["wrk", "-t1", f"-c{args.connections}", f"-d{args.seconds}s", "--timeout", "10s", "--latency", "-s", file.name,
                    f"{gateway.url}/v1/chat/completions"]
         output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                timeout=args.seconds + WRK_PATIENCE_S).stdout
-    got = read_wrk(output)
-    if not got or not got.count:
-        die(f"{scenario}: no answers\n{output}")
+                                timeout=args.seconds + WRK_EXTRA_S).stdout
+    result = parse_wrk(output)
+    if not result or not result.count:
+        fail(f"{scenario}: no answers\n{output}")
     stopped = re.search(r"stopped after ([\d.]+) s", output)
-    qps = got.count / max(float(stopped[1]), UPTIME_TICK_S) if stopped else got.qps
-    end = time.monotonic() + COUNT_PATIENCE_S
+    qps = result.count / max(float(stopped[1]), UPTIME_TICK_S) if stopped else result.qps
+    end = time.monotonic() + COUNT_TIMEOUT_S
     while True:
-        now_hits, now_misses, now_statuses = gateway.counted()
-        mix = {status: count - statuses.get(status, 0) for status, count in now_statuses.items() if count > statuses.get(status, 0)}
-        if sum(mix.values()) >= got.count:
+        now_hits, now_misses, now_statuses = gateway.counters()
+        new_statuses = {status: count - statuses.get(status, 0) for status, count in now_statuses.items() if count > statuses.get(status, 0)}
+        if sum(new_statuses.values()) >= result.count:
             break
         if time.monotonic() > end:
-            die(f"{scenario}: wrk got {got.count:,} answers, and the gateway counted {sum(mix.values()):,}")
+            fail(f"{scenario}: wrk result {result.count:,} answers, and the gateway counted {sum(new_statuses.values()):,}")
         time.sleep(0.2)
     hits, misses = now_hits - hits, now_misses - misses
     rate = hits / (hits + misses) if hits + misses else None
-    return Measured(scenario, qps, got.p50_us, got.p99_us, rate, mix, memory_of(pid))
+    return Result(scenario, qps, result.p50_us, result.p99_us, rate, new_statuses, memory_of(pid))
 
 
 def pid_of_listener(url):
-    """Of the luner on this machine that listens on the URL's port; none if there is none, or we may not look."""
+    """The pid of the luner on this machine that listens on the URL's port. None if there is none, or if it is not visible."""
     parts = urllib.parse.urlsplit(url)
-    if not costs_nothing(url):  # not a loopback address
+    if not is_free(url):  # not a loopback address
         return None
     port = f":{parts.port or 80:04X}"
-    rows = [line.split() for table in ("tcp", "tcp6") for line in read(f"/proc/net/{table}").splitlines()[1:]]
+    rows = [line.split() for table in ("tcp", "tcp6") for line in read_text(f"/proc/net/{table}").splitlines()[1:]]
     sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(port) and row[3] == "0A"}  # TCP_LISTEN
     for descriptors in pathlib.Path("/proc").glob("[0-9]*/fd"):
-        if read(descriptors.parent / "comm").strip() != "luner":
+        if read_text(descriptors.parent / "comm").strip() != "luner":
             continue
         try:
-            if any(os.readlink(it) in sockets for it in descriptors.iterdir()):
+            if any(os.readlink(link) in sockets for link in descriptors.iterdir()):
                 return int(descriptors.parent.name)
-        except OSError:  # ended, or another user's
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return None
 
 
 def memory_of(pid):
-    found = pid and re.search(r"VmRSS:\s+(\d+) kB", read(f"/proc/{pid}/status"))
+    found = pid and re.search(r"VmRSS:\s+(\d+) kB", read_text(f"/proc/{pid}/status"))
     return int(found[1]) * 1024 if found else None
 
 
-def read(path):
+def read_text(path):
     try:
         return pathlib.Path(path).read_text()
     except OSError:
@@ -269,7 +270,7 @@ def table(rows):
     return "\n".join([f"| {cells(lines[0])} |", f"|{rule}|", *(f"| {cells(line)} |" for line in lines[1:])])
 
 
-def die(text):
+def fail(text):
     progress("")
     sys.exit(f"bench: {text}")
 

@@ -1,4 +1,4 @@
-# Sourced by run.sh and bench.sh: `need TOOL…` ends the script, and says how to get them, when some are missing.
+# Sourced by run.sh and bench.sh. `need TOOL...` ends the script if a tool is missing, and prints how to install it.
 need() {
     local tool missing=()
     for tool in "$@"; do

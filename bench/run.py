@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The rounds of bench/run.sh. Standard library only.
+"""Measures the rows of bench/run.sh. Standard library only.
 
-The server under test runs on core 0 with one worker, wrk and mock-llm on core 1. Rows take turns (A B A B), each figure
-is the median of its rounds, and only ratios within one run mean anything: machines are shared and noisy.
+The server under test runs on core 0 with one worker, wrk and mock-llm run on core 1. Rows take turns (A B A B), and each
+figure is the median of its rounds. Only ratios within one run mean anything, because machines are shared and noisy.
 
-To add a row: a line in ROWS; a variant of luner: an entry in LUNERS; a comparison: a line in RATIOS.
+To add a row, add a line to ROWS. A variant of luner is an entry in LUNER_VARIANTS, a comparison is a line in RATIOS.
 """
 
 import argparse
@@ -28,38 +28,39 @@ import urllib.request
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 50
-REQUEST_BYTES = 620  # wrk's head included: a short chat
-ANSWER_BYTES = 600  # what the raw responder writes
-NGINX_HEAD_BYTES = 148  # of its 200 with a length of three digits, as nginx.conf has it
-STREAM_WORDS = 64  # a delta each; role, finish and [DONE] come on top
-OTHERS_MOST = 0.05  # of the gateway's core; arbitrary: what a quiet machine stays below
+REQUEST_BYTES = 620  # a short chat request with wrk's head
+ANSWER_BYTES = 600  # the size of the raw responder's answer
+NGINX_HEAD_BYTES = 148  # the head of nginx's 200 with a length of three digits, as nginx.conf configures it
+STREAM_WORDS = 64  # one delta each; the events for role, finish reason and [DONE] are extra
+OTHERS_SHARE_MAX = 0.05  # of the gateway's core; arbitrary: a quiet machine stays below it
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 
 BENCH = pathlib.Path(__file__).resolve().parent
 
-OFF = {"cache": {"enabled": False}, "rate_limit": {"enabled": False}, "storage": {"backend": "none"}}
+ALL_OFF = {"cache": {"enabled": False}, "rate_limit": {"enabled": False}, "storage": {"backend": "none"}}
 
-CACHED = {**OFF, "cache": {"enabled": True}}
-# All of it on: three policies that read usage, windows, a limit, the cache, traces in SQLite.
+CACHED = {**ALL_OFF, "cache": {"enabled": True}}
+# Everything on: three policies that read usage, usage windows, a rate limit, the cache, traces in SQLite.
 GOVERNED = {"rate_limit": {"providers": [{"name": "mock", "qps": 1_000_000, "burst": 1_000_000}]}}
-# The same but for the traces.
+# Everything on except traces.
 UNTRACED = {**GOVERNED, "storage": {"traces": False}}
-LIMITED = {**OFF, "rate_limit": {"providers": [{"name": "mock", "qps": 0.001, "burst": 1}]}}
+LIMITED = {**ALL_OFF, "rate_limit": {"providers": [{"name": "mock", "qps": 0.001, "burst": 1}]}}
 BLOCKING = {"cache": {"enabled": False}}
 
-WATCHING = [
+# Policies that read usage and never match.
+NEVER_BLOCKING = [
     ("spent", "cost_usd > 1000000.0"),
     ("asked", "request_count > 1000000000 && model == 'gpt-4o'"),
     ("used", "tokens_used > 1000000000000"),
 ]
 
-# name: (mock, configuration beyond server and providers, policies that block)
-LUNERS = {
-    "luner": ("mock-plain", OFF, []),
-    "luner-streaming": ("mock-stream", OFF, []),
+# name: (mock, config besides server and providers, policies that block)
+LUNER_VARIANTS = {
+    "luner": ("mock-plain", ALL_OFF, []),
+    "luner-streaming": ("mock-stream", ALL_OFF, []),
     "luner-cached": ("mock-plain", CACHED, []),
-    "luner-governed": ("mock-plain", GOVERNED, WATCHING),
-    "luner-untraced": ("mock-plain", UNTRACED, WATCHING),
+    "luner-governed": ("mock-plain", GOVERNED, NEVER_BLOCKING),
+    "luner-untraced": ("mock-plain", UNTRACED, NEVER_BLOCKING),
     "luner-limited": ("mock-plain", LIMITED, []),
     "luner-blocking": ("mock-plain", BLOCKING, [("all", "request_count > 0")]),
 }
@@ -69,13 +70,13 @@ LUNERS = {
 class Row:
     name: str
     what: str
-    server: str  # a key of Rig.urls
-    body: dict = dataclasses.field(default_factory=dict)  # beyond model and messages
+    server: str  # a key of Setup.urls
+    body: dict = dataclasses.field(default_factory=dict)  # members besides model and messages
     status: int = 200
 
 
 STREAM = {"stream": True}
-COLD = {"temperature": 0}
+CACHEABLE = {"temperature": 0}
 ROWS = [
     Row("raw", "raw monoio responder", "raw"),
     Row("nginx-200", "nginx return 200", "nginx-200"),
@@ -83,16 +84,16 @@ ROWS = [
     Row("luner-proxy", "luner proxy", "luner"),
     Row("luner-proxy-governed", "luner proxy, governed", "luner-governed"),
     Row("luner-proxy-untraced", "luner proxy, governed, without traces", "luner-untraced"),
-    Row("luner-hit", "luner cache hit, ungoverned", "luner-cached", COLD),
-    Row("luner-hit-governed", "luner cache hit, governed", "luner-governed", COLD),
-    Row("luner-hit-untraced", "luner cache hit, governed, without traces", "luner-untraced", COLD),
+    Row("luner-hit", "luner cache hit, ungoverned", "luner-cached", CACHEABLE),
+    Row("luner-hit-governed", "luner cache hit, governed", "luner-governed", CACHEABLE),
+    Row("luner-hit-untraced", "luner cache hit, governed, without traces", "luner-untraced", CACHEABLE),
     Row("luner-429", "luner, beyond a rate limit", "luner-limited", status=429),
     Row("luner-403", "luner, blocked by a policy", "luner-blocking", status=403),
     Row("nginx-stream", f"nginx proxy_pass, unbuffered, stream of {STREAM_WORDS} words", "nginx-stream", STREAM),
     Row("luner-stream", f"luner, stream of {STREAM_WORDS} words", "luner-streaming", STREAM),
 ]
 
-# row, base, target for CPU per request (None: for the record)
+# row, base, target for the ratio of CPU per request (None: no target)
 RATIOS = [
     ("nginx-200", "raw", None),
     ("luner-proxy", "nginx-proxy", 1.0),
@@ -115,12 +116,12 @@ class Sample:
     qps: float
     p50_us: float
     p99_us: float
-    busy: float  # share of the gateway's core that the server had
-    others: float  # share of the gateway's core that others had
+    busy: float  # the server's share of the gateway's core
+    others: float  # the share of all other programs
 
 
-class Rig:
-    """Starts the servers, knows their pids, and stops them, whatever happens."""
+class Setup:
+    """The servers of a run: starts them, knows their pids and URLs, and always stops them."""
 
     def __init__(self, binaries, directory):
         self.binaries, self.dir = binaries, directory
@@ -140,17 +141,17 @@ class Rig:
             self.start_listening("raw", GATEWAY_CORE, ["raw-responder"])
         if any(name.startswith("nginx") for name in needed):
             self.start_nginx()
-        for name in LUNERS:
+        for name in LUNER_VARIANTS:
             if name in needed:
                 self.start_luner(name)
 
-    def spawn(self, core, command, **more):
-        process = subprocess.Popen(["taskset", "-c", str(core), *command], **more)
+    def spawn(self, core, command, **options):
+        process = subprocess.Popen(["taskset", "-c", str(core), *command], **options)
         self.processes.append(process)
         return process
 
     def start_listening(self, name, core, command):
-        """A program that takes --listen and prints its URL."""
+        """Starts a program that takes --listen and prints its URL."""
         binary = self.binaries / command[0]
         process = self.spawn(core, [str(binary), "--listen", "127.0.0.1:0", *command[1:]],
                              stdout=subprocess.PIPE, text=True)
@@ -180,20 +181,21 @@ class Rig:
             self.pids[f"nginx-{name}"] = [process.pid, *map(int, workers)]
 
     def start_luner(self, name):
-        mock, more, policies = LUNERS[name]
-        more = {**more, "storage": {"sqlite": {"path": str(self.dir / f"{name}.db")}, **more.get("storage", {})}}
+        mock, settings, policies = LUNER_VARIANTS[name]
+        storage = {"sqlite": {"path": str(self.dir / f"{name}.db")}, **settings.get("storage", {})}
         binary, port = self.binaries / "luner", free_port()
         if not binary.exists():
-            sys.exit(f"bench: {binary} is not there; build it, or leave its rows out with --without-luner")
+            sys.exit(f"bench: {binary} does not exist; build it, or leave its rows out with --without-luner")
         config = self.dir / f"{name}.yaml"
         # JSON is YAML.
         config.write_text(json.dumps({
             "version": "v1",
             "server": {"listen": f"127.0.0.1:{port}", "workers": 1},
             "providers": [{"name": "mock", "base_url": self.urls[mock] + "/v1", "api_key": "sk-bench", "models": ["gpt-4o"]}],
-            **more,
+            **settings,
+            "storage": storage,
         }, indent=1))
-        # The log goes beside the configuration: a terminal would cost the gateway time.
+        # The log goes to a file, because writing to a terminal would cost the gateway time.
         log = open(self.dir / f"{name}.log", "w")
         process = self.spawn(GATEWAY_CORE, [str(binary), "--config", str(config)], stdout=log, stderr=log)
         wait_for(port, process, f"luner ({log.name})")
@@ -214,17 +216,17 @@ class Rig:
             process.wait()
 
     def cpu_ticks(self, server):
-        return sum(ticks_of(pid) for pid in self.pids[server])
+        return sum(process_ticks(pid) for pid in self.pids[server])
 
 
-def ticks_of(pid):
-    """utime + stime of all threads, ended ones included."""
+def process_ticks(pid):
+    """utime + stime of all threads, including those that have ended."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
 
 
 def core_ticks(core):
-    """Busy and all ticks of a core."""
+    """Busy ticks and all ticks of a core."""
     line = next(line for line in open("/proc/stat") if line.startswith(f"cpu{core} "))
     ticks = [int(field) for field in line.split()[1:9]]
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
@@ -248,7 +250,7 @@ def wait_for(port, process, name):
 
 
 def request_body(row, host):
-    """JSON that makes wrk's whole request REQUEST_BYTES long."""
+    """A JSON body that makes wrk's whole request REQUEST_BYTES long."""
     body = {"model": "gpt-4o", "temperature": 0.7, **row.body, "messages": [
         {"role": "system", "content": "You are terse."}, {"role": "user", "content": ""}]}
     head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: 400\r\n"
@@ -258,10 +260,10 @@ def request_body(row, host):
     return json.dumps(body)
 
 
-def write_script(rig, row):
-    url = rig.urls[row.server]
+def write_script(setup, row):
+    url = setup.urls[row.server]
     body = request_body(row, url.removeprefix("http://"))
-    script = rig.dir / f"{row.name}.lua"
+    script = setup.dir / f"{row.name}.lua"
     script.write_text('wrk.method = "POST"\n'
                       'wrk.headers["Content-Type"] = "application/json"\n'
                       'wrk.headers["Authorization"] = "Bearer sk-caller"\n'
@@ -269,12 +271,12 @@ def write_script(rig, row):
     return script, url + "/v1/chat/completions", body
 
 
-def probe(rig, row):
-    """One request before any load: a row that measures errors is no row. Returns the answer's bytes, head excluded."""
-    _, url, body = write_script(rig, row)
+def probe(setup, row):
+    """Checks with a few requests that the row measures the expected answer. Returns the length of the answer's body."""
+    _, url, body = write_script(setup, row)
     headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-caller"}
     request = urllib.request.Request(url, body.encode(), headers)
-    for _ in range(2):  # The first fills the cache, or uses the limit up.
+    for _ in range(2):  # The first request fills the cache, or uses up the limit.
         try:
             answer = urllib.request.urlopen(request, timeout=10)
         except urllib.error.HTTPError as error:
@@ -284,54 +286,54 @@ def probe(rig, row):
         time.sleep(0.1)
     if answer.status != row.status:
         sys.exit(f"bench: {row.name}: status {answer.status}: {text[-200:]!r}")
-    hit = row.server.startswith("luner") and row.body == COLD
-    if hit and answer.headers["X-Luner-Cache"] != "HIT":
+    must_hit = row.server.startswith("luner") and row.body == CACHEABLE
+    if must_hit and answer.headers["X-Luner-Cache"] != "HIT":
         sys.exit(f"bench: {row.name}: no cache hit")
     if row.body.get("stream") and (text.count(b"data: ") < STREAM_WORDS or b"[DONE]" not in text):
-        sys.exit(f"bench: {row.name}: not a whole stream: {text[-200:]!r}")
+        sys.exit(f"bench: {row.name}: the stream is not complete: {text[-200:]!r}")
     return len(text)
 
 
-def measure(rig, row, seconds):
-    script, url, _ = write_script(rig, row)
-    ticks, (busy, whole) = rig.cpu_ticks(row.server), core_ticks(GATEWAY_CORE)
-    load = rig.spawn(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url],
+def measure(setup, row, seconds):
+    script, url, _ = write_script(setup, row)
+    ticks, (busy, whole) = setup.cpu_ticks(row.server), core_ticks(GATEWAY_CORE)
+    load = setup.spawn(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url],
                      stdout=subprocess.PIPE, text=True)
     output = load.communicate()[0]
-    ticks = rig.cpu_ticks(row.server) - ticks
+    ticks = setup.cpu_ticks(row.server) - ticks
     busy, whole = (after - before for after, before in zip(core_ticks(GATEWAY_CORE), (busy, whole)))
-    got = read_wrk(output)
+    result = parse_wrk(output)
     broken = re.search(r"Socket errors: (?!connect 0, read 0, write 0).*", output)
-    if not got or broken or got.count == 0 or got.refused != (got.count if row.status >= 400 else 0):
-        sys.exit(f"bench: {row.name}: not answers of status {row.status} alone\n{output}")
+    if not result or broken or result.count == 0 or result.errors != (result.count if row.status >= 400 else 0):
+        sys.exit(f"bench: {row.name}: some answers do not have status {row.status}\n{output}")
     return Sample(
-        cpu_us=ticks * TICK_US / got.count,
-        qps=got.qps,
-        p50_us=got.p50_us,
-        p99_us=got.p99_us,
+        cpu_us=ticks * TICK_US / result.count,
+        qps=result.qps,
+        p50_us=result.p50_us,
+        p99_us=result.p99_us,
         busy=ticks / whole,
         others=max(0, busy - ticks) / whole,
     )
 
 
 @dataclasses.dataclass
-class Wrk:
+class WrkResult:
     count: int
-    refused: int  # neither 2xx nor 3xx
+    errors: int  # answers that are neither 2xx nor 3xx
     qps: float
     p50_us: float
     p99_us: float
 
 
-def read_wrk(output):
-    """What wrk said with --latency; none when it did not come so far."""
+def parse_wrk(output):
+    """Parses the output of wrk --latency. None when wrk failed before its summary."""
     requests = re.search(r"(\d+) requests in", output)
     if not requests:
         return None
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    return Wrk(
+    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    return WrkResult(
         count=int(requests[1]),
-        refused=int(refused[1]) if refused else 0,
+        errors=int(errors[1]) if errors else 0,
         qps=float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
         p50_us=latency(output, "50%"),
         p99_us=latency(output, "99%"),
@@ -343,12 +345,12 @@ def latency(output, percentile):
     return float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
 
 
-def rounds(rig, rows, seconds, count):
+def rounds(setup, rows, seconds, count):
     samples = {row.name: [] for row in rows}
     for number in range(count):
         for row in rows:
             progress(f"round {number + 1}/{count}: {row.name}")
-            samples[row.name].append(measure(rig, row, seconds))
+            samples[row.name].append(measure(setup, row, seconds))
     progress("")
     return samples
 
@@ -366,12 +368,12 @@ def report(rows, samples, sizes):
     lines = ["| row | CPU µs/request | min–max | requests/s | p50 µs | p99 µs | core 0: server, others | body bytes |",
              "|---|--:|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
-        got = samples[row.name]
-        cpu = sorted(sample.cpu_us for sample in got)
+        result = samples[row.name]
+        cpu = sorted(sample.cpu_us for sample in result)
         lines.append(
-            f"| {row.what} | {median(got, 'cpu_us'):.2f} | {cpu[0]:.2f}–{cpu[-1]:.2f} | {median(got, 'qps'):,.0f} "
-            f"| {median(got, 'p50_us'):,.0f} | {median(got, 'p99_us'):,.0f} "
-            f"| {median(got, 'busy'):.0%}, {median(got, 'others'):.0%} | {sizes[row.name]:,} |")
+            f"| {row.what} | {median(result, 'cpu_us'):.2f} | {cpu[0]:.2f}–{cpu[-1]:.2f} | {median(result, 'qps'):,.0f} "
+            f"| {median(result, 'p50_us'):,.0f} | {median(result, 'p99_us'):,.0f} "
+            f"| {median(result, 'busy'):.0%}, {median(result, 'others'):.0%} | {sizes[row.name]:,} |")
     lines += ["", "| ratio (medians of each round's ratio) | CPU per request | target | requests/s | p50 |", "|---|--:|--:|--:|--:|"]
     for name, base, target in RATIOS:
         if name in samples and base in samples:
@@ -380,14 +382,14 @@ def report(rows, samples, sizes):
                      for field in ("cpu_us", "qps", "p50_us")}
             lines.append(f"| {name} / {base} | {ratio['cpu_us']:.2f} | {f'≤ {target}' if target else ''} "
                          f"| {ratio['qps']:.2f} | {ratio['p50_us']:.2f} |")
-    others = max(median(got, "others") for got in samples.values())
-    if others > OTHERS_MOST:
-        lines += ["", f"**Noisy: others had up to {others:.0%} of the gateway's core.** Prefer the ratios, or measure again."]
+    others = max(median(result, "others") for result in samples.values())
+    if others > OTHERS_SHARE_MAX:
+        lines += ["", f"**Noisy: other programs had up to {others:.0%} of the gateway's core.** Prefer the ratios, or measure again."]
     return "\n".join(lines)
 
 
-def output_of(*command):
-    """What a tool says about itself, on either stream; empty if it is not there."""
+def tool_output(*command):
+    """The output of a tool on both streams. Empty if the tool is missing."""
     try:
         run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=BENCH)
     except OSError:
@@ -396,59 +398,59 @@ def output_of(*command):
 
 
 def commit():
-    hash_ = output_of("git", "rev-parse", "--short", "HEAD")
-    if not re.fullmatch(r"[0-9a-f]{7,}", hash_):
+    short_hash = tool_output("git", "rev-parse", "--short", "HEAD")
+    if not re.fullmatch(r"[0-9a-f]{7,}", short_hash):
         return "no-commit"
-    return hash_ + ("-dirty" if output_of("git", "status", "--porcelain", "--untracked-files=no") else "")
+    return short_hash + ("-dirty" if tool_output("git", "status", "--porcelain", "--untracked-files=no") else "")
 
 
-def machine(binaries):
+def describe_machine(binaries):
     cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
-    first = lambda text: text.splitlines()[0] if text else "not there"
+    first = lambda text: text.splitlines()[0] if text else "missing"
     return "\n".join([
-        f"* machine: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory / 2**20:.1f} GiB",
+        f"* machine: {cpu[1] if cpu else platform.describe_machine()}, {os.cpu_count()} cores, {memory / 2**20:.1f} GiB",
         f"* kernel: {platform.release()}; load average at the start: {', '.join(f'{load:.2f}' for load in os.getloadavg())}",
-        f"* {first(output_of('nginx', '-v'))}; {first(output_of('wrk', '-v'))}; {first(output_of('rustc', '-V'))}",
-        f"* {first(output_of(str(binaries / 'luner'), '--version'))}; LUNER_IO={os.environ.get('LUNER_IO', 'unset')}",
+        f"* {first(tool_output('nginx', '-v'))}; {first(tool_output('wrk', '-v'))}; {first(tool_output('rustc', '-V'))}",
+        f"* {first(tool_output(str(binaries / 'luner'), '--version'))}; LUNER_IO={os.environ.get('LUNER_IO', 'unset')}",
     ])
 
 
-def chosen(args):
+def selected_rows(args):
     known = {row.name for row in ROWS}
-    wanted = set(args.rows.split(",")) if args.rows else known
-    if wanted - known:
-        sys.exit(f"bench: no such row: {', '.join(sorted(wanted - known))}; there are {', '.join(row.name for row in ROWS)}")
-    return [row for row in ROWS if row.name in wanted and not (args.without_luner and row.server in LUNERS)]
+    selected = set(args.rows.split(",")) if args.rows else known
+    if selected - known:
+        sys.exit(f"bench: unknown row: {', '.join(sorted(selected - known))}; the rows are {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if row.name in selected and not (args.without_luner and row.server in LUNER_VARIANTS)]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 2 s instead of 5 of 10")
-    parser.add_argument("--rows", help="only these, with commas: " + ",".join(row.name for row in ROWS))
+    parser.add_argument("--rows", help="measure only these, separated by commas: " + ",".join(row.name for row in ROWS))
     parser.add_argument("--without-luner", action="store_true", help="neither build nor measure luner")
-    parser.add_argument("--rounds", type=int, help="instead of 5 (3)")
-    parser.add_argument("--seconds", type=int, help="of each row in each round, instead of 10 (2)")
-    parser.add_argument("--no-build", action="store_true", help="measure what is there")
-    parser.add_argument("--no-file", action="store_true", help="write no file into bench/results")
+    parser.add_argument("--rounds", type=int, help="number of rounds, 5 by default, 3 with --quick")
+    parser.add_argument("--seconds", type=int, help="seconds per row and round, 10 by default, 2 with --quick")
+    parser.add_argument("--no-build", action="store_true", help="measure the binaries that exist")
+    parser.add_argument("--no-file", action="store_true", help="write no file to bench/results")
     parser.add_argument("--bin", type=pathlib.Path, default=BENCH.parent / "target/release", help=argparse.SUPPRESS)
     args = parser.parse_args()
     seconds, count = args.seconds or (2 if args.quick else 10), args.rounds or (3 if args.quick else 5)
-    rows = chosen(args)
+    rows = selected_rows(args)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    about = machine(args.bin)
+    description = describe_machine(args.bin)
     try:
-        with tempfile.TemporaryDirectory(prefix="luner-bench-") as directory, Rig(args.bin, pathlib.Path(directory)) as rig:
-            rig.start(rows)
-            sizes = {row.name: probe(rig, row) for row in rows}
-            rounds(rig, rows, 1, 1)  # Warms caches and connections up; thrown away.
-            samples = rounds(rig, rows, seconds, count)
+        with tempfile.TemporaryDirectory(prefix="luner-bench-") as directory, Setup(args.bin, pathlib.Path(directory)) as setup:
+            setup.start(rows)
+            sizes = {row.name: probe(setup, row) for row in rows}
+            rounds(setup, rows, 1, 1)  # Warms up caches and connections; its figures are discarded.
+            samples = rounds(setup, rows, seconds, count)
     except KeyboardInterrupt:
         sys.exit(130)
 
     now = datetime.datetime.now()
-    text = (f"# {now:%Y-%m-%d %H:%M}, {commit()}\n\n{about}\n* {count} rounds of {seconds} s, {CONNECTIONS} connections, "
+    text = (f"# {now:%Y-%m-%d %H:%M}, {commit()}\n\n{description}\n* {count} rounds of {seconds} s, {CONNECTIONS} connections, "
             f"requests of {REQUEST_BYTES} bytes; server on core {GATEWAY_CORE} with one worker, "
             f"wrk and mock-llm on core {LOAD_CORE}\n\n{report(rows, samples, sizes)}\n")
     print(text)

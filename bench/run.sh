@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures luner beside nginx and the bare runtime; run.py says how and why so. Checks for tools, builds, and leaves
-# the rounds to run.py, to which all arguments go.
+# Measures luner next to nginx and the bare runtime; run.py explains how. Checks for the tools, builds, and passes all
+# arguments to run.py, which does the rounds.
 #
-#   bench/run.sh            a proper run, some minutes; writes bench/results/<date>-<commit>.md
+#   bench/run.sh            a full run of some minutes; writes bench/results/<date>-<commit>.md
 #   bench/run.sh --quick    under two minutes once built
-#   bench/run.sh --help     the rest
+#   bench/run.sh --help     all options
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ fi
 target=${CARGO_TARGET_DIR:-$PWD/target}
 build() { cargo build --release --quiet --target-dir "$target" "$@"; }
 if [[ " $* " != *" --help "* && " $* " != *" --no-build "* ]]; then
-    echo "building…" >&2
+    echo "building" >&2
     build --manifest-path bench/mock-llm/Cargo.toml
     build --manifest-path bench/raw-responder/Cargo.toml
     [[ " $* " == *" --without-luner "* ]] || build --bin luner
