@@ -1,5 +1,6 @@
-//! What a cached answer costs before the kernel is asked: the key of a request, the look-up, and the parts of both.
-//! `cargo bench --bench cache`; the best of several rounds, because only the disturbed ones are slower.
+//! Measures the cost of a cached answer outside the kernel: the key of a request, the look-up, and the parts of both.
+//! Run with `cargo bench --bench cache`. Prints the best of several rounds, because disturbances only make a round
+//! slower.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use luner::clock::Now;
 use luner::dialect::openai::request;
 use luner::llm::{FactLimits, Operation};
 
-/// Rounds of which the best counts. Arbitrary.
+/// Rounds, of which the best counts. Arbitrary: enough for one without disturbance.
 const ROUNDS: usize = 9;
 
 #[global_allocator]
@@ -34,7 +35,7 @@ fn asked(body: &[u8]) -> Asked<'_> {
     Asked { scope, operation: Operation::Chat, model: "gpt-4o-mini", body, depth_max: 128 }
 }
 
-/// A chat request of about so many bytes.
+/// A chat request of about this length.
 fn chat(bytes: usize) -> Vec<u8> {
     let text = "The quick brown fox jumps over the lazy dog.\\n".repeat(bytes / 46);
     let (system, user) = text.split_at(text.len() / 92 * 46);
@@ -68,7 +69,7 @@ fn keys_of(name: &str, body: &[u8], repeat: usize) {
     });
 }
 
-/// 5,000 entries of 1 KB, as by default, each with the key of some body.
+/// Measures look-ups among 5,000 entries of 1 KB, the default size, each under the key of a different body.
 fn look_ups() {
     let now = Now::default();
     let mut keys = Keys::new(HashKey::new([7; 32]));
@@ -91,7 +92,7 @@ fn look_ups() {
         all.push(key);
     }
     let mut owner = Owner::<u64>::new(store);
-    // A step that is prime to 5,000: every entry in turn, in no order that a processor foresees.
+    // The step is coprime to 5,000, so that every entry gets its turn in an order that the processor cannot predict.
     let mut next = (1..).map(|n: usize| all[n * 1_733 % all.len()]);
     let hot = all[4_999];
     time("owner: one hot entry", 100_000, || {

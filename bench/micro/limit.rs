@@ -1,6 +1,6 @@
-//! What a rate limit costs a request, alone and with the other cores at the same word; beside it what a lease could save at
-//! the best. `cargo bench --bench limit`; the median of several rounds, because the best of several threads is the one in
-//! which they did not meet.
+//! Measures what a rate limit costs a request, on one core and with all cores using the same atomic word. For
+//! comparison, it measures the cheapest possible lease. Run with `cargo bench --bench limit`. Prints the median of
+//! several rounds, because in the best round of several threads they hardly contend.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -11,11 +11,11 @@ use luner::breaker::{Breaker, Rules, Verdict};
 use luner::clock::Now;
 use luner::limit::Limit;
 
-/// Arbitrary, and odd.
+/// Arbitrary, but odd, so that the median is one of the rounds.
 const ROUNDS: usize = 15;
 const REPEAT: u64 = 1_000_000;
 
-/// Each of some threads does the same `REPEAT` times; how long one time takes, in the middle of the rounds.
+/// Runs `run` [`REPEAT`] times on each thread and prints the median duration of one run.
 #[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn time<S: Sync>(name: &str, threads: u64, setup: impl Fn() -> S, run: impl Fn(&S, u64) + Sync) {
     let mut rounds = Vec::new();
@@ -23,14 +23,14 @@ fn time<S: Sync>(name: &str, threads: u64, setup: impl Fn() -> S, run: impl Fn(&
         let (state, start) = (setup(), Barrier::new(threads as usize));
         let elapsed = |thread: u64| {
             start.wait();
-            let begun = Instant::now();
+            let started = Instant::now();
             (0..REPEAT).for_each(|n| run(&state, n * threads + thread));
-            begun.elapsed()
+            started.elapsed()
         };
         let slowest = std::thread::scope(|scope| {
             let elapsed = &elapsed;
             let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || elapsed(thread))).collect();
-            running.into_iter().map(|thread| thread.join().expect("it ran")).max().expect("a thread")
+            running.into_iter().map(|thread| thread.join().expect("the thread ends")).max().expect("a thread")
         });
         rounds.push(slowest);
     }
@@ -47,7 +47,7 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     for threads in [1, cores] {
         let wide = || Limit::new(1e6, 1_000_000, at(0));
-        // A microsecond passes from request to request, so all are charged: a million a second for each thread.
+        // A microsecond passes between requests, so that all are charged: a million a second per thread.
         time("charged", threads, wide, |limit, n| drop(black_box(limit.try_take(at(n * 1_000)))));
         let spent = || {
             let limit = Limit::new(0.001, 1, at(0));
@@ -55,7 +55,7 @@ fn main() {
             limit
         };
         time("refused", threads, spent, |limit, _| drop(black_box(limit.try_take(black_box(at(1))))));
-        // A hundred times more are asked for than the limit lets through.
+        // A hundred times more requests arrive than the limit allows.
         time(
             "refused, 1 in 100 charged",
             threads,
@@ -65,7 +65,7 @@ fn main() {
             },
         );
     }
-    // As cheap as a lease can be: a count of the shard's own, and a look at the clock, because leases run out.
+    // The cheapest possible lease: a counter of the shard, and a comparison with the clock, because leases expire.
     time("a count of the shard's own", 1, AtomicU64::default, |count, n| {
         count.store(count.load(Ordering::Relaxed) + u64::from(black_box(n) < REPEAT), Ordering::Relaxed);
     });

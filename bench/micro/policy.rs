@@ -1,7 +1,9 @@
-//! What judging costs: counting a request in its user's window, reading the window, judging three policies that read it.
-//! And how long a shard takes to adopt a plan with a hundred policies. Prints nanoseconds; asserts nothing.
+//! Measures what policies cost: counting a request in its user's window, reading the window, judging three policies
+//! that read it. Also measures how long a shard takes to adopt a plan with a hundred policies. Prints nanoseconds and
+//! asserts nothing.
 //!
-//! `cargo bench --bench policy`; for instruction counts run the binary that it names under `valgrind --tool=callgrind`.
+//! Run with `cargo bench --bench policy`. For instruction counts, run the binary that it names under
+//! `valgrind --tool=callgrind`.
 
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -26,9 +28,10 @@ storage: { backend: none }
 ";
 const ROUNDS: u64 = 200_000;
 
-struct Nowhere;
+/// Downgrades that change nothing.
+struct NoDowngrades;
 
-impl Downgrades for Nowhere {
+impl Downgrades for NoDowngrades {
     fn target(&self, _: &str) -> Option<Cow<'_, str>> {
         None
     }
@@ -57,14 +60,14 @@ fn policy(index: usize, expression: &str) -> Policy {
     }
 }
 
-/// The documented examples of policies that read usage.
-fn three() -> Compiled {
+/// The documented example policies that read usage.
+fn three_policies() -> Compiled {
     let expressions = ["cost_usd > 10.0", "request_count > 1000000 && model == 'gpt-4o'", "tokens_used > 1000000000"];
     let policies: Vec<Policy> = expressions.iter().enumerate().map(|(at, text)| policy(at, text)).collect();
     Compiled::new(&policies).expect("they compile")
 }
 
-fn hundred(seed: u64) -> Vec<Policy> {
+fn hundred_policies(seed: u64) -> Vec<Policy> {
     let text = |at: usize| format!("request_count > {} && user_id == 'u{seed}' && est_cost_usd > 0.5", at + 1_000);
     (0..100).map(|at| policy(at, &text(at))).collect()
 }
@@ -72,11 +75,11 @@ fn hundred(seed: u64) -> Vec<Policy> {
 fn main() {
     let clock = Clock::start();
     let time = |what: &str, rounds: u64, mut work: Box<dyn FnMut(Now) + '_>| {
-        // The best of five: what others took of the core is no part of the cost.
+        // The best of five rounds, because other programs only make a round slower.
         let best = (0..5).map(|_| {
-            let began = clock.now();
-            (0..rounds).for_each(|round| work(Now { mono_ns: began.mono_ns + round * 1_000, ..began }));
-            clock.now().since(began).as_nanos() as f64 / rounds as f64
+            let started = clock.now();
+            (0..rounds).for_each(|round| work(Now { mono_ns: started.mono_ns + round * 1_000, ..started }));
+            clock.now().since(started).as_nanos() as f64 / rounds as f64
         });
         println!("{what:60} {:9.1} ns", best.fold(f64::INFINITY, f64::min));
     };
@@ -86,7 +89,7 @@ fn main() {
         let windows = &mut windows;
         Box::new(move |now| windows.enter(Who::of_user("t", "u"), now, MicroUsd(5)).settle(now, 100, MicroUsd(5)))
     });
-    let (three, none) = (three(), Compiled::empty());
+    let (three, none) = (three_policies(), Compiled::empty());
     let evaluator = Evaluator::new();
     for (what, compiled) in [("no policy", &none), ("three policies that read usage", &three)] {
         let (windows, evaluator) = (&mut windows, &evaluator);
@@ -102,19 +105,23 @@ fn main() {
                 now_ms: now.wall_ms,
                 ..Inputs::default()
             };
-            black_box(evaluator.judge(compiled, &inputs, &Nowhere));
+            black_box(evaluator.judge(compiled, &inputs, &NoDowngrades));
             entry.settle(now, 100, MicroUsd(5));
         };
         time(&format!("count, read the window, judge {what}, settle"), ROUNDS, Box::new(judge));
     }
-    time("compile a hundred policies, off the shards", 10, Box::new(|_| drop(black_box(Compiled::new(&hundred(0))))));
+    time(
+        "compile a hundred policies, off the shards",
+        10,
+        Box::new(|_| drop(black_box(Compiled::new(&hundred_policies(0))))),
+    );
     adopt(&clock);
 }
 
-/// A shard's thread looks at the plan as for each request, while another publishes plans with a hundred new policies and, as
-/// the coordinator does, keeps those that it replaced until nobody else holds them.
+/// Reads the plan like a shard, once per request, while another thread publishes plans with a hundred new policies.
+/// Like the coordinator, that thread keeps replaced plans until no shard holds them.
 fn adopt(clock: &Clock) {
-    let config = config::parse(CONFIG, "bench", &|_| None).expect("a good configuration");
+    let config = config::parse(CONFIG, "bench", &|_| None).expect("a valid config");
     let parts = Parts {
         config: &config,
         prices: Prices::built_in(),
@@ -130,7 +137,8 @@ fn adopt(clock: &Clock) {
         thread::spawn(move || {
             let mut retired = Vec::new();
             for seed in 0..SWAPS {
-                let next = plan.load().with_policies(Arc::new(Compiled::new(&hundred(seed)).expect("they compile")));
+                let next =
+                    plan.load().with_policies(Arc::new(Compiled::new(&hundred_policies(seed)).expect("they compile")));
                 retired.push(plan.swap(Arc::new(next)));
                 retired.retain(|plan| Arc::strong_count(plan) > 1);
                 thread::sleep(Duration::from_millis(2));
@@ -139,26 +147,26 @@ fn adopt(clock: &Clock) {
     };
     let evaluator = Evaluator::new();
     let mut shard = arc_swap::Cache::new(plan);
-    let (mut version, mut took) = (1, Vec::new());
+    let (mut version, mut durations) = (1, Vec::new());
     while version <= SWAPS {
         let before = clock.now();
         let plan = shard.load().clone();
         let loaded = clock.now();
         if plan.version != version {
             version = plan.version;
-            black_box(evaluator.judge(&plan.policies, &Inputs::default(), &Nowhere));
+            black_box(evaluator.judge(&plan.policies, &Inputs::default(), &NoDowngrades));
             let judged = clock.now();
-            took.push((loaded.since(before).as_nanos(), judged.since(loaded).as_nanos()));
+            durations.push((loaded.since(before).as_nanos(), judged.since(loaded).as_nanos()));
         }
     }
-    publisher.join().expect("it publishes to the end");
+    publisher.join().expect("the publisher ends");
     let column = |of: fn(&(u128, u128)) -> u128| {
-        let mut sorted: Vec<u128> = took.iter().map(of).collect();
+        let mut sorted: Vec<u128> = durations.iter().map(of).collect();
         sorted.sort_unstable();
-        let at = |share: usize| sorted.get(sorted.len() * share / 100).copied().unwrap_or_default();
+        let at = |percent: usize| sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default();
         (at(50), at(99), sorted.last().copied().unwrap_or_default())
     };
-    println!("{} plans of a hundred policies adopted by a busy shard; p50, p99, most in ns:", took.len());
-    println!("  taking the new plan              {:?}", column(|it| it.0));
-    println!("  judging by all hundred, at first {:?}", column(|it| it.1));
+    println!("{} plans of a hundred policies adopted by a busy shard; p50, p99, max in ns:", durations.len());
+    println!("  loading the new plan             {:?}", column(|duration| duration.0));
+    println!("  judging all hundred, first time  {:?}", column(|duration| duration.1));
 }

@@ -1,6 +1,6 @@
-//! The floor of luner's benchmarks: monoio alone. It reads what a request is to a load generator, never parses it,
-//! and writes the same 600 bytes each time, so its CPU per request is what the kernel and the runtime cost.
-//! One thread; uses io_uring with the ring that luner uses, else epoll, and says which.
+//! The lower bound of luner's benchmarks: monoio alone. Reads a request without parsing it and writes the same 600
+//! bytes each time, so that its processor time per request is the cost of the kernel and the runtime. One thread. Uses
+//! io_uring with luner's ring settings, or epoll where that fails, and prints which.
 
 use std::process::ExitCode;
 
@@ -55,7 +55,7 @@ async fn serve(listen: &str, io: &str) -> std::io::Result<()> {
     }
 }
 
-/// Until the peer leaves.
+/// Answers every read until the peer leaves.
 async fn respond(mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut buf = Vec::with_capacity(BUFFER_BYTES);
@@ -72,13 +72,13 @@ async fn respond(mut stream: TcpStream) {
     }
 }
 
-/// The load generator's request comes in one read.
+/// Read buffer. A request of the load generator fits into one read.
 const BUFFER_BYTES: usize = 4096;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 528\r\n\r\n";
 const BODY_BYTES: usize = 528;
 
-/// 600 bytes: about what a short chat answer takes. The body is a JSON string of x.
+/// 600 bytes, about the size of a short chat answer. The body is a JSON string of `x`.
 static ANSWER: &[u8] = &{
     let mut answer = [b'x'; HEAD.len() + BODY_BYTES];
     let mut at = 0;
