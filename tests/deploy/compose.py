@@ -1,4 +1,5 @@
-"""What the compose files promise beyond their syntax. Reads each as Compose resolved it, in JSON: demo, monitoring, production."""
+"""Checks what the compose files promise beyond their syntax. Reads each one as Compose resolves it, in JSON: demo, monitoring,
+production."""
 
 import json
 import sys
@@ -13,7 +14,7 @@ def expect(holds, what):
 
 
 def seconds(duration):
-    """Compose writes durations as Go does: 40s, 1m5s."""
+    """Seconds of a duration in Go's format: 40s, 1m5s."""
     total, number = 0.0, ""
     for char in duration:
         if char.isdigit() or char == ".":
@@ -30,17 +31,17 @@ def check(name, path):
         where = f"{name}: {service_name}"
         options = service.get("security_opt", [])
         expect(service.get("cap_drop") == ["ALL"], f"{where}: keeps capabilities")
-        expect("no-new-privileges:true" in options, f"{where}: may gain privileges")
-        expect(not service.get("privileged") and not service.get("cap_add"), f"{where}: is given privileges")
+        expect("no-new-privileges:true" in options, f"{where}: can gain privileges")
+        expect(not service.get("privileged") and not service.get("cap_add"), f"{where}: has extra privileges")
         for port in service.get("ports", []):
             expect(port.get("host_ip") == "127.0.0.1", f"{where}: port {port['published']} is open to the network")
         if service_name in OURS:
-            expect(service.get("read_only") is True, f"{where}: its root can be written to")
-            expect("user" not in service, f"{where}: another user than the image's")
+            expect(service.get("read_only") is True, f"{where}: its root file system is writable")
+            expect("user" not in service, f"{where}: overrides the image's user")
     luner = services["luner"]
-    expect(any(option.startswith("seccomp:") for option in luner["security_opt"]), f"{name}: luner runs without io_uring")
+    expect(any(option.startswith("seccomp:") for option in luner["security_opt"]), f"{name}: luner cannot use io_uring")
     expect(luner["ulimits"]["memlock"] in (67108864, {"single": 67108864}), f"{name}: too little locked memory")
-    # server.drain_timeout is 30s by default, and in config.prod.yaml.
+    # server.drain_timeout is 30s by default and in config.prod.yaml.
     expect(seconds(luner["stop_grace_period"]) > 30, f"{name}: luner is killed before it has drained")
     return services
 
@@ -52,9 +53,9 @@ expect([port["published"] for port in monitoring["prometheus"]["ports"]] == ["90
 expect([port["published"] for port in monitoring["grafana"]["ports"]] == ["3000"], "Grafana is not at 3000")
 luner = check("production", paths["production"])["luner"]
 limits = luner["deploy"]["resources"]["limits"]
-expect(limits.get("memory") and limits.get("cpus") and limits.get("pids"), "production: without limits")
-expect(luner["logging"]["options"].get("max-size"), "production: logs grow without end")
-expect(luner.get("restart") == "unless-stopped" and luner.get("healthcheck"), "production: not watched over")
+expect(limits.get("memory") and limits.get("cpus") and limits.get("pids"), "production: no resource limits")
+expect(luner["logging"]["options"].get("max-size"), "production: logs grow without limit")
+expect(luner.get("restart") == "unless-stopped" and luner.get("healthcheck"), "production: no restart policy or health check")
 
 for problem in problems:
     print(f"compose: {problem}", file=sys.stderr)

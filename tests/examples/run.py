@@ -1,4 +1,4 @@
-"""Runs every example against `luner demo`, and the tour also against a gateway with an admin token and against none at all.
+"""Runs every example against `luner demo`. Runs the tour also against a gateway with an admin token, and without any gateway.
 
     .venv/bin/python tests/examples/run.py
 
@@ -23,13 +23,13 @@ from launch import PROVIDER_KEY, STOP_S, Log, binary, mock, wait_until_healthy  
 
 EXAMPLES = ROOT / "examples"
 TOUR = [sys.executable, "-u", EXAMPLES / "production-demo/demo.py"]
-# Of one example; generous: a debug build on a busy machine.
-PATIENCE_S = 180
+# Timeout of one example. Arbitrary, and generous enough for a debug build on a busy machine.
+TIMEOUT_S = 180
 SECTIONS = ["Health", "Three agents, one trace", "The same question twice", "A provider's rate limit",
             "Policies: create, enforce, change, remove", "Metrics", "Recent traces", "Streaming"]
 TOKEN = "examples-admin-token-5f21c9"
 
-GUARDED = """\
+CONFIG_WITH_TOKEN = """\
 version: v1
 server: {{ listen: "127.0.0.1:0", workers: 1, admin: {{ token: {token} }} }}
 providers:
@@ -48,55 +48,55 @@ def main():
                 say(check.__name__.replace("_", " "))
                 check(url)
         with mock(folder) as provider:
-            with guarded(folder, provider, "true") as url:
+            with gateway_with_token(folder, provider, "true") as url:
                 say("tour of a gateway with a token")
-                guarded_tour(url)
-                say("bench of a gateway before a real provider")
-                no_money(url)
-            with guarded(folder, provider, "false") as url:
+                tour_with_token(url)
+                say("bench of a gateway in front of a real provider")
+                bench_refuses_to_spend(url)
+            with gateway_with_token(folder, provider, "false") as url:
                 say("tour of a gateway without a cache")
                 text = run(TOUR, url, code=1, LUNER_ADMIN_TOKEN=TOKEN)
-                wants(text, "the first call should be a cache MISS")
-        say("tour of nothing")
-        tour_of_nothing()
+                expect_in(text, "the first call should be a cache MISS")
+        say("tour without a gateway")
+        tour_without_gateway()
 
 
 def tour(url):
     text = run(TOUR, url)
     found = re.findall(r"^(\d)  (.*)$", text, re.M)
     assert found == [(str(number), name) for number, name in enumerate(SECTIONS, 1)], found
-    wants(text, "All of it held", "MISS", "HIT", "rate_limit_exceeded", "403 policy_violation", "answered by gpt-4o-mini", "3 requests")
-    assert "\033" not in text, "colours, where nobody looks"
+    expect_in(text, "All of it held", "MISS", "HIT", "rate_limit_exceeded", "403 policy_violation", "answered by gpt-4o-mini", "3 requests")
+    assert "\033" not in text, "output to a pipe has no colours"
 
 
 def interrupted_tour(url):
-    """Stopped while its policy acts: the policy goes with it."""
+    """Stops the tour while its policy is in force: the tour must remove the policy."""
     env = environment(url)
     process = subprocess.Popen(TOUR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
     try:
-        said = ""
-        for text in process.stdout:
-            said += text
-            if "created" in text:
+        output = ""
+        for line in process.stdout:
+            output += line
+            if "created" in line:
                 process.send_signal(signal.SIGTERM)
-        code = process.wait(PATIENCE_S)
+        code = process.wait(TIMEOUT_S)
     finally:
         process.kill()
-    assert "created" in said and code == 143, f"exit code {code}\n{said}"
-    names = subprocess.run(["curl", "-sS", f"{url}/api/policies"], capture_output=True, text=True, check=True, env=env).stdout
-    assert '"trial budget"' in names and '"demo ' not in names, names
+    assert "created" in output and code == 143, f"exit code {code}\n{output}"
+    policies = subprocess.run(["curl", "-sS", f"{url}/api/policies"], capture_output=True, text=True, check=True, env=env).stdout
+    assert '"trial budget"' in policies and '"demo ' not in policies, policies
 
 
 def langchain(url):
-    answered_twice(run([sys.executable, EXAMPLES / "langchain/main.py"], url), r"\d+ tokens")
+    expect_two_answers(run([sys.executable, EXAMPLES / "langchain/main.py"], url), r"\d+ tokens")
 
 
 def node(url):
-    answered_twice(run(["node", EXAMPLES / "node/index.mjs"], url), r"\d+ tokens, \$0\.\d+")
+    expect_two_answers(run(["node", EXAMPLES / "node/index.mjs"], url), r"\d+ tokens, \$0\.\d+")
 
 
-def answered_twice(text, between):
-    """A line of an answer, one about it, one of a stream."""
+def expect_two_answers(text, between):
+    """Expects a plain answer, a line about it that matches `between`, and a streamed answer."""
     assert re.fullmatch(rf"\[\w+\] You said: .+\n{between}\n\[\w+\] You said: .+\n", text), text
 
 
@@ -107,64 +107,65 @@ def vercel_ai_sdk(url):
 
 def curl(url):
     text = run([EXAMPLES / "curl/luner.sh"], url)
-    wants(text, '"status":"ok"', "You said: Hello", "data: [DONE]", "x-luner-trace-id: 4bf92f3577b34da6a3ce929d0e0e4736",
+    expect_in(text, '"status":"ok"', "You said: Hello", "data: [DONE]", "x-luner-trace-id: 4bf92f3577b34da6a3ce929d0e0e4736",
           '"code":"invalid_json"', '"code":"missing_required_parameter"', "\n404\n", "luner_requests_total{", ignore_case=True)
 
 
 def bench(url):
     script = ROOT / "bench/bench.sh"
     if not shutil.which("wrk"):
-        return say("bench/bench.sh was left out: wrk is not installed")
+        return say("bench/bench.sh is skipped: wrk is not installed")
     text = run([script, url, "--quick"], url)
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     assert [line[0] for line in lines] == ["scenario", "cache hit", "cold", "rate-limited"], text
     hit, cold, limited = (dict(zip(lines[0], line)) for line in lines[1:])
-    # Other callers' requests are in it: the demo's.
+    # The rates include the requests of other callers: the demo's.
     assert float(hit["hit rate"].removesuffix("%")) > 90 and float(cold["hit rate"].removesuffix("%")) < 10, text
     assert "429: " in limited["statuses"] and "429: " not in hit["statuses"] + cold["statuses"], text
     assert all(line["memory"].endswith(" MiB") and float(line["requests/s"].replace(",", "")) > 0 for line in (hit, cold, limited)), text
-    told = run([script, url, "--quick", "--limited-model", "gpt-4o"], url, code=1)
-    wants(told, "gpt-4o: no provider with a limit", "gpt-4.1-nano")
+    refused = run([script, url, "--quick", "--limited-model", "gpt-4o"], url, code=1)
+    expect_in(refused, "gpt-4o: no provider with a limit", "gpt-4.1-nano")
 
 
-def no_money(url):
-    """A provider that may be real is not benched unasked: nobody listens here, and nobody is called."""
+def bench_refuses_to_spend(url):
+    """The bench refuses to call a provider that may be real, unless told to. No provider listens here, and none is called."""
     if shutil.which("wrk"):
-        wants(run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1), "set LUNER_ADMIN_TOKEN", "--yes-spend")
-        told = run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1, LUNER_ADMIN_TOKEN=TOKEN)
-        wants(told, "real (https://llm.invalid) may be real", "--yes-spend")
+        expect_in(run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1), "set LUNER_ADMIN_TOKEN", "--yes-spend")
+        refused = run([ROOT / "bench/bench.sh", url, "--quick"], url, code=1, LUNER_ADMIN_TOKEN=TOKEN)
+        expect_in(refused, "real (https://llm.invalid) may be real", "--yes-spend")
 
 
-def guarded_tour(url):
-    for given, sentence in (({}, "wants its admin token"), ({"LUNER_ADMIN_TOKEN": "wrong"}, "does not accept the token")):
-        wants(run(TOUR, url, code=2, **given), sentence)
-    # Its provider has no limit: the tour says so and goes on.
-    wants(run(TOUR, url, LUNER_ADMIN_TOKEN=TOKEN), "All of it held", "left out")
+def tour_with_token(url):
+    for env, sentence in (({}, "wants its admin token"), ({"LUNER_ADMIN_TOKEN": "wrong"}, "does not accept the token")):
+        expect_in(run(TOUR, url, code=2, **env), sentence)
+    # This gateway's provider has no limit: the tour says so and continues.
+    expect_in(run(TOUR, url, LUNER_ADMIN_TOKEN=TOKEN), "All of it held", "left out")
 
 
-def tour_of_nothing():
-    with socket.socket() as closed:  # bound and not listening: refused, and nobody else gets the port
+def tour_without_gateway():
+    # The socket is bound but does not listen: connections are refused, and no other program gets the port.
+    with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        wants(run(TOUR, url, code=2), f"cannot be reached at {url}", "luner demo")
+        expect_in(run(TOUR, url, code=2), f"cannot be reached at {url}", "luner demo")
 
 
-def environment(url, **more):
-    """Nothing of ours but what is given; no proxy between the example and the loopback address."""
+def environment(url, **variables):
+    """The environment of an example: no LUNER_ or OPENAI_ variables but these, and no proxy for the loopback address."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LUNER_", "OPENAI_"))}
-    return {**env, "NO_PROXY": "*", "no_proxy": "*", "LUNER_URL": url, **more}
+    return {**env, "NO_PROXY": "*", "no_proxy": "*", "LUNER_URL": url, **variables}
 
 
-def run(command, url, code=0, **more):
-    """What it prints; its errors too when it is to fail."""
-    errors = subprocess.PIPE if code == 0 else subprocess.STDOUT
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=PATIENCE_S, env=environment(url, **more))
+def run(command, url, code=0, **variables):
+    """Runs a command and returns its stdout, and its stderr too if it is expected to fail."""
+    stderr = subprocess.PIPE if code == 0 else subprocess.STDOUT
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=TIMEOUT_S, env=environment(url, **variables))
     assert done.returncode == code, f"{command[-1]}: exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr or ''}"
     assert "Traceback" not in done.stdout, done.stdout
     return done.stdout
 
 
-def wants(text, *parts, ignore_case=False):
+def expect_in(text, *parts, ignore_case=False):
     fold = str.lower if ignore_case else str
     missing = [part for part in parts if fold(part) not in fold(text)]
     assert not missing, f"missing {missing} in:\n{text}"
@@ -172,7 +173,7 @@ def wants(text, *parts, ignore_case=False):
 
 @contextlib.contextmanager
 def demo(folder):
-    """`luner demo`, found by what it tells its reader."""
+    """`luner demo`. Its address is in the greeting that it prints."""
     with open(folder / "demo.log", "wb") as log:
         command = [binary("LUNER_BIN", "luner"), "demo", "--listen", "127.0.0.1:0"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -183,19 +184,19 @@ def demo(folder):
             if "ctrl-c" in line:
                 break
         found = re.search(r"Console +(http://\S+)/\n", greeting)
-        assert found, f"luner demo did not say where its console is\n{greeting}\n{(folder / 'demo.log').read_text()}"
-        wants(greeting, f'OpenAI(base_url="{found[1]}/v1"')
+        assert found, f"luner demo did not print its console's address\n{greeting}\n{(folder / 'demo.log').read_text()}"
+        expect_in(greeting, f'OpenAI(base_url="{found[1]}/v1"')
         say(f"luner demo at {found[1]} on {os.environ.get('LUNER_IO', 'the default driver')}")
         yield found[1]
 
 
 @contextlib.contextmanager
-def guarded(folder, provider, cache):
-    config = folder / "guarded.yaml"
-    config.write_text(GUARDED.format(token=TOKEN, mock=provider, key=PROVIDER_KEY, cache=cache, folder=folder))
+def gateway_with_token(folder, provider, cache):
+    config = folder / "with-token.yaml"
+    config.write_text(CONFIG_WITH_TOKEN.format(token=TOKEN, mock=provider, key=PROVIDER_KEY, cache=cache, folder=folder))
     command = [binary("LUNER_BIN", "luner"), "serve", "--config", config, "--log", "json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    log = Log(process.stderr, folder / "guarded.log")
+    log = Log(process.stderr, folder / "with-token.log")
     with stopped(process):
         url = f"http://{log.address()}"
         wait_until_healthy(url, log)
@@ -205,12 +206,12 @@ def guarded(folder, provider, cache):
 
 @contextlib.contextmanager
 def stopped(process):
-    """Stops it afterwards: as one should, and whatever happened."""
+    """Stops the process at the end: in order after success, and in any case."""
     try:
         yield
         process.terminate()
         code = process.wait(STOP_S)
-        assert code == 0, f"luner ended with {code} on SIGTERM"
+        assert code == 0, f"luner exited with {code} on SIGTERM"
     finally:
         if process.poll() is None:
             process.kill()
@@ -224,4 +225,4 @@ def say(text):
 if __name__ == "__main__":
     start = time.monotonic()
     main()
-    say(f"all of it held, in {time.monotonic() - start:.0f} s")
+    say(f"passed in {time.monotonic() - start:.0f} s")

@@ -2,9 +2,9 @@
 
     python3 tests/sdk/launch.py COMMAND [ARG…]
 
-The command finds them through LUNER_URL, LUNER_PID, MOCK_URL and CALLER_KEY. It fails if the command does, if luner does not
-end with 0 on SIGTERM, or if a key stands in luner's log. With SDK_BASE_URL=http://host:port/v1 set nothing is started: the
-clients talk to that, which should be a mock, and what only luner does is skipped.
+The command gets their addresses in LUNER_URL, LUNER_PID, MOCK_URL and CALLER_KEY. The launcher fails if the command fails, if
+luner does not exit with 0 on SIGTERM, or if its log contains a key. If SDK_BASE_URL=http://host:port/v1 is set, nothing is
+started: the clients talk to that server, which should be a mock, and tests of what only luner does are skipped.
 
 Standard library only, so that it runs before anything is installed.
 """
@@ -28,18 +28,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 
-# Canaries: neither may ever stand in a log, and the caller's may never reach the provider.
+# Canaries: no log may contain either, and the caller's key must never reach the provider.
 PROVIDER_KEY = "sk-provider-canary-8c1f"
 CALLER_KEY = "sk-caller-canary-27ad"
 
-# Arbitrary, and generous: a debug build on a busy machine. Nothing is measured with it.
+# Arbitrary, and generous enough for a debug build on a busy machine. Nothing is measured with them.
 START_S = 30
 STOP_S = 30
-# sizeof(struct io_uring_params), linux/io_uring.h
+# sizeof(struct io_uring_params) in linux/io_uring.h.
 IO_URING_PARAMS_BYTES = 120
 
-# One provider per misbehaviour, so that a breaker that opens for one leaves the others alone.
-# A model's name carries its script to the mock: `gpt-4o+fault=hang`.
+# One provider per fault, so that a circuit breaker that opens for one does not affect the others. The suffix of a model's name
+# tells the mock what to do: `gpt-4o+fault=hang`.
 CONFIG = """\
 version: v1
 server:
@@ -101,7 +101,7 @@ telemetry: {{ log: info }}
 
 def main(command):
     if not command:
-        sys.exit("launch: which command?")
+        sys.exit("launch: no command given")
     given = os.environ.get("SDK_BASE_URL")
     if given:
         url = given.removesuffix("/").removesuffix("/v1")
@@ -109,21 +109,21 @@ def main(command):
 
     folder = TARGET / "sdk" / f"{os.environ.get('LUNER_IO', 'default')}-{os.getpid()}"
     folder.mkdir(parents=True)
-    # One call takes a descriptor on each side of luner, and the usual limit of 1,024 is less than 500 of them.
+    # A call takes two descriptors of luner, so the usual limit of 1,024 is too low for 500 calls at once.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     with mock(folder) as mock_url, luner(folder, mock_url) as (luner_url, pid):
         env = {"LUNER_URL": luner_url, "LUNER_PID": str(pid), "MOCK_URL": mock_url, "CALLER_KEY": CALLER_KEY}
         failed = run(command, env)
     if failed:
-        print(f"launch: the logs stay in {folder}", file=sys.stderr)
+        print(f"launch: the logs are in {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)
     return failed
 
 
 def run(command, env):
-    # A proxy of this machine would stand between the clients and the loopback address.
+    # The clients must reach the loopback address without this machine's proxy.
     return subprocess.call(command, cwd=ROOT, env={**os.environ, **env, "NO_PROXY": "*", "no_proxy": "*"})
 
 
@@ -135,7 +135,7 @@ def mock(folder):
     try:
         line = process.stdout.readline()
         if "http://" not in line:
-            raise SystemExit(f"launch: mock-llm did not say where it listens: {line!r}; see {folder}/mock.log")
+            raise SystemExit(f"launch: mock-llm did not print its address: {line!r}; see {folder}/mock.log")
         yield line.split()[-1].rstrip("/")
     finally:
         process.terminate()
@@ -144,7 +144,7 @@ def mock(folder):
 
 @contextmanager
 def luner(folder, mock_url):
-    # Bound and not listening: connections are refused, and nobody else gets the port.
+    # A socket that is bound but does not listen: connections are refused, and no other program gets the port.
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))
     config = folder / "config.yaml"
@@ -159,12 +159,12 @@ def luner(folder, mock_url):
         wanted = os.environ.get("LUNER_IO")
         print(f"==> sdk: luner {health['version']} at {url}, {health['workers']} workers on {health['io']}", flush=True)
         if wanted == "io_uring" and health["io"] == "epoll" and not io_uring_is_allowed():
-            print("launch: this machine allows no io_uring; the clients run on epoll instead", file=sys.stderr)
+            print("launch: this machine does not allow io_uring, so luner runs on epoll", file=sys.stderr)
         elif wanted and health["io"] != wanted:
-            raise SystemExit(f"launch: {wanted} was asked for, and luner runs on {health['io']}\n{log.tail()}")
+            raise SystemExit(f"launch: LUNER_IO is {wanted}, but luner runs on {health['io']}\n{log.tail()}")
         yield url, process.pid
         if process.poll() is not None:
-            raise SystemExit(f"launch: luner ended with {process.returncode} by itself\n{log.tail()}")
+            raise SystemExit(f"launch: luner exited by itself with {process.returncode}\n{log.tail()}")
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(STOP_S)
@@ -172,10 +172,10 @@ def luner(folder, mock_url):
             raise SystemExit(f"launch: luner still runs {STOP_S} s after SIGTERM\n{log.tail()}") from None
         log.close()
         if code != 0:
-            raise SystemExit(f"launch: luner ended with {code} on SIGTERM, not 0\n{log.tail()}")
+            raise SystemExit(f"launch: luner exited with {code} on SIGTERM, not 0\n{log.tail()}")
         for key in (PROVIDER_KEY, CALLER_KEY):
             if key in log.path.read_text(errors="replace"):
-                raise SystemExit(f"launch: a key stands in luner's log: {log.path}")
+                raise SystemExit(f"launch: luner's log contains a key: {log.path}")
     finally:
         if process.poll() is None:
             process.kill()
@@ -185,7 +185,7 @@ def luner(folder, mock_url):
 
 
 class Log:
-    """luner's stderr, read as it comes, so that it never blocks on a full pipe; kept in a file."""
+    """luner's stderr, copied to a file as it arrives, so that luner never blocks on a full pipe."""
 
     def __init__(self, pipe, path):
         self.path = path
@@ -202,13 +202,13 @@ class Log:
                     self._address = address_of(line)
                     if self._address:
                         self._listening.set()
-        # Ended: nobody needs to wait for an address any longer.
+        # luner has ended, so no address will come.
         self._listening.set()
 
     def address(self):
         self._listening.wait(START_S)
         if not self._address:
-            raise SystemExit(f"launch: luner did not say where it listens\n{self.tail()}")
+            raise SystemExit(f"launch: luner did not log its address\n{self.tail()}")
         return self._address
 
     def tail(self):
@@ -219,7 +219,7 @@ class Log:
 
 
 def address_of(line):
-    """The address in `{"message":"listening","address":"127.0.0.1:1234",…}`, none in any other line."""
+    """The address in a line such as `{"message":"listening","address":"127.0.0.1:1234",…}`. None for any other line."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -241,7 +241,7 @@ def wait_until_healthy(url, log):
 
 
 def io_uring_is_allowed():
-    """Asks the kernel itself: containers often forbid it. 425 is io_uring_setup on every architecture."""
+    """Tries to set up a ring, because containers often forbid it. 425 is io_uring_setup on every architecture."""
     descriptor = ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(IO_URING_PARAMS_BYTES))
     if descriptor >= 0:
         os.close(descriptor)
@@ -254,7 +254,7 @@ def binary(variable, name):
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise SystemExit(f"launch: no {name} at {' or '.join(map(str, candidates))}; cargo build --workspace, or set {variable}")
+    raise SystemExit(f"launch: no {name} at {' or '.join(map(str, candidates))}; run cargo build --workspace, or set {variable}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-// compose-config prints compose files as Docker Compose resolves them, in JSON: merged, checked, with variables from the
-// environment and from .env beside them. It is `docker compose config` without Docker, on the library that Compose itself uses.
+// compose-config prints compose files in JSON as Docker Compose resolves them: merged, checked, with variables from the
+// environment and from the .env file next to them. It is `docker compose config` without Docker, with Compose's own library.
 package main
 
 import (

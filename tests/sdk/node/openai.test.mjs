@@ -1,11 +1,11 @@
-// OpenAI's Node client against luner: what an application does with it, and how each failure reaches it.
+// OpenAI's Node client against luner: usual calls, and how each failure reaches the application.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
 import OpenAI from "openai";
 
-import { behindLuner, client, collect, eventually, lunerOnly, mock, said } from "./support.mjs";
+import { behindLuner, client, collect, eventually, lunerOnly, mock, userMessage } from "./support.mjs";
 
 const WEATHER = {
   type: "function",
@@ -19,16 +19,16 @@ beforeEach(mock.reset);
 afterEach(mock.settle);
 
 describe("chat", () => {
-  test("an answer is whole", async () => {
-    const completion = await client.chat.completions.create({ model: "gpt-4o", messages: said("hello node") });
+  test("plain answer is complete", async () => {
+    const completion = await client.chat.completions.create({ model: "gpt-4o", messages: userMessage("hello node") });
     assert.match(completion.choices[0].message.content, /You said: hello node$/);
     assert.equal(completion.choices[0].finish_reason, "stop");
     const { prompt_tokens, completion_tokens, total_tokens } = completion.usage;
     assert.equal(total_tokens, prompt_tokens + completion_tokens);
   });
 
-  test("an answer names its request, trace, provider and model", lunerOnly, async () => {
-    const call = client.chat.completions.create({ model: "gpt-4o", messages: said("headers") });
+  test("answer has request, trace, provider and model headers", lunerOnly, async () => {
+    const call = client.chat.completions.create({ model: "gpt-4o", messages: userMessage("headers") });
     const { data, response, request_id } = await call.withResponse();
     assert.equal(response.headers.get("x-luner-provider"), "plain");
     assert.equal(response.headers.get("x-luner-model"), "gpt-4o");
@@ -38,30 +38,30 @@ describe("chat", () => {
     assert.equal(data._request_id, request_id);
   });
 
-  test("a stream says the same as a whole answer, without usage", async () => {
-    const ask = { model: "gpt-4o", messages: said("Größe 漢字 🌙") };
-    const whole = await client.chat.completions.create(ask);
-    const chunks = await collect(await client.chat.completions.create({ ...ask, stream: true }));
+  test("stream has the same text as a plain answer, without usage", async () => {
+    const request = { model: "gpt-4o", messages: userMessage("Größe 漢字 🌙") };
+    const whole = await client.chat.completions.create(request);
+    const chunks = await collect(await client.chat.completions.create({ ...request, stream: true }));
     const text = chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("");
     assert.equal(text, whole.choices[0].message.content);
     assert.equal(chunks.at(-1).choices[0].finish_reason, "stop");
     assert.ok(chunks.every((chunk) => !chunk.usage));
   });
 
-  test("a stream ends with usage when asked", async () => {
-    const ask = { model: "gpt-4o", messages: said("usage"), stream: true, stream_options: { include_usage: true } };
-    const chunks = await collect(await client.chat.completions.create(ask));
+  test("stream ends with usage when requested", async () => {
+    const request = { model: "gpt-4o", messages: userMessage("usage"), stream: true, stream_options: { include_usage: true } };
+    const chunks = await collect(await client.chat.completions.create(request));
     assert.deepEqual(chunks.at(-1).choices, []);
     assert.ok(chunks.at(-1).usage.total_tokens > 0);
   });
 
-  test("a stream arrives piece by piece", async () => {
+  test("stream arrives piece by piece", async () => {
     const model = "gpt-4o+words=20+chunk-delay=50";
-    const stream = await client.chat.completions.create({ model, messages: said("slowly"), stream: true });
+    const stream = await client.chat.completions.create({ model, messages: userMessage("slowly"), stream: true });
     let pieces = 0;
     let first = true;
     for await (const chunk of stream) {
-      // Not a matter of time: the first chunk is here while the provider has not yet said the last.
+      // Independent of timing: the first chunk has arrived, and the provider has not yet sent the last.
       if (first) assert.equal((await mock.entries())[0].done, false);
       first = false;
       if (chunk.choices[0].delta.content) pieces += 1;
@@ -69,52 +69,52 @@ describe("chat", () => {
     assert.equal(pieces, 20);
   });
 
-  test("a caller that aborts a stream ends it at the provider", async () => {
+  test("aborting a stream cancels it at the provider", async () => {
     const model = "gpt-4o+words=2000+chunk-delay=50";
-    const stream = await client.chat.completions.create({ model, messages: said("too long"), stream: true });
+    const stream = await client.chat.completions.create({ model, messages: userMessage("too long"), stream: true });
     for await (const chunk of stream) {
       assert.ok(chunk.id);
       stream.controller.abort();
     }
     const left = async () => (await mock.entries()).find((entry) => entry.done);
-    const entry = await eventually(left, "the provider saw the caller leave");
+    const entry = await eventually(left, "the provider sees the caller leave");
     assert.notEqual(entry.peer_closed_ms, null);
     assert.equal(entry.complete, false);
   });
 
-  test("a caller that aborts a whole answer gets an abort", async () => {
+  test("aborting a plain request raises an abort error", async () => {
     const model = "gpt-4o+latency=2000";
     const controller = new AbortController();
-    const call = client.chat.completions.create({ model, messages: said("never mind") }, { signal: controller.signal });
+    const call = client.chat.completions.create({ model, messages: userMessage("never mind") }, { signal: controller.signal });
     const caught = assert.rejects(call, OpenAI.APIUserAbortError);
     await eventually(async () => (await mock.entries()).length, "the provider has the request");
     controller.abort();
     await caught;
   });
 
-  test("a tool is called, whole and streamed", async () => {
-    const ask = { model: "gpt-4o", messages: said("what is the weather in Paris?"), tools: [WEATHER] };
-    const completion = await client.chat.completions.create(ask);
+  test("tool is called, plain and streamed", async () => {
+    const request = { model: "gpt-4o", messages: userMessage("what is the weather in Paris?"), tools: [WEATHER] };
+    const completion = await client.chat.completions.create(request);
     const [call] = completion.choices[0].message.tool_calls;
     assert.equal(call.function.name, "get_weather");
     assert.deepEqual(JSON.parse(call.function.arguments), { city: "Paris" });
 
-    const chunks = await collect(await client.chat.completions.create({ ...ask, stream: true }));
+    const chunks = await collect(await client.chat.completions.create({ ...request, stream: true }));
     const calls = chunks.flatMap((chunk) => chunk.choices[0].delta.tool_calls ?? []);
     assert.equal(calls[0].function.name, "get_weather");
     assert.deepEqual(JSON.parse(calls.map((part) => part.function.arguments ?? "").join("")), { city: "Paris" });
     assert.equal(chunks.at(-1).choices[0].finish_reason, "tool_calls");
   });
 
-  test("the streaming helper assembles an answer", async () => {
-    const runner = client.chat.completions.stream({ model: "gpt-4o", messages: said("helper") });
+  test("streaming helper assembles the answer", async () => {
+    const runner = client.chat.completions.stream({ model: "gpt-4o", messages: userMessage("helper") });
     assert.match(await runner.finalContent(), /You said: helper$/);
   });
 
   test("two hundred callers get their own answers", async () => {
     const ask = async (number) => {
       const prompt = `caller ${number} of node`;
-      const body = { model: "gpt-4o+latency=300", messages: said(prompt) };
+      const body = { model: "gpt-4o+latency=300", messages: userMessage(prompt) };
       if (number % 2) {
         const chunks = await collect(await client.chat.completions.create({ ...body, stream: true }));
         return [prompt, chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("")];
@@ -136,29 +136,29 @@ describe("the other endpoints", () => {
   });
 
   test("embeddings agree in floats and base64", async () => {
-    const ask = { model: "text-embedding-3-small", input: ["one", "two"], dimensions: 8 };
-    // The SDK asks for base64 unless told otherwise, and unpacks it.
-    const unpacked = await client.embeddings.create(ask);
-    const floats = await client.embeddings.create({ ...ask, encoding_format: "float" });
+    const request = { model: "text-embedding-3-small", input: ["one", "two"], dimensions: 8 };
+    // By default, the SDK requests base64 and decodes it.
+    const unpacked = await client.embeddings.create(request);
+    const floats = await client.embeddings.create({ ...request, encoding_format: "float" });
     for (const [index, { embedding }] of unpacked.data.entries()) {
       assert.equal(embedding.length, 8);
       embedding.forEach((number, at) => assert.ok(Math.abs(number - floats.data[index].embedding[at]) < 1e-6));
     }
   });
 
-  test("a completion is whole and streamed", async () => {
-    const ask = { model: "gpt-3.5-turbo-instruct", prompt: "once upon" };
-    const completion = await client.completions.create(ask);
-    const chunks = await collect(await client.completions.create({ ...ask, stream: true }));
+  test("completion is returned plain and streamed", async () => {
+    const request = { model: "gpt-3.5-turbo-instruct", prompt: "once upon" };
+    const completion = await client.completions.create(request);
+    const chunks = await collect(await client.completions.create({ ...request, stream: true }));
     assert.match(completion.choices[0].text, /You said: once upon$/);
     assert.equal(chunks.map((chunk) => chunk.choices[0].text).join(""), completion.choices[0].text);
   });
 
-  test("a response is whole and streamed", async () => {
-    const ask = { model: "gpt-4o", input: "hello responses" };
-    const response = await client.responses.create(ask);
+  test("response is returned plain and streamed", async () => {
+    const request = { model: "gpt-4o", input: "hello responses" };
+    const response = await client.responses.create(request);
     assert.match(response.output_text, /You said: hello responses$/);
-    const events = await collect(await client.responses.create({ ...ask, stream: true }));
+    const events = await collect(await client.responses.create({ ...request, stream: true }));
     const deltas = events.filter((event) => event.type === "response.output_text.delta");
     assert.equal(deltas.map((event) => event.delta).join(""), response.output_text);
     assert.equal(events.at(-1).type, "response.completed");
@@ -166,9 +166,9 @@ describe("the other endpoints", () => {
 });
 
 describe("errors", () => {
-  const fail = (model, more) => client.chat.completions.create({ model, messages: said("please fail"), ...more });
+  const fail = (model, more) => client.chat.completions.create({ model, messages: userMessage("please fail"), ...more });
 
-  test("an unknown model is not found", lunerOnly, async () => {
+  test("unknown model raises not found", lunerOnly, async () => {
     await assert.rejects(fail("no-such-model"), (error) => {
       assert.ok(error instanceof OpenAI.NotFoundError);
       assert.equal(error.code, "model_not_found");
@@ -178,11 +178,11 @@ describe("errors", () => {
     });
   });
 
-  test("messages of the wrong shape are a bad request", async () => {
+  test("messages of the wrong type raise bad request", async () => {
     await assert.rejects(fail("gpt-4o", { messages: "not a list" }), OpenAI.BadRequestError);
   });
 
-  test("a provider's 429 is a rate limit error with its retry-after", async () => {
+  test("provider's 429 raises a rate limit error with its retry-after", async () => {
     await assert.rejects(fail("gpt-4o+fault=rate-limit=7"), (error) => {
       assert.ok(error instanceof OpenAI.RateLimitError);
       assert.equal(error.headers.get("retry-after"), "7");
@@ -190,46 +190,46 @@ describe("errors", () => {
     });
   });
 
-  test("a provider's 500 is an internal server error", async () => {
+  test("provider's 500 raises an internal server error", async () => {
     await assert.rejects(fail("gpt-4o+fault=status=500"), OpenAI.InternalServerError);
     await assert.rejects(fail("gpt-4o+fault=status=500", { stream: true }), OpenAI.InternalServerError);
   });
 
-  test("a refused connection is a 502", lunerOnly, async () => {
+  test("refused connection raises 502", lunerOnly, async () => {
     await assert.rejects(fail("refused"), { status: 502, code: "provider_error", type: "server_error" });
   });
 
-  test("a provider that never answers is a 504", lunerOnly, async () => {
+  test("silent provider raises 504", lunerOnly, async () => {
     await assert.rejects(fail("gpt-4o+fault=hang"), { status: 504, code: "upstream_timeout", type: "timeout" });
   });
 
-  test("the client's retries overcome a provider that recovers", async () => {
+  test("client's retries succeed once the provider recovers", async () => {
     await mock.arm("status=503", 2);
-    const body = { model: "recovers", messages: said("try again") };
+    const body = { model: "recovers", messages: userMessage("try again") };
     const completion = await client.chat.completions.create(body, { maxRetries: 3 });
     assert.equal(completion.choices[0].finish_reason, "stop");
     assert.deepEqual((await mock.entries()).map((entry) => entry.status), [503, 503, 200]);
   });
 
-  test("a stream that breaks off never ends silently", async () => {
+  test("truncated stream raises", async () => {
     for (const fault of ["close-mid-stream=3", "reset-mid-stream=3", ...(behindLuner ? ["no-done"] : [])]) {
       const received = [];
       const read = async () => {
         const stream = await fail(`gpt-4o+fault=${fault}+chunk-delay=20`, { stream: true });
         for await (const chunk of stream) received.push(chunk);
       };
-      // An error event says why, and the connection ends badly: Node's fetch drops what is unread when it sees the
-      // second, so either may be what the client throws.
+      // luner sends an error event and then breaks the connection. Node's fetch drops unread data when the connection
+      // breaks, so the client may throw for either.
       await assert.rejects(read(), Error, fault);
-      assert.ok(received.length > 0, "what came before the break is delivered");
+      assert.ok(received.length > 0, "the events before the break are delivered");
     }
   });
 });
 
-describe("what the provider sees", lunerOnly, () => {
-  test("neither the caller's key nor the caller's identity", async () => {
+describe("the provider's request", lunerOnly, () => {
+  test("has neither the key nor the identity of the caller", async () => {
     const headers = { "X-User-ID": "alice-canary", "X-Luner-Tenant": "acme-canary", "X-Luner-Agent": "agent-canary" };
-    await client.chat.completions.create({ model: "gpt-4o", messages: said("who am I?") }, { headers });
+    await client.chat.completions.create({ model: "gpt-4o", messages: userMessage("who am I?") }, { headers });
     const [entry] = await mock.entries();
     const seen = JSON.stringify(entry.headers);
     assert.ok(!seen.includes(process.env.CALLER_KEY), seen);

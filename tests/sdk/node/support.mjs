@@ -1,29 +1,29 @@
-// What the tests share: a client of a running luner, and the mock provider's controls. Run through tests/sdk/run.sh.
+// Shared by the tests: a client of a running luner, and the controls of the mock provider. Run through tests/sdk/run.sh.
 
 import OpenAI from "openai";
 
 const { LUNER_URL, LUNER_PID, MOCK_URL, CALLER_KEY } = process.env;
 if (!LUNER_URL || !MOCK_URL) throw new Error("LUNER_URL and MOCK_URL are not set; run tests/sdk/run.sh node");
 
-// Without a process the clients talk to a mock directly (SDK_BASE_URL), which is for developing the tests.
-export const lunerOnly = { skip: LUNER_PID ? false : "only luner does this, and SDK_BASE_URL points elsewhere" };
+// Without LUNER_PID, the clients talk to a mock directly (SDK_BASE_URL), for the development of these tests.
+export const lunerOnly = { skip: LUNER_PID ? false : "only luner does this, and SDK_BASE_URL points to something else" };
 export const behindLuner = Boolean(LUNER_PID);
 
-// How long something may take that happens by itself, after a request. Arbitrary, generous: nothing is measured with it.
-const SETTLE_MS = 30_000;
+// Longest wait for an effect after a request. Arbitrary and generous: nothing is measured with it.
+const WAIT_MS = 30_000;
 
-// How long a client waits for an answer, so that a gateway that hangs fails a test and not the run. Arbitrary.
-const HANG_MS = 45_000;
+// A client's timeout, so that a hanging gateway fails one test and not the whole run. Arbitrary.
+const CLIENT_TIMEOUT_MS = 45_000;
 
-export const client = new OpenAI({ baseURL: `${LUNER_URL}/v1`, apiKey: CALLER_KEY, maxRetries: 0, timeout: HANG_MS });
+export const client = new OpenAI({ baseURL: `${LUNER_URL}/v1`, apiKey: CALLER_KEY, maxRetries: 0, timeout: CLIENT_TIMEOUT_MS });
 
-export const said = (content) => [{ role: "user", content }];
+export const userMessage = (content) => [{ role: "user", content }];
 
-/** The provider behind luner: arms faults, and tells what it saw. */
+/** The provider behind luner: arms faults and returns its ledger. */
 export const mock = {
   arm: (fault, times = 1) => control("POST", "/mock/fault", { fault, times }),
   entries: async () => (await control("GET", "/mock/ledger")).entries,
-  /** Until no call is open at the provider any longer. */
+  /** Waits until no call is in flight at the provider. */
   settle: () =>
     eventually(async () => (await control("GET", "/mock/ledger")).totals.in_flight === 0, "the provider's calls ended"),
   reset: async () => {
@@ -42,13 +42,13 @@ async function control(method, path, body) {
   return answer.json();
 }
 
-/** The condition's first true value; fails if none comes. */
+/** Waits for the condition's first truthy value and returns it. Throws if none comes in time. */
 export async function eventually(condition, what) {
-  const end = performance.now() + SETTLE_MS;
+  const end = performance.now() + WAIT_MS;
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (performance.now() > end) throw new Error(`not within ${SETTLE_MS} ms: ${what}`);
+    if (performance.now() > end) throw new Error(`did not happen within ${WAIT_MS} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

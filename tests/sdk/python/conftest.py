@@ -1,4 +1,4 @@
-"""What the tests share: clients of a running luner, and the mock provider's controls. Run through tests/sdk/run.sh."""
+"""Shared by the tests: clients of a running luner, and the controls of the mock provider. Run through tests/sdk/run.sh."""
 
 import json
 import os
@@ -8,24 +8,24 @@ import urllib.request
 import openai
 import pytest
 
-# LangChain would otherwise ask its tracing service, if this machine has a key for it.
+# Otherwise LangChain would call its tracing service if this machine has a key for it.
 os.environ["LANGSMITH_TRACING"] = "false"
 
-# How long something may take that happens by itself, after a request. Arbitrary, generous: nothing is measured with it.
-SETTLE_S = 30
-# How long a client waits for any one byte, so that a gateway that hangs fails a test and not the run. Arbitrary.
-HANG_S = 45
+# Longest wait for an effect after a request. Arbitrary and generous: nothing is measured with it.
+WAIT_S = 30
+# A client's timeout for any one byte, so that a hanging gateway fails one test and not the whole run. Arbitrary.
+CLIENT_TIMEOUT_S = 45
 
 try:
     LUNER_URL, MOCK_URL, CALLER_KEY = (os.environ[name] for name in ("LUNER_URL", "MOCK_URL", "CALLER_KEY"))
 except KeyError as missing:
     pytest.exit(f"{missing} is not set; run tests/sdk/run.sh python", returncode=2)
-# Unset when the clients talk to a mock directly (SDK_BASE_URL), which is for developing the tests.
+# Unset when the clients talk to a mock directly (SDK_BASE_URL), for the development of these tests.
 LUNER_PID = int(os.environ.get("LUNER_PID", 0)) or None
 
 
 class Mock:
-    """The provider behind luner: arms faults, and tells what it saw."""
+    """The provider behind luner: arms faults and returns its ledger."""
 
     def arm(self, fault, times=1):
         self._call("POST", "/mock/fault", {"fault": fault, "times": times})
@@ -43,25 +43,25 @@ class Mock:
     def _call(self, method, path, body=None):
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(MOCK_URL + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=SETTLE_S) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             return json.load(answer)
 
 
 def eventually(condition, what):
-    """Returns the condition's first true value; fails if none comes."""
-    end = time.monotonic() + SETTLE_S
+    """Waits for the condition's first true value and returns it. Fails if none comes in time."""
+    end = time.monotonic() + WAIT_S
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {SETTLE_S} s: {what}"
+        assert time.monotonic() < end, f"did not happen within {WAIT_S} s: {what}"
         time.sleep(0.02)
     return value
 
 
-def said(prompt):
+def user_message(prompt):
     """One user message."""
     return [{"role": "user", "content": prompt}]
 
 
-def code_of(error):
+def error_code(error):
     return (error.body or {}).get("code")
 
 
@@ -70,24 +70,24 @@ def mock():
     mock = Mock()
     mock.reset()
     yield mock
-    eventually(lambda: mock.in_flight() == 0, "no call of this test is open at the provider any longer")
+    eventually(lambda: mock.in_flight() == 0, "no call of this test is in flight at the provider")
 
 
 @pytest.fixture
 def luner_only():
     if LUNER_PID is None:
-        pytest.skip("only luner does this, and SDK_BASE_URL points elsewhere")
+        pytest.skip("only luner does this, and SDK_BASE_URL points to something else")
 
 
 @pytest.fixture
 def client():
-    with openai.OpenAI(base_url=f"{LUNER_URL}/v1", api_key=CALLER_KEY, max_retries=0, timeout=HANG_S) as client:
+    with openai.OpenAI(base_url=f"{LUNER_URL}/v1", api_key=CALLER_KEY, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:
         yield client
 
 
 @pytest.fixture
 async def async_client():
-    async with openai.AsyncOpenAI(base_url=f"{LUNER_URL}/v1", api_key=CALLER_KEY, max_retries=0, timeout=HANG_S) as client:
+    async with openai.AsyncOpenAI(base_url=f"{LUNER_URL}/v1", api_key=CALLER_KEY, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:
         yield client
 
 

@@ -1,4 +1,4 @@
-"""Five hundred callers at once: everyone gets the own answer, and nothing of them stays behind."""
+"""Five hundred callers at once: each gets its own answer, and luner leaks no descriptor."""
 
 import asyncio
 import os
@@ -6,43 +6,43 @@ from pathlib import Path
 
 import openai
 import pytest
-from conftest import CALLER_KEY, HANG_S, LUNER_PID, LUNER_URL, MOCK_URL, eventually, said
+from conftest import CALLER_KEY, CLIENT_TIMEOUT_S, LUNER_PID, LUNER_URL, MOCK_URL, eventually, user_message
 
 CALLERS = 500
-# Long enough for all of them to be under way at once.
+# Long enough for all of them to be in flight at once.
 MODEL = "gpt-4o+latency=500"
 
 
-async def whole(client, prompt):
-    completion = await client.chat.completions.create(model=MODEL, messages=said(prompt))
+async def plain(client, prompt):
+    completion = await client.chat.completions.create(model=MODEL, messages=user_message(prompt))
     return completion.choices[0].message.content
 
 
 async def streamed(client, prompt):
-    stream = await client.chat.completions.create(model=MODEL, messages=said(prompt), stream=True)
+    stream = await client.chat.completions.create(model=MODEL, messages=user_message(prompt), stream=True)
     pieces = [choice.delta.content or "" async for chunk in stream for choice in chunk.choices]
     return "".join(pieces)
 
 
 @pytest.mark.anyio
-async def test_five_hundred_callers_get_their_own_answers_and_leave_nothing_open(mock):
+async def test_five_hundred_callers_get_their_own_answers_and_leak_no_descriptor(mock):
     before = open_descriptors()
     nonce = os.urandom(8).hex()
     prompts = [f"caller {number} of {nonce}" for number in range(CALLERS)]
-    options = {"api_key": CALLER_KEY, "max_retries": 0, "timeout": HANG_S}
-    # Its own client: the descriptors are counted after it has closed.
+    options = {"api_key": CALLER_KEY, "max_retries": 0, "timeout": CLIENT_TIMEOUT_S}
+    # A client of this test's own, because the descriptors are counted after it has closed.
     async with openai.AsyncOpenAI(base_url=f"{LUNER_URL}/v1", **options) as client:
-        calls = [(streamed if number % 2 else whole)(client, prompt) for number, prompt in enumerate(prompts)]
+        calls = [(streamed if number % 2 else plain)(client, prompt) for number, prompt in enumerate(prompts)]
         answers = await asyncio.gather(*calls)
-    strangers = [(p, a) for p, a in zip(prompts, answers, strict=True) if not a.endswith(f"You said: {p}")]
-    assert strangers == []
+    wrong = [(p, a) for p, a in zip(prompts, answers, strict=True) if not a.endswith(f"You said: {p}")]
+    assert wrong == []
     entries = mock.entries()
     assert len(entries) == CALLERS and all(entry["complete"] for entry in entries)
     eventually(lambda: open_descriptors() <= before, f"luner's descriptors are {before} again, not {open_descriptors()}")
 
 
 def open_descriptors():
-    """How many descriptors luner holds, but for idle connections to the provider, which it keeps for the next call."""
+    """Number of luner's descriptors without idle connections to the provider, which luner keeps for the next call."""
     if LUNER_PID is None:
         return 0
     pooled = inodes_of_connections_to(int(MOCK_URL.rpartition(":")[2]))
@@ -51,13 +51,13 @@ def open_descriptors():
         try:
             target = os.readlink(descriptor)
         except FileNotFoundError:
-            continue  # Closed since it was listed.
+            continue  # It was closed after it was listed.
         count += target.removeprefix("socket:[").removesuffix("]") not in pooled
     return count
 
 
 def inodes_of_connections_to(port):
-    """Of sockets that are connected to `port` of this machine and open on both sides."""
+    """Inodes of sockets that are connected to `port` of this machine and open on both sides."""
     established, inodes = "01", set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""LangChain's chat model, which builds on the SDK and reads more of an answer than it does."""
+"""LangChain's chat model, which is built on the SDK and reads more members of an answer."""
 
 import pytest
 from conftest import CALLER_KEY, LUNER_URL
@@ -17,7 +17,7 @@ def get_weather(city: str) -> str:
     return f"rain in {city}"
 
 
-def test_a_model_is_invoked(model):
+def test_model_is_invoked(model):
     message = model.invoke("hello chain")
     assert message.content.endswith("You said: hello chain")
     assert message.usage_metadata["total_tokens"] > 0
@@ -25,30 +25,30 @@ def test_a_model_is_invoked(model):
 
 
 @pytest.mark.anyio
-async def test_a_model_is_invoked_async(model):
+async def test_model_is_invoked_async(model):
     assert (await model.ainvoke("hello async")).content.endswith("You said: hello async")
 
 
-def test_a_model_streams(model):
+def test_model_streams(model):
     chunks = list(model.stream("hello stream"))
     assert len(chunks) > 3
     assert "".join(chunk.content for chunk in chunks).endswith("You said: hello stream")
 
 
-def test_a_model_streams_its_usage(model):
+def test_model_streams_its_usage(model):
     total = None
     for chunk in model.stream("hello usage", stream_usage=True):
         total = chunk if total is None else total + chunk
     assert total.usage_metadata["total_tokens"] > 0
 
 
-def test_a_batch_keeps_its_order(model):
+def test_batch_keeps_its_order(model):
     prompts = [f"number {number}" for number in range(20)]
     answers = model.batch(prompts)
     assert [answer.content.partition("You said: ")[2] for answer in answers] == prompts
 
 
-def test_a_bound_tool_is_called(model):
+def test_bound_tool_is_called(model):
     message = model.bind_tools([get_weather]).invoke("what is the weather in Paris?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("get_weather", {"city": "Paris"})]
     assert get_weather.invoke(message.tool_calls[0]["args"]) == "rain in Paris"
