@@ -1,90 +1,101 @@
-//! luner is an AI gateway: one binary between applications and LLM providers that speaks the OpenAI API. It judges each
-//! request before it can cost money and accounts for it afterwards.
+//! luner is an AI gateway: one binary between applications and LLM providers. It speaks the OpenAI API, judges each request
+//! before it can cost money, and accounts for it afterwards.
 //!
 //! # Architecture
 //!
-//! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core, with an io_uring event loop, a listener
-//! (SO_REUSEPORT, or a share of those that it was given) and all the state of its connections. One **coordinator** thread owns SQLite, merges what the shards count,
-//! answers the REST API, reloads the configuration and publishes what runs. **Helpers** do what blocks by nature: name
-//! resolution, signals, watching files, export of spans, checkpoints of the database.
+//! A thread-per-core design for Linux. Each **shard** is a thread pinned to a core. It has an io_uring event loop, listeners,
+//! and all the state of its connections, and shares nothing with other shards but what is listed below. One **coordinator**
+//! thread owns SQLite, merges what the shards count, serves the REST API, reloads the configuration and publishes the plan.
+//! **Helper** threads do what blocks by nature: name resolution, signals, watching files, exporting spans, checkpoints of the
+//! database.
 //!
 //! ```text
-//!             shard-0          shard-1          …            one per core, no locks
-//!   accept → conn → flow → upstream → account ── asks and answers about cached keys ── the other shards
+//!             shard-0          shard-1          …             one per core, no locks
+//!   accept → conn → judge → upstream → account ── cache keys ── the other shards
 //!               │    ▲           │
-//!        events ▼    │ orders    ▼                           link: bounded channels, never awaited on the proxy path
-//!             coordinator: one loop over one enum            SQLite, plan, ledger, REST API, metrics, reload, drain
+//!        events ▼    │ orders    ▼                            link: bounded channels, never awaited on the proxy path
+//!             coordinator: one loop over one enum             SQLite, plan, REST API, metrics, reload, drain
 //!               ▲
-//!        signals, name resolution, file changes              helper threads
+//!        signals, name resolution, file changes               helper threads
 //! ```
 //!
-//! The path of a request, which [`shard`]'s `flow` has on one screen:
+//! The path of a request, which `shard::judge::flow` shows on one screen:
 //!
 //! ```text
-//! head and body → identify → route → policies → cache → breaker and rate limit → upstream (attempts) → respond → account
+//! decide:  identify → route → admit (policies) → look up (cache) → lay out the request to the provider
+//! answer:  fetch (breaker, rate limit, attempts) → pass on → account → finish
 //! ```
 //!
-//! What shards share, exhaustively:
+//! # What shards share
 //!
-//! 1. the *plan*: everything that configuration and policies decide, immutable, versioned, behind `arc-swap`; a request keeps
-//!    the one it started with, and only the coordinator ever frees one;
-//! 2. *usage windows* ([`usage`]): cells in which each shard writes only its own slot and reads the sum of all;
-//! 3. *levels* of rate limits ([`limit`]): one atomic word a provider. No leases: a limit bounds its own contention, and leases
-//!    would exceed it by what flows in while they are out;
-//! 4. *cached bodies* ([`cache`]): an entry has one owner, other shards keep references to hot ones, and the owner's mark tells
-//!    them when it gave one up;
-//! 5. *circuit breakers* ([`breaker`]): one atomic word a provider;
-//! 6. *signs of life* ([`link::Pulse`]): a word a shard, which the coordinator reads.
+//! The list is exhaustive:
 //!
-//! Everything else that a shard knows came by an order, and everything that it tells goes by an event.
+//! 1. the *plan*: everything that the configuration and the policies decide. It is immutable, versioned and published through
+//!    `arc-swap`. A request keeps the plan it started with, and only the coordinator ever frees one;
+//! 2. *usage windows* ([`usage`]): each shard writes only its own slot of a user's window and reads the sum of all slots;
+//! 3. *rate limits* ([`limit`]): one atomic word per provider. Shards do not lease tokens: a limit bounds its own contention,
+//!    and leases would exceed it by what flows in while they are out;
+//! 4. *circuit breakers* ([`breaker`]): one atomic word per provider;
+//! 5. *cached answers* ([`cache`]): each has one owner. Other shards keep references to hot ones, and the owner marks an answer
+//!    that it evicted;
+//! 6. *heartbeats* ([`link`]): one word per shard, which the coordinator reads.
 //!
-//! *Invariant:* judging is synchronous. From the bytes of a whole request to the decision what to do with it there is no
-//! await, no clock and no I/O, so that no borrow crosses an await; a seeded simulation runs the same code with its own clock.
+//! Everything else reaches a shard as an order and leaves it as an event.
 //!
-//! *Invariant:* stages hand on evidence. Only `identify` makes a `Known`, only `route` a `Routed`, only `policies` an
-//! `Admitted`, only `limit` a `Charged`. A request to a provider is made of an `Admitted` alone and sent with a `Charged`
-//! alone, so that no change can skip a stage.
+//! # Invariants
 //!
-//! *Invariant:* a request is counted in its user's window before it is judged, and taken out when it is refused. So of two
-//! that race at least one sees the other, and who is refused over and over does not lock itself out.
+//! *Invariant:* judging is synchronous. From the bytes of a whole request to the decision there is no await, no clock and no
+//! I/O, so that no borrow crosses an await. A seeded simulation runs the same code with its own clock.
 //!
-//! *Invariant:* the rate limit stands behind the cache. It protects the provider, and a hit needs none.
+//! *Invariant:* stages hand on evidence. Only `identify` makes an `Identified`, only `route` a `Routed`, only `admit` an
+//! `Admitted`, only `charge` a `Charged`. A request to a provider is made of an `Admitted` and sent with a `Charged`, so no
+//! change can skip a stage.
 //!
-//! *Invariant:* the caller's body is never re-serialised. It is walked once for facts, and what must change is spliced in:
-//! the provider reads what was judged.
+//! *Invariant:* a stage sees only what it needs. The shard's modules stand in storeys, and none below the connection takes the
+//! whole shard.
 //!
-//! *Invariant:* accounting is additive and exact; traces are bounded. A tally or a batch of accounts that finds its channel
-//! full goes with the next one; traces are what is given up, hits first, and how many is told.
+//! *Invariant:* a request counts in its user's window before it is judged, and leaves the window when it is refused. So of two
+//! requests that race at least one sees the other, and a caller who is refused over and over does not lock itself out.
 //!
-//! *Invariant:* a policy is checked, compiled, durable and published, in that order, before a change is answered; a plan is
-//! published whole or not at all.
+//! *Invariant:* the rate limit stands behind the cache. It protects the provider, and a hit does not reach the provider.
 //!
-//! *Invariant:* a connection that the kernel took is served, and one that may carry another request is closed only after an
-//! answer that says so, or after a wait; `LIFECYCLE.md` has the end of a process and how another takes its place.
+//! *Invariant:* the caller's body is never re-serialised. It is walked once for facts, and changes are spliced in. The provider
+//! reads what was judged.
 //!
-//! *Invariant:* a panic on any thread ends the process, so that no dead core is left behind its listener.
+//! *Invariant:* usage is additive and exact; traces are bounded. A tally or a usage batch that finds its channel full is merged
+//! into the next one. Traces are dropped instead, cache hits first, and their number is reported.
 //!
-//! Absent on purpose: locks in shards, timers for each read (one sweep every 25 ms looks at all deadlines, see
-//! [`http::wire`]), name resolution on shards, a client-chosen upstream, following redirects.
+//! *Invariant:* a policy is checked, compiled, durable and published, in that order, before its change is answered. A plan is
+//! published as a whole or not at all.
+//!
+//! *Invariant:* a connection that the kernel accepted is served. One that may carry another request closes only after an answer
+//! that says so, or after a wait. `LIFECYCLE.md` describes how a process ends and how another takes its place.
+//!
+//! *Invariant:* a panic on any thread ends the process, so that no dead core keeps its listener.
+//!
+//! Absent on purpose: locks in shards, timers per read (one sweep every 25 ms checks all deadlines, see [`http::wire`]), name
+//! resolution on shards, upstreams chosen by the caller, following redirects.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
-//! | provider | a configured LLM service; *upstream* is the side of the gateway that speaks to it |
+//! | provider | a configured LLM service; *upstream* is the side of the gateway that talks to it |
+//! | provider group | the providers that serve the same model |
 //! | shard | one core's thread and everything it owns |
-//! | plan | what runs: a checked configuration laid out for the request path |
-//! | facts | what a request's body says that the gateway needs to know |
-//! | refusal | a request answered with an error by the gateway itself |
+//! | plan | a checked configuration with its policies, laid out for the request path |
+//! | facts | what the gateway needs to know about a request's body |
+//! | who | tenant, user and agent of a request |
+//! | refusal | an error with which the gateway itself answers a request |
 //! | attempt | one try at a provider; a request may take several |
-//! | line | a connection to a provider with its buffer |
-//! | owner | the shard that holds the cached answers of some keys; each other shard has a *front* of them |
-//! | flight | one call that answers all who missed the same key meanwhile |
-//! | level | how much of a provider's rate limit is used up, in one word that all shards share |
-//! | trace | a request that is over, as it is shown; requests with one trace id are shown as one |
-//! | accounts | exact counts by minute and by who and what; a *batch* takes a shard's to the coordinator, with some traces |
-//! | hand-over | another process takes this one's place: its *successor*; for that one this is the *predecessor* |
-//! | tally | what a shard counted since its last report; the *ledger* is the sum of all |
+//! | record | a request from its first byte until it is accounted for |
+//! | owner | the shard that holds the cached answers of some keys; every other shard has a *front* of hot ones |
+//! | flight | one call to a provider that answers every request that missed the same key meanwhile |
+//! | level | how much of a rate limit is used up, in one word that all shards share |
+//! | trace | a finished request as it is shown; requests with one trace id are shown together |
+//! | tally | what a shard counted for the metrics since its last report |
+//! | usage batch | exact usage by minute, identity and model since the last batch of a shard, with some traces |
+//! | hand-over | another process takes this one's place: the *successor* of its *predecessor* |
 //!
 //! Modules in reading order: each may use those above it, which `tests/tidy` checks.
 

@@ -70,7 +70,7 @@ use ground::Ground;
 use judge::admit::Governor;
 use judge::cache::Cache;
 use plan_reader::PlanReader;
-pub use ring::{Choice as DriverChoice, cpus};
+pub use ring::{DriverChoice, cpus};
 use state::Shard;
 use upstream::{Addresses, CacheNode, Pools, Upstream};
 

@@ -1,9 +1,9 @@
-//! The event loop below a shard, and the core that it stays on. Runs once per shard thread, before anything else; never
-//! touched again.
+//! The event loop below a shard, and the core that its thread is pinned to. Set up once per shard thread, before anything
+//! else.
 //!
-//! `setup_coop_taskrun` and `setup_single_issuer` cut the cost of a request by a third against the runtime's default ring.
-//! A ring takes locked memory (about 105 KiB for 1,024 entries), which may be scarce, and io_uring may be forbidden
-//! altogether (Docker's default seccomp profile): so fewer entries are tried, then epoll.
+//! `setup_coop_taskrun` and `setup_single_issuer` make a request a third cheaper than the runtime's default ring does. A ring
+//! takes locked memory (about 105 KiB for 1,024 entries), which may be scarce, and io_uring may be forbidden altogether, as
+//! in Docker's default seccomp profile. So a smaller ring is tried next, and then epoll.
 
 use std::future::Future;
 use std::io;
@@ -15,9 +15,8 @@ use rustix::thread::CpuSet;
 
 use crate::link::Driver;
 
-/// Entries of the submission queue, best first, and what to wait before each try. The kernel gives the
-/// locked memory of a ring that it refused back a moment later, so the smallest one is asked for again. The pauses are
-/// arbitrary.
+/// Entries of the submission queue, best first, and the pause before each try. The kernel releases the locked memory of a ring
+/// that it refused a moment later, so the smallest size is tried several times. The pauses are arbitrary.
 const TRIES: [(u32, Duration); 5] = [try_of(1024, 0), try_of(256, 0), try_of(256, 2), try_of(256, 10), try_of(256, 30)];
 
 const fn try_of(entries: u32, pause_ms: u64) -> (u32, Duration) {
@@ -26,8 +25,8 @@ const fn try_of(entries: u32, pause_ms: u64) -> (u32, Duration) {
 
 /// Which drivers may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// io_uring if it can be had, else epoll.
+pub enum DriverChoice {
+    /// io_uring if it is available, else epoll.
     #[default]
     Best,
     /// io_uring, or fail.
@@ -36,27 +35,27 @@ pub enum Choice {
     Epoll,
 }
 
-impl std::str::FromStr for Choice {
+impl std::str::FromStr for DriverChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" | "auto" => Ok(Choice::Best),
-            "io_uring" => Ok(Choice::IoUring),
-            "epoll" => Ok(Choice::Epoll),
-            other => Err(format!("`{other}` is no I/O driver; use auto, io_uring or epoll")),
+            "" | "auto" => Ok(DriverChoice::Best),
+            "io_uring" => Ok(DriverChoice::IoUring),
+            "epoll" => Ok(DriverChoice::Epoll),
+            other => Err(format!("`{other}` is not an I/O driver; use auto, io_uring or epoll")),
         }
     }
 }
 
-/// Builds the best loop that `choice` and the machine allow and runs `main` on it.
-/// One shard tells why a better one was refused: `tells`.
+/// Builds the best event loop that `choice` and the machine allow, and runs `main` on it. With `logs`, logs why a better one
+/// was refused; one shard of the process does.
 pub(crate) fn block_on<F: Future<Output = ()>>(
-    choice: Choice,
-    tells: bool,
+    choice: DriverChoice,
+    logs: bool,
     main: impl FnOnce(Driver) -> F,
 ) -> io::Result<()> {
-    if choice != Choice::Epoll {
+    if choice != DriverChoice::Epoll {
         let mut refused = io::Error::from(io::ErrorKind::Unsupported);
         for (entries, pause) in TRIES {
             thread::sleep(pause);
@@ -66,25 +65,25 @@ pub(crate) fn block_on<F: Future<Output = ()>>(
                 RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(entries).enable_timer();
             match builder.build() {
                 Ok(mut runtime) => {
-                    if tells && entries != TRIES[0].0 {
-                        tracing::warn!(error = %refused, instead = entries, "io_uring could not be set up with all its entries");
+                    if logs && entries != TRIES[0].0 {
+                        tracing::warn!(error = %refused, instead = entries, "io_uring could not be set up at full size");
                     }
                     runtime.block_on(main(Driver::IoUring { entries }));
                     return Ok(());
                 }
                 Err(error) => {
                     refused = error;
-                    // Forbidden altogether, which waiting does not change.
+                    // Any other error means that io_uring is forbidden, and waiting does not change that.
                     if refused.kind() != io::ErrorKind::OutOfMemory {
                         break;
                     }
                 }
             }
         }
-        if choice == Choice::IoUring {
+        if choice == DriverChoice::IoUring {
             return Err(refused);
         }
-        if tells {
+        if logs {
             tracing::warn!(error = %refused, instead = "epoll", "io_uring could not be set up");
         }
     }
@@ -93,7 +92,7 @@ pub(crate) fn block_on<F: Future<Output = ()>>(
     Ok(())
 }
 
-/// Keeps the calling thread on one core. A refusal costs speed, not correctness.
+/// Pins the calling thread to one core. If the kernel refuses, only speed is lost.
 pub(crate) fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);

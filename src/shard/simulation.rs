@@ -1,5 +1,5 @@
-//! A seeded simulation of the judging path: real requests as bytes, several shards, a virtual clock, policies that come and
-//! go, and a model that keeps a list of everything that happened. Tests only; the same seed takes the same steps.
+//! A seeded simulation of judging and accounting: real requests as bytes, several shards, a virtual clock, policies that come
+//! and go, and a naive model that keeps a list of everything that happened. Tests only. A seed always takes the same steps.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::usage::{LocalWindows, Registry};
 use crate::who::Who;
 
 const SECOND: u64 = 1_000_000_000;
-/// As `usage` does it: an event counts in the five seconds in which it comes and in the twelve such periods after.
+/// As in `usage`: an event counts in the five-second period in which it happens and in the twelve periods after it.
 const PERIOD: u64 = 5 * SECOND;
 const PERIODS: u64 = 13;
 /// `request_count > 5` blocks.
@@ -86,10 +86,10 @@ fn at(ns: u64) -> Now {
     Now { mono_ns: ns, wall_ms: ns / 1_000_000 }
 }
 
-/// Everything that a user did and was not refused.
+/// Everything that a user did, except for refused requests.
 #[derive(Default)]
 struct History {
-    /// When, tokens, cost.
+    /// Time, tokens and cost of each answer.
     events: Vec<(u64, u64, i64)>,
     requests: Vec<u64>,
     pending: i64,
@@ -142,7 +142,7 @@ struct InFlight {
     estimate: i64,
 }
 
-/// What all that should have been counted.
+/// What should have been counted.
 #[derive(Default, Debug, PartialEq)]
 struct Sums {
     answered: u64,
@@ -183,7 +183,7 @@ impl Simulation {
             traced: Accounts::default(),
             sent: Accounts::default(),
         };
-        // A record points into its plan; that a few plans are never freed is nothing to a test.
+        // A record points into its plan. Leaking a few plans is harmless in a test.
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
         Simulation {
             seeded: Seeded::new(seed),
@@ -216,7 +216,7 @@ impl Simulation {
         }
     }
 
-    /// A request comes to some shard; what is decided is what the model says.
+    /// A request arrives at some shard. The decision must be the one that the model predicts.
     fn arrive(&mut self) {
         let (user, shard) = (self.seeded.below(USERS.len()), self.seeded.below(self.shards.len()));
         let asked = MODELS[self.seeded.below(MODELS.len())];
@@ -252,7 +252,7 @@ impl Simulation {
                 history.requests.push(self.now);
                 history.pending += estimate;
                 self.in_flight.push(InFlight { record, shard, user, model, estimate });
-                self.never_too_many(user);
+                self.assert_within_limits(user);
             }
             (Decision::Refuse(refusal), Err(policy)) => {
                 assert_eq!(refusal.policy(), Some(policy));
@@ -261,11 +261,11 @@ impl Simulation {
                 self.shards[shard].settle(record, end);
             }
             (Decision::Refuse(refusal), Ok(_)) => panic!("refused: {}", refusal.message()),
-            (_, expected) => panic!("not what the model says: {expected:?}"),
+            (_, expected) => panic!("the model predicts something else: {expected:?}"),
         }
     }
 
-    /// What the policies should say, worked out from the history alone.
+    /// What the policies should decide, worked out from the history alone.
     fn expect(&self, user: usize, shard: usize, asked: &'static str, bytes: usize, max_tokens: u64) -> Expected {
         let learned = self.shards[shard].accounting.learned();
         let estimate = |model: &str| {
@@ -293,8 +293,8 @@ impl Simulation {
         Expected { verdict: Ok(model), estimate: estimate(model), matches }
     }
 
-    /// However the windows are built: within any minute no more than the policies let through.
-    fn never_too_many(&self, user: usize) {
+    /// Whatever the windows do, no minute may contain more than the policies allow.
+    fn assert_within_limits(&self, user: usize) {
         if !self.governing {
             return;
         }
@@ -310,7 +310,7 @@ impl Simulation {
         }
     }
 
-    /// A request that is under way ends, one way or another.
+    /// A request in flight ends, one way or another.
     fn end(&mut self) {
         if self.in_flight.is_empty() {
             return;
@@ -337,7 +337,7 @@ impl Simulation {
         self.sums.cost += cost.0;
     }
 
-    /// What the shards counted, all together.
+    /// What all shards counted.
     fn counted(&self) -> Sums {
         let mut total = Tally::default();
         self.shards.iter().for_each(|shard| total.merge(&shard.accounting.take_tally(Evictions::default(), 0)));
@@ -353,7 +353,7 @@ impl Simulation {
     }
 }
 
-/// What the model says of a request.
+/// What the model predicts for a request.
 struct Expected {
     /// The effective model, or the policy that blocks.
     verdict: Result<&'static str, &'static str>,
@@ -362,7 +362,7 @@ struct Expected {
 }
 
 #[test]
-fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often() {
+fn judging_agrees_with_a_naive_model_and_enforces_every_limit() {
     let mut seen = Sums::default();
     for (seed, shards) in [(1, 1), (2, 2), (3, 3), (4, 8)] {
         let mut simulation = Simulation::new(seed, shards);
@@ -377,7 +377,7 @@ fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often(
             shard.send(true);
             assert_eq!(shard.sent, shard.traced, "seed {seed}");
         }
-        // Whoever was let through and ended is in no window any more once it has slid on.
+        // Once the window has slid on, ended requests no longer count.
         simulation.now += 2 * PERIODS * PERIOD;
         for who in USERS {
             let entry = simulation.shards[0].governor.windows.enter(who, at(simulation.now), MicroUsd(0));
@@ -389,5 +389,8 @@ fn the_judging_path_agrees_with_a_naive_model_and_lets_no_one_through_too_often(
         seen.failed += sums.failed;
         seen.answered += sums.answered;
     }
-    assert!(seen.refused > 500 && seen.failed > 500 && seen.answered > 2_000, "it hardly tested anything: {seen:?}");
+    assert!(
+        seen.refused > 500 && seen.failed > 500 && seen.answered > 2_000,
+        "the simulation hardly tested anything: {seen:?}"
+    );
 }
