@@ -114,7 +114,7 @@ def command_line(table):
 def errors(table):
     source = (ROOT / "src/shard/answer/refusal.rs").read_text()
     actual = set(re.findall(r'row\((\d+), [^,]+, Some\("(\w+)"\)', source))
-    facts = (ROOT / "src/dialect/openai/facts.rs").read_text()
+    facts = (ROOT / "src/dialect/openai/facts_error.rs").read_text()
     codes = re.search(r"pub fn code\(&self\).*?\n    }", facts, re.DOTALL).group(0)
     actual |= {("400", code) for code in re.findall(r'"(\w+)"', codes)}
     # The REST API's own code for a missing or wrong token, from api/error.rs.
