@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::key::Key;
 use crate::clock::Now;
-use crate::dialect::openai::usage::Usage;
+use crate::llm::Usage;
 use crate::units::MicroUsd;
 
 /// An answer to be given again.

@@ -46,7 +46,7 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
     });
     let tokens = total.cells.iter().flat_map(|((provider, model), cell)| {
         let usage = &cell.usage;
-        [("prompt", usage.prompt), ("completion", usage.completion), ("total", usage.total)].map(|(kind, count)| {
+        [("prompt", usage.input), ("completion", usage.output), ("total", usage.total)].map(|(kind, count)| {
             counter(
                 &[("provider", labels.text(*provider)), ("model", labels.text(*model)), ("type", kind)],
                 count as f64,

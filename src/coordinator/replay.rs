@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::store::reader::RequestRow;
 use super::try_expression::{Effect, Trial};
 use crate::clock::rfc3339;
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Marks;
+use crate::llm::Usage;
 use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
 use crate::units::MicroUsd;
 
@@ -187,7 +187,7 @@ mod tests {
             model: "gpt-4o".into(),
             endpoint: "/v1/chat/completions".into(),
             status: 200,
-            usage: Usage { prompt: 10, total: 10, ..Usage::default() },
+            usage: Usage { input: 10, total: 10, ..Usage::default() },
             cost: MicroUsd(cost),
             ..RequestRow::default()
         };
@@ -199,7 +199,7 @@ mod tests {
         let trial = Trial { expression: expression.into(), action, target_model: None };
         let compiled = trial.compile().unwrap();
         replay(&trial, &compiled, rows, &Down, &|model, usage| {
-            (model == "mini").then_some(MicroUsd(usage.prompt as i64))
+            (model == "mini").then_some(MicroUsd(usage.input as i64))
         })
     }
 

@@ -1,9 +1,8 @@
 //! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
 
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
 use crate::link::usage::Batch;
-use crate::llm::Operation;
+use crate::llm::{Operation, Usage};
 use crate::units::MicroUsd;
 use crate::who::Who;
 
@@ -27,7 +26,7 @@ pub(super) fn trace(number: u64) -> Trace {
         status: 200,
         refusal: None,
         cache: CacheOutcome::Bypass,
-        usage: Usage { prompt: 7, completion: 5, total: 12, ..Usage::default() },
+        usage: Usage { input: 7, output: 5, total: 12, ..Usage::default() },
         cost: MicroUsd(34),
         saved: MicroUsd(0),
         priced: true,

@@ -9,10 +9,9 @@ use anyhow::Context;
 use fastrand::Rng;
 
 use crate::coordinator::store::{By, Store, StoredPolicy};
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refused, Trace};
 use crate::link::usage::{Accounts, Batch};
-use crate::llm::Operation;
+use crate::llm::{Operation, Usage};
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
 use crate::units::MicroUsd;
@@ -196,12 +195,12 @@ impl History {
     fn request(&mut self, started_ms: u64, agent: DemoAgent) -> Trace {
         let DemoAgent { model, input_tokens, .. } = agent;
         let embeds = model.starts_with("text-embedding");
-        let prompt = input_tokens / 2 + self.rng.u64(0..input_tokens * 2);
-        let completion = if embeds { 0 } else { self.rng.u64(20..600) };
-        let usage = Usage { prompt, completion, total: prompt + completion, ..Usage::default() };
+        let input = input_tokens / 2 + self.rng.u64(0..input_tokens * 2);
+        let output = if embeds { 0 } else { self.rng.u64(20..600) };
+        let usage = Usage { input, output, total: input + output, ..Usage::default() };
         let first_byte_ns = self.rng.u64(180..900) * 1_000_000;
         let connect_ns = (self.rng.u8(0..6) == 0).then(|| self.rng.u64(8..40) * 1_000_000);
-        let duration_ns = first_byte_ns + completion * self.rng.u64(6..14) * 1_000_000;
+        let duration_ns = first_byte_ns + output * self.rng.u64(6..14) * 1_000_000;
         let price = Prices::built_in().price(model).cloned();
         let provider = if model.starts_with("claude") { "anthropic" } else { "openai" };
         Trace {
@@ -226,7 +225,7 @@ impl History {
             cost: price.as_ref().map_or(MicroUsd(0), |price| price.cost(&usage)),
             saved: MicroUsd(0),
             priced: price.is_some(),
-            inputs: PolicyInputs { temperature: 0.7, est_input_tokens: prompt as i64, ..PolicyInputs::default() },
+            inputs: PolicyInputs { temperature: 0.7, est_input_tokens: input as i64, ..PolicyInputs::default() },
             matches: Vec::new(),
             faults: Vec::new(),
             attempts: vec![Attempt {
@@ -252,7 +251,7 @@ impl History {
             trace.cost = mini.map_or(MicroUsd(0), |price| price.cost(&trace.usage));
             trace.matches.push(matched(SMALL_MODEL_FOR_BATCHES, Action::Downgrade, Mode::Enforce));
         }
-        if trace.usage.prompt > 4_000 {
+        if trace.usage.input > 4_000 {
             trace.matches.push(matched(LARGE_PROMPTS, Action::Alert, Mode::Enforce));
         }
         if &*trace.who.agent == "crawler" {

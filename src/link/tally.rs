@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use hashbrown::HashMap;
 
 use crate::cache::Evictions;
-use crate::dialect::openai::usage::Usage;
+use crate::llm::Usage;
 use crate::plan::LabelId;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
@@ -214,7 +214,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.requests.insert((LabelId(1), LabelId(1), 200), requests);
         let cell = tally.cells.entry((LabelId(1), LabelId(1))).or_default();
-        cell.usage = Usage { prompt, total: prompt, ..Usage::default() };
+        cell.usage = Usage { input: prompt, total: prompt, ..Usage::default() };
         cell.duration.observe(3_000_000);
         cell.first_byte.observe(2_000_000);
         tally.overhead.observe(30_000);
@@ -228,7 +228,7 @@ mod tests {
         sum.merge(&tally(3, 5));
         assert_eq!(sum.requests[&(LabelId(1), LabelId(1), 200)], 5);
         let cell = &sum.cells[&(LabelId(1), LabelId(1))];
-        assert_eq!(cell.usage.prompt, 15);
+        assert_eq!(cell.usage.input, 15);
         assert_eq!(cell.duration.counts.iter().sum::<u64>(), 2);
         assert_eq!((cell.duration.sum_ns, cell.first_byte.sum_ns), (6_000_000, 4_000_000));
         assert_eq!((sum.overhead.count(), sum.overhead.sum_ns), (2, 60_000));

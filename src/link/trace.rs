@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::openai::usage::Usage;
 use crate::llm::Operation;
+use crate::llm::Usage;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 use crate::who::Who;

@@ -126,10 +126,10 @@ impl UsageCount {
         UsageCount {
             requests: 1,
             spans: trace.spans(),
-            prompt: trace.usage.prompt,
-            completion: trace.usage.completion,
+            prompt: trace.usage.input,
+            completion: trace.usage.output,
             total: trace.usage.total,
-            cached: trace.usage.cached,
+            cached: trace.usage.cache_read,
             reasoning: trace.usage.reasoning,
             cost: trace.cost,
             saved: trace.saved,

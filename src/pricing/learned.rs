@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use crate::dialect::openai::usage::Usage;
+use crate::llm::Usage;
 
 /// A request's size before it is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Learned {
 
     /// An answer came. Figures that the provider did not really give teach nothing.
     pub fn learn(&mut self, model: &str, body_bytes: usize, usage: &Usage) {
-        if usage.flawed || usage.prompt == 0 || body_bytes == 0 {
+        if usage.flawed || usage.input == 0 || body_bytes == 0 {
             return;
         }
         if let Some(typical) = self.young.get_mut(model) {
@@ -72,8 +72,8 @@ impl Learned {
 impl Typical {
     fn learn(&mut self, body_bytes: usize, usage: &Usage) {
         let [least, most] = BYTES_PER_TOKEN;
-        let bytes_per_token = (body_bytes as f64 / usage.prompt as f64).clamp(least, most);
-        let output_tokens = usage.completion.min(OUTPUT_TOKENS_MAX) as f64;
+        let bytes_per_token = (body_bytes as f64 / usage.input as f64).clamp(least, most);
+        let output_tokens = usage.output.min(OUTPUT_TOKENS_MAX) as f64;
         self.answers = (self.answers + 1).min(MEMORY);
         let weight = 1.0 / f64::from(self.answers);
         self.bytes_per_token += weight * (bytes_per_token - self.bytes_per_token);

@@ -18,7 +18,7 @@ pub use learned::{Estimate, Learned};
 pub use parse::PriceError;
 pub use table::{PriceId, Prices};
 
-use crate::dialect::openai::usage::Usage;
+use crate::llm::Usage;
 use crate::units::MicroUsd;
 
 /// Pico-dollars per token: 2.5e-06 dollars are 2,500,000.
@@ -52,14 +52,14 @@ pub struct Price {
 impl Price {
     /// What an answer cost, rounded half up to a millionth of a dollar. It saturates.
     pub fn cost(&self, usage: &Usage) -> MicroUsd {
-        let rates = self.rates_for(usage.prompt);
+        let rates = self.rates_for(usage.input);
         // The usage keeps parts within their wholes; where it did not, this would still be no negative price.
-        let cached = usage.cached.min(usage.prompt);
-        let reasoning = usage.reasoning.min(usage.completion);
+        let cached = usage.cache_read.min(usage.input);
+        let reasoning = usage.reasoning.min(usage.output);
         let pico = [
-            (usage.prompt - cached, rates.input),
+            (usage.input - cached, rates.input),
             (cached, rates.cached_input.unwrap_or(rates.input)),
-            (usage.completion - reasoning, rates.output),
+            (usage.output - reasoning, rates.output),
             (reasoning, rates.reasoning.unwrap_or(rates.output)),
         ];
         // Each product is below 2⁶⁴ · 10¹², so the sum fits.
@@ -70,8 +70,8 @@ impl Price {
 
     /// What a call of this size would cost, nothing of it being cached. An answer is not longer than the model can make.
     pub fn estimate(&self, input_tokens: u64, output_tokens: u64) -> MicroUsd {
-        let completion = output_tokens.min(self.max_output_tokens.unwrap_or(u64::MAX));
-        self.cost(&Usage { prompt: input_tokens, completion, ..Usage::default() })
+        let output = output_tokens.min(self.max_output_tokens.unwrap_or(u64::MAX));
+        self.cost(&Usage { input: input_tokens, output, ..Usage::default() })
     }
 
     /// The rates of a request with a prompt of this length.

@@ -10,8 +10,8 @@ mod parsing;
 
 const MILLION: u64 = 1_000_000;
 
-fn usage(prompt: u64, cached: u64, completion: u64, reasoning: u64) -> Usage {
-    Usage { prompt, completion, total: prompt + completion, cached, reasoning, flawed: false }
+fn usage(input: u64, cache_read: u64, output: u64, reasoning: u64) -> Usage {
+    Usage { input, cache_read, output, reasoning, total: input + output, ..Usage::default() }
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::cache::{Evictions, HashKey};
 use crate::clock::Now;
-use crate::dialect::openai::usage::Usage;
 use crate::http::head::{HeadLimits, request};
 use crate::link::Tally;
 use crate::link::usage::Accounts;
+use crate::llm::Usage;
 use crate::plan::{Parts, Plan};
 use crate::policy::{Action, Compiled, Mode, Policy};
 use crate::pricing::Prices;
@@ -326,8 +326,8 @@ impl Simulation {
             self.sums.failed += 1;
             return;
         }
-        let (prompt, completion) = (1 + self.seeded.next() % 300, self.seeded.next() % 400);
-        let usage = Usage { prompt, completion, total: prompt + completion, ..Usage::default() };
+        let (input, output) = (1 + self.seeded.next() % 300, self.seeded.next() % 400);
+        let usage = Usage { input, output, total: input + output, ..Usage::default() };
         record.set_usage(usage);
         let cost = plan.prices.price(model).map_or(MicroUsd(0), |price| price.cost(&usage));
         self.shards[shard].settle(record, End { now: at(self.now), status: 200, refusal: None });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Now;
-use crate::dialect::openai::usage::Usage;
+use crate::llm::Usage;
 use crate::seeded::Seeded;
 use crate::units::MicroUsd;
 
@@ -24,7 +24,7 @@ fn entry(number: u64, body_bytes: usize, ttl_ms: u64, now: Now) -> Arc<Entry> {
         key: Key::of_number(number),
         body: vec![number as u8; body_bytes],
         content_type: "application/json".into(),
-        usage: Usage { prompt: 9, completion: 1, total: 10, ..Usage::default() },
+        usage: Usage { input: 9, output: 1, total: 10, ..Usage::default() },
         cost: MicroUsd(12),
         ttl: Duration::from_millis(ttl_ms),
     };

@@ -13,8 +13,11 @@ pub mod request;
 // Changes a request's body and leaves its other bytes alone.
 pub mod splice;
 
-// Reads an answer's usage.
+// Reads the value of a `usage` member.
 pub mod usage;
+
+// Finds usage and model in an answer that passes through.
+pub mod usage_scan;
 
 // Reads the rest of what the gateway needs from an answer.
 pub mod answer;

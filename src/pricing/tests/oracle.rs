@@ -79,9 +79,9 @@ fn costs_equal_decimal_arithmetic_on_random_usages() {
         let usage = usage(prompt, tokens(prompt), completion, tokens(completion));
         let of = |priced: bool, own: usize, other: usize| &rates[if priced { own } else { other }].1;
         let parts = [
-            (usage.prompt - usage.cached, &rates[0].1),
-            (usage.cached, of(cached_priced, 2, 0)),
-            (usage.completion - usage.reasoning, &rates[1].1),
+            (usage.input - usage.cache_read, &rates[0].1),
+            (usage.cache_read, of(cached_priced, 2, 0)),
+            (usage.output - usage.reasoning, &rates[1].1),
             (usage.reasoning, of(reasoning_priced, 3, 1)),
         ];
         let pico = parts.iter().fold(Digits(vec![0]), |sum, (tokens, rate)| {

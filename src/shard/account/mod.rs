@@ -183,7 +183,7 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
     let id = record.request_id.as_ref().map_or("", |id| id.as_str());
     let (who, model) = (record.names.who(), record.model());
     let Record { provider, usage, cost, cut, .. } = record;
-    let (prompt, completion) = (usage.prompt, usage.completion);
+    let (prompt, completion) = (usage.input, usage.output);
     let (status, ms) = (end.status, record.duration_ns(end.now) as f64 / 1e6);
     if succeeded {
         tracing::debug!(

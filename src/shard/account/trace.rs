@@ -30,10 +30,10 @@ impl Record<'_> {
         UsageCount {
             requests: 1,
             spans,
-            prompt: self.usage.prompt,
-            completion: self.usage.completion,
+            prompt: self.usage.input,
+            completion: self.usage.output,
             total: self.usage.total,
-            cached: self.usage.cached,
+            cached: self.usage.cache_read,
             reasoning: self.usage.reasoning,
             cost: self.cost,
             saved,

@@ -14,10 +14,11 @@ use super::pool::UpstreamConn;
 use super::{Passed, ProviderExchange};
 use crate::cache::{Entry, Parts};
 use crate::dialect::openai::answer::calls_tools;
-use crate::dialect::openai::usage::{Usage, of_answer};
+use crate::dialect::openai::usage_scan::of_answer;
 use crate::http::head::{Framing, Version};
 use crate::http::wire::DisconnectGuard;
 use crate::link::AttemptOutcome;
+use crate::llm::Usage;
 use crate::shard::answer::head::{self, CostHeaderSlot, Frame};
 use crate::shard::caller::Turn;
 use crate::shard::judge::record::Record;
@@ -191,13 +192,13 @@ impl<'p> ProviderExchange<'_, 'p> {
 
     /// Ends a body that was passed on as it arrived.
     fn end_pump(&mut self, body: Body, end: PassageEnd, framing: CallerFraming, record: &mut Record<'p>) -> Passed {
-        let PassageEnd { failure, tail, in_order, usage, content_chars, cut } = end;
+        let PassageEnd { failure, tail, in_order, usage, generated_chars, cut } = end;
         framing.append(&tail, &mut self.caller.out);
         if in_order && framing == CallerFraming::Chunked {
             self.caller.out.extend_from_slice(b"0\r\n\r\n");
         }
         let usage = usage.filter(|_| body.head.is_event_stream || body.head.is_plain_json);
-        record.set_usage(usage.unwrap_or_else(|| Usage::estimated(self.outgoing.body_bytes, content_chars)));
+        record.set_usage(usage.unwrap_or_else(|| Usage::estimated(self.outgoing.body_bytes, generated_chars)));
         record.cut = cut;
         let then = match (in_order, &failure) {
             // A torn answer must look torn: the connection closes before the announced length or the last chunk.

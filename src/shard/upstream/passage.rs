@@ -4,9 +4,10 @@
 use super::failure::Failure;
 use crate::dialect::openai::error::ErrorBody;
 use crate::dialect::openai::stream::{error_event, read_chunk};
-use crate::dialect::openai::usage::{Usage, UsageScan};
+use crate::dialect::openai::usage::COUNTING;
+use crate::dialect::openai::usage_scan::UsageScan;
 use crate::http::sse::EventSplitter;
-use crate::llm::Operation;
+use crate::llm::{Operation, Usage, UsageReports};
 
 /// Longest event, in bytes. Arbitrary: an image in base64 fits.
 const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -30,7 +31,7 @@ pub(crate) struct PassageEnd {
     /// What the answer says it used.
     pub(crate) usage: Option<Usage>,
     /// Characters of generated text, from which tokens are estimated if usage never came.
-    pub(crate) content_chars: usize,
+    pub(crate) generated_chars: usize,
     /// Why the answer was cut, for the trace.
     pub(crate) cut: Option<&'static str>,
 }
@@ -47,8 +48,8 @@ impl Passage {
             events: Vec::new(),
             operation,
             usage_injected,
-            usage: None,
-            content_chars: 0,
+            usage: UsageReports::new(COUNTING),
+            generated_chars: 0,
             done: false,
             next_sequence: 0,
         })
@@ -77,7 +78,7 @@ impl Passage {
                 failure: result.err(),
                 tail: Vec::new(),
                 usage: scan.finish(),
-                content_chars: 0,
+                generated_chars: 0,
             },
             Passage::Events(reader) => reader.end(result, provider),
         }
@@ -91,8 +92,8 @@ pub(crate) struct EventReader {
     events: Vec<u8>,
     operation: Operation,
     usage_injected: bool,
-    usage: Option<Usage>,
-    content_chars: usize,
+    usage: UsageReports,
+    generated_chars: usize,
     done: bool,
     /// The number of the next event, for operations that number them.
     next_sequence: u64,
@@ -101,16 +102,16 @@ pub(crate) struct EventReader {
 impl EventReader {
     fn take(&mut self, payload: &[u8]) -> Result<(), Failure> {
         self.events.clear();
-        let EventReader { splitter, events, operation, usage_injected, usage, content_chars, done, next_sequence } =
+        let EventReader { splitter, events, operation, usage_injected, usage, generated_chars, done, next_sequence } =
             self;
         let result = splitter.push(payload, |event| {
             let chunk = read_chunk(*operation, event.name(), &event.data());
-            *content_chars += chunk.content_chars;
+            *generated_chars += chunk.generated_chars;
             // An error event ends a stream in a way that the caller sees.
             *done |= chunk.done || chunk.failed;
             *next_sequence = chunk.sequence.map_or(*next_sequence, |sequence| sequence.saturating_add(1));
-            if chunk.usage.is_some() {
-                *usage = chunk.usage;
+            if let Some(report) = chunk.usage {
+                usage.add(report);
             }
             if !(*usage_injected && chunk.only_usage) {
                 events.extend_from_slice(event.raw);
@@ -143,8 +144,8 @@ impl EventReader {
         PassageEnd {
             tail,
             in_order: !matches!(failure, Some(Failure::Abandoned)),
-            usage: self.usage,
-            content_chars: self.content_chars,
+            usage: self.usage.settle(),
+            generated_chars: self.generated_chars,
             cut: failure.as_ref().map(|failure| match failure {
                 Failure::Abandoned => "the caller left in the middle of the stream",
                 _ => "the provider's stream broke",

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::api::shape::answer::json;
-use crate::dialect::openai::usage::Usage;
 use crate::link::ApiAnswer;
+use crate::llm::Usage;
 
 /// The answer's shape.
 #[derive(Serialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         &Live {
             cache,
             requests_by_status,
-            tokens_by_type: Tokens { prompt: usage.prompt, completion: usage.completion, total: usage.total },
+            tokens_by_type: Tokens { prompt: usage.input, completion: usage.output, total: usage.total },
             in_flight: coordinator.in_flight(),
             requests_per_second: coordinator.ledger.requests_per_second(coordinator.clock.now()),
         },

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::clock::rfc3339;
 use crate::coordinator::store::reader::{Listed, RequestRow};
 use crate::dialect::openai::path;
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{CacheOutcome, Marks, PolicyMatch, Trace};
+use crate::llm::Usage;
 use crate::policy::{Action, Mode};
 
 /// A trace in a list: its requests summed. Names are those of its first request, the status is the highest.
@@ -106,7 +106,7 @@ impl From<Listed> for TraceItem {
             prompt: row.prompt_tokens,
             completion: row.completion_tokens,
             total: row.total_tokens,
-            cached: sum(|usage| usage.cached),
+            cached: sum(|usage| usage.cache_read),
             reasoning: sum(|usage| usage.reasoning),
         };
         TraceItem {
@@ -200,8 +200,8 @@ impl Refusal {
 
 impl From<&Usage> for Tokens {
     fn from(usage: &Usage) -> Tokens {
-        let Usage { prompt, completion, total, cached, reasoning, .. } = *usage;
-        Tokens { prompt, completion, total, cached, reasoning }
+        let Usage { input, output, total, cache_read, reasoning, .. } = *usage;
+        Tokens { prompt: input, completion: output, total, cached: cache_read, reasoning }
     }
 }
 

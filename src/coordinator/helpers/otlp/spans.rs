@@ -141,9 +141,9 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
         attributes.push(text("gen_ai.response.model", &trace.model));
     }
     if usage.total > 0 {
-        attributes.push(number("gen_ai.usage.input_tokens", usage.prompt));
-        attributes.push(number("gen_ai.usage.output_tokens", usage.completion));
-        attributes.push(number("gen_ai.usage.cache_read.input_tokens", usage.cached));
+        attributes.push(number("gen_ai.usage.input_tokens", usage.input));
+        attributes.push(number("gen_ai.usage.output_tokens", usage.output));
+        attributes.push(number("gen_ai.usage.cache_read.input_tokens", usage.cache_read));
         attributes.push(number("luner.usage.reasoning_tokens", usage.reasoning));
     }
     // What was not said is not told: 0 and 1 stand for that.

@@ -11,8 +11,8 @@ use super::filter::key_of_trace;
 use super::list::{SELECT_ROW, TraceRow, trace_row};
 use super::names::{optional_text, required_text, who, who_texts};
 use super::{Reader, ms_of};
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{Attempt, CacheOutcome, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch};
+use crate::llm::Usage;
 use crate::units::MicroUsd;
 use crate::who::Who;
 
@@ -140,11 +140,12 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<RequestRow> {
         error: row.get("error_text")?,
         cut: row.get("cut_text")?,
         usage: Usage {
-            prompt: row.get("prompt")?,
-            completion: row.get("completion")?,
-            total: row.get("total")?,
-            cached: row.get("cached")?,
+            input: row.get("prompt")?,
+            cache_read: row.get("cached")?,
+            cache_write: 0,
+            output: row.get("completion")?,
             reasoning: row.get("reasoning")?,
+            total: row.get("total")?,
             flawed: marks.has(Marks::FLAWED_USAGE),
         },
         cost: MicroUsd(row.get("cost")?),

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::{
     Attempt, CacheOutcome, Captured, PolicyFailure, PolicyInputs, PolicyMatch, Refused, Trace, Window,
 };
 use crate::link::usage::Batch;
-use crate::llm::Operation;
+use crate::llm::{Operation, Usage};
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 use crate::who::{Who, WhoPart};
@@ -70,7 +69,7 @@ pub(in crate::coordinator) fn traces(seeded: &mut Seeded, spread: Spread, n: u64
 fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
     let cache = [CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Bypass, CacheOutcome::Bypass];
     let cache = cache[seeded.below(4) as usize];
-    let (prompt, completion) = (seeded.below(3_000), seeded.below(900));
+    let (input, output) = (seeded.below(3_000), seeded.below(900));
     let (asked, provider) = (seeded.pick(&MODELS), seeded.pick(&PROVIDERS));
     let user = format!("user-{}", seeded.below(spread.users));
     let mut trace = Trace {
@@ -96,11 +95,11 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         status: 200,
         refusal: None,
         cache,
-        usage: Usage { prompt, completion, total: prompt + completion, cached: prompt / 3, ..Usage::default() },
-        cost: MicroUsd((prompt * 3 + completion * 15) as i64),
+        usage: Usage { input, output, total: input + output, cache_read: input / 3, ..Usage::default() },
+        cost: MicroUsd((input * 3 + output * 15) as i64),
         saved: MicroUsd(0),
         priced: !seeded.one_in(50),
-        inputs: inputs(seeded, prompt),
+        inputs: inputs(seeded, input),
         matches: Vec::new(),
         faults: Vec::new(),
         attempts: attempts(seeded, provider),

@@ -7,9 +7,9 @@ use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
 use crate::coordinator::store::reader::{Metric, Point, Span};
 use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
-use crate::dialect::openai::usage::Usage;
 use crate::link::trace::Trace;
 use crate::link::usage::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
+use crate::llm::Usage;
 use crate::units::MicroUsd;
 use crate::who::{Who, WhoPart};
 
@@ -284,7 +284,7 @@ fn absurd_figures_stay_at_their_end_and_break_no_flush() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut sample = traces(&mut Seeded(6), Spread { from_ms: FROM_MS, ms: 1, users: 1, joins_one_in: 0 }, 1).remove(0);
-    sample.usage = Usage { prompt: u64::MAX, completion: u64::MAX, total: u64::MAX, ..Usage::default() };
+    sample.usage = Usage { input: u64::MAX, output: u64::MAX, total: u64::MAX, ..Usage::default() };
     (sample.cost, sample.duration_ns) = (MicroUsd(i64::MAX), u64::MAX);
     for sequence in 1..=3 {
         let batch = Batch { sequence, ..batches(vec![sample.clone(), sample.clone()], 2).remove(0) };

@@ -249,10 +249,10 @@ impl<'t> Traces<'t> {
                 &fault,
                 &ids.error,
                 &cut,
-                &bounded(usage.prompt),
-                &bounded(usage.completion),
+                &bounded(usage.input),
+                &bounded(usage.output),
                 &bounded(usage.total),
-                &bounded(usage.cached),
+                &bounded(usage.cache_read),
                 &bounded(usage.reasoning),
                 &trace.cost.0,
                 &trace.saved.0,
@@ -298,7 +298,7 @@ fn name_ids(trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<NameI
 
 fn sums(trace: &Trace) -> [i64; SUMS] {
     let usage = &trace.usage;
-    let [prompt, completion, total] = [usage.prompt, usage.completion, usage.total].map(bounded);
+    let [prompt, completion, total] = [usage.input, usage.output, usage.total].map(bounded);
     [1, bounded(trace.spans()), trace.cost.0, trace.saved.0, prompt, completion, total]
 }
 

@@ -13,16 +13,16 @@ fn a_content_delta_counts_its_characters() {
     let chunk = chat(
         r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9\n😀 \"usage\":{"},"logprobs":{"content":[{"token":"h","bytes":[1]}]},"finish_reason":null}],"usage":null,"obfuscation":"abc"}"#,
     );
-    assert_eq!(chunk, Chunk { content_chars: 14, ..Chunk::default() });
+    assert_eq!(chunk, Chunk { generated_chars: 14, ..Chunk::default() });
 }
 
 #[test]
 fn tool_calls_reasoning_and_text_count_too() {
     let tool = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"f","arguments":"{\"a\":"}}]}}]}"#;
-    assert_eq!(chat(tool).content_chars, 5);
-    assert_eq!(chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).content_chars, 3);
+    assert_eq!(chat(tool).generated_chars, 5);
+    assert_eq!(chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).generated_chars, 3);
     let text = read_chunk(Operation::Completion, None, br#"{"choices":[{"text":"abcd","index":0}]}"#);
-    assert_eq!(text.content_chars, 4);
+    assert_eq!(text.generated_chars, 4);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn the_chunk_that_include_usage_adds_is_told_apart() {
     {
         for data in [format!("{{\"choices\":{choices},{usage}}}"), format!("{{{usage},\"choices\": {choices} }}")] {
             let chunk = chat(&data);
-            assert_eq!((chunk.only_usage, chunk.usage.map(|usage| usage.total)), (only, Some(3)), "{data}");
+            assert_eq!((chunk.only_usage, chunk.usage.and_then(|usage| usage.total)), (only, Some(3)), "{data}");
         }
     }
     let without = chat(&format!("{{{usage}}}"));
@@ -77,10 +77,10 @@ fn the_events_of_responses_are_read() {
         "response.output_text.delta",
         r#"{"type":"response.output_text.delta","sequence_number":4,"delta":"Hé\n"}"#,
     );
-    assert_eq!(delta, Chunk { content_chars: 3, sequence: Some(4), ..Chunk::default() });
+    assert_eq!(delta, Chunk { generated_chars: 3, sequence: Some(4), ..Chunk::default() });
     let call = responses("x", r#"{"delta":"{\"a\"","type":"response.function_call_arguments.delta"}"#);
-    assert_eq!(call.content_chars, 4);
-    assert_eq!(responses("x", r#"{"delta":"AAAA","type":"response.audio.delta"}"#).content_chars, 0);
+    assert_eq!(call.generated_chars, 4);
+    assert_eq!(responses("x", r#"{"delta":"AAAA","type":"response.audio.delta"}"#).generated_chars, 0);
     let created = responses(
         "response.created",
         r#"{"type":"response.created","sequence_number":0,"response":{"usage":null,"error":null}}"#,
@@ -94,7 +94,11 @@ fn the_events_of_responses_are_read() {
                 "usage":{{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}}}}"#
             ),
         );
-        assert_eq!((chunk.done, chunk.failed, chunk.usage.map(|usage| usage.total)), (true, failed, Some(7)), "{kind}");
+        assert_eq!(
+            (chunk.done, chunk.failed, chunk.usage.and_then(|usage| usage.total)),
+            (true, failed, Some(7)),
+            "{kind}"
+        );
         assert_eq!((chunk.sequence, chunk.only_usage), (Some(9), false));
     }
     let error = responses("error", r#"{"type":"error","code":"x","message":"m","param":null,"sequence_number":3}"#);
