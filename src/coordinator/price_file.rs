@@ -54,7 +54,7 @@ pub fn read(pricing: &PricingConfig) -> Result<PriceTable, Problem> {
 fn place(text: &str, error: &PriceError) -> String {
     let fault = match error {
         PriceError::Json(fault) | PriceError::JsonOf { fault, .. } => fault,
-        PriceError::NoObject { .. } | PriceError::Field { .. } => return String::new(),
+        PriceError::NotAnObject { .. } | PriceError::Field { .. } => return String::new(),
     };
     let before = text.as_bytes().get(..fault.at).unwrap_or(text.as_bytes());
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);

@@ -1,49 +1,49 @@
-//! What a shard learned of its models from their answers, for estimates before the next call.
-//! Owned by one shard. It never holds more than twice [`MODELS_MAX`] models, and knows nothing of prices.
+//! Estimates the size of a request from earlier answers of the same model.
+//! Owned by one shard. It never holds more than twice [`MODELS_MAX`] models, and knows nothing about prices.
 
 use hashbrown::HashMap;
 
 use crate::llm::Usage;
 
-/// A request's size before it is sent.
+/// The expected size of a request and its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
     pub input_tokens: u64,
     pub output_tokens: u64,
 }
 
-/// Bytes per token and the typical length of an answer, by model.
+/// Bytes per token and the typical length of an answer for each model.
 #[derive(Debug, Default)]
 pub struct Learned {
-    /// Those of whom an answer came lately.
+    /// Models that answered recently.
     young: HashMap<Box<str>, Typical>,
-    /// Those who were young before them; when the young are too many, these are forgotten.
+    /// The previous generation. It is dropped when `young` is full and takes its place.
     old: HashMap<Box<str>, Typical>,
 }
 
-/// Exponentially weighted means.
+/// Running means: plain ones over the first answers, exponentially weighted after [`MEMORY`] of them.
 #[derive(Clone, Copy, Debug)]
 struct Typical {
     bytes_per_token: f64,
     output_tokens: f64,
-    /// Answers that went in; the start values are worth one.
+    /// Answers in the means, up to [`MEMORY`]. The start values count as one answer.
     answers: u32,
 }
 
 const START: Typical = Typical { bytes_per_token: 4.0, output_tokens: 256.0, answers: 1 };
 
 impl Learned {
-    /// The prompt's length from the body's; the answer's from what the caller asked for at most, otherwise from the
-    /// model's typical one.
-    pub fn estimate(&self, model: &str, body_bytes: usize, max_tokens: Option<u64>) -> Estimate {
+    /// Estimates the input from the length of the body, and the output from the caller's limit or, without one, from the
+    /// typical answer of the model.
+    pub fn estimate(&self, model: &str, body_bytes: usize, output_tokens_max: Option<u64>) -> Estimate {
         let typical = self.young.get(model).or_else(|| self.old.get(model)).unwrap_or(&START);
-        // Both divisor and dividend are finite and positive; the cast saturates.
+        // Dividend and divisor are finite and positive, and the cast saturates.
         let input_tokens = (body_bytes as f64 / typical.bytes_per_token).ceil() as u64;
-        let output_tokens = max_tokens.unwrap_or(typical.output_tokens.round() as u64);
+        let output_tokens = output_tokens_max.unwrap_or(typical.output_tokens.round() as u64);
         Estimate { input_tokens, output_tokens: output_tokens.min(OUTPUT_TOKENS_MAX) }
     }
 
-    /// An answer came. Figures that the provider did not really give teach nothing.
+    /// Updates the means with an answer. Figures that the provider did not state itself are ignored.
     pub fn learn(&mut self, model: &str, body_bytes: usize, usage: &Usage) {
         if usage.flawed || usage.input == 0 || body_bytes == 0 {
             return;
@@ -59,7 +59,7 @@ impl Learned {
         self.young.insert(model.into(), typical);
     }
 
-    /// How many models it knows.
+    /// The number of models in both generations.
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
@@ -81,13 +81,16 @@ impl Typical {
     }
 }
 
-/// What one answer may teach. A body also holds field names and escapes, and pictures are many bytes for few tokens: what
-/// lies outside says little about the next text. Arbitrary; text lies between 1 (Chinese, three bytes a sign) and 8.
+/// Range to which the ratio of one answer is clamped. A body also holds field names and escapes, and images take many
+/// bytes for few tokens: a ratio outside says little about the next text. Arbitrary; text lies between 1 (Chinese, with
+/// three bytes per character) and 8.
 const BYTES_PER_TOKEN: [f64; 2] = [1.0, 16.0];
-/// Tokens that an answer is believed to have at most, whatever the caller asks for; a price with a limit of its own sets
-/// it lower. Arbitrary: more than twice what any model of 2026 makes.
+/// Largest answer that an estimate expects, whatever limit the caller sets. The model's own limit in the price table can
+/// lower it further. Arbitrary: more than twice what any model of 2026 generates.
 const OUTPUT_TOKENS_MAX: u64 = 1 << 20;
-/// The mean is over about so many answers. Arbitrary.
+/// Number of answers that the means cover, roughly. Arbitrary: fewer make estimates jump, more make them slow to follow
+/// a change.
 const MEMORY: u32 = 32;
-/// Arbitrary: a wildcard provider may be asked for any number of names.
+/// Models in one generation. Arbitrary, but there must be a limit: callers may invent any number of model names for a
+/// provider with a wildcard.
 const MODELS_MAX: usize = 1_024;

@@ -1,30 +1,34 @@
-//! Reads LiteLLM's table of prices.
-//! Pure, on whatever thread loads the configuration. Strict about what it uses (no negative price, no model twice),
-//! indifferent to the rest.
+//! Reads a price table in LiteLLM's format.
+//! Pure, called on the thread that loads the configuration. It is strict about the fields that it uses (no negative price,
+//! no model twice) and ignores the others.
 
 use super::decimal::{Flaw, scaled};
-use super::{Price, RATE_MAX, Rates};
+use super::price::{Price, RATE_MAX, Rates};
 use crate::json::{DEPTH_MAX_DEFAULT, Fault, Value, Walker};
 
-/// Why a table of prices is refused.
+/// Why a price table is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceError {
     #[error("{0}")]
     Json(Box<Fault>),
     #[error("in the price of {model:?}: {fault}")]
     JsonOf { model: Box<str>, fault: Box<Fault> },
-    #[error("the price of {model:?} is no object")]
-    NoObject { model: Box<str> },
+    #[error("the price of {model:?} is not an object")]
+    NotAnObject { model: Box<str> },
     #[error("the price of {model:?}: {field} {flaw}")]
     Field { model: Box<str>, field: Box<str>, flaw: Flaw },
 }
 
-/// As listed: models with their prices, and those without.
-pub(super) type Listed = (Vec<(Box<str>, Price)>, Vec<Box<str>>);
+/// The models of a file, in its order.
+pub(super) struct ParsedTable {
+    pub priced: Vec<(Box<str>, Price)>,
+    /// Models without a price per token.
+    pub skipped: Vec<Box<str>>,
+}
 
-pub(super) fn table(json: &str) -> Result<Listed, PriceError> {
+pub(super) fn table(json: &str) -> Result<ParsedTable, PriceError> {
     let mut walker = Walker::strict(json.as_bytes(), DEPTH_MAX_DEFAULT).map_err(PriceError::Json)?;
-    let (mut listed, mut skipped) = (Vec::new(), Vec::new());
+    let (mut priced, mut skipped) = (Vec::new(), Vec::new());
     walker.open_object().map_err(PriceError::Json)?;
     while let Some(key) = walker.next_key().map_err(PriceError::Json)? {
         let model = key.decode();
@@ -33,70 +37,71 @@ pub(super) fn table(json: &str) -> Result<Listed, PriceError> {
             continue;
         }
         match entry(&mut walker).and_then(Entry::price) {
-            Ok(Some(price)) => listed.push((model.into(), price)),
+            Ok(Some(price)) => priced.push((model.into(), price)),
             Ok(None) => skipped.push(model.into()),
-            Err(error) => return Err(error.of(&model)),
+            Err(error) => return Err(error.about(&model)),
         }
     }
     walker.end().map_err(PriceError::Json)?;
-    Ok((listed, skipped))
+    Ok(ParsedTable { priced, skipped })
 }
 
-/// A price error that does not know its model yet.
-enum Wrong {
+/// A [`PriceError`] without its model.
+enum EntryError {
     Json(Box<Fault>),
-    NoObject,
+    NotAnObject,
     Field(Box<str>, Flaw),
 }
 
-impl From<Box<Fault>> for Wrong {
-    fn from(fault: Box<Fault>) -> Wrong {
-        Wrong::Json(fault)
+impl From<Box<Fault>> for EntryError {
+    fn from(fault: Box<Fault>) -> EntryError {
+        EntryError::Json(fault)
     }
 }
 
-impl Wrong {
-    fn of(self, model: &str) -> PriceError {
+impl EntryError {
+    fn about(self, model: &str) -> PriceError {
         let model: Box<str> = model.chars().take(NAME_CHARS_MAX).collect::<String>().into();
         match self {
-            Wrong::Json(fault) => PriceError::JsonOf { model, fault },
-            Wrong::NoObject => PriceError::NoObject { model },
-            Wrong::Field(field, flaw) => PriceError::Field { model, field, flaw },
+            EntryError::Json(fault) => PriceError::JsonOf { model, fault },
+            EntryError::NotAnObject => PriceError::NotAnObject { model },
+            EntryError::Field(field, flaw) => PriceError::Field { model, field, flaw },
         }
     }
 }
 
-/// What an entry says, before it is known whether that makes a price.
+/// The fields of one model, before it is known whether they make a price.
 #[derive(Default)]
 struct Entry {
     base: Stated,
-    /// By the length of the prompt above which they hold.
+    /// Rates of longer inputs, by the length above which they apply.
     above: Vec<(u64, Stated)>,
-    /// It reads tokens and makes none.
+    /// The model generates no tokens, so it needs no output price.
     reads_only: bool,
     max_output_tokens: Option<u64>,
 }
 
-/// Rates as far as they are stated.
+/// The rates that an entry states.
 #[derive(Clone, Copy, Default)]
 struct Stated {
     input: Option<u64>,
     output: Option<u64>,
-    cached_input: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
     reasoning: Option<u64>,
 }
 
-fn entry(walker: &mut Walker<'_>) -> Result<Entry, Wrong> {
+fn entry(walker: &mut Walker<'_>) -> Result<Entry, EntryError> {
     if walker.peek() != Some(b'{') {
         walker.skip()?;
-        return Err(Wrong::NoObject);
+        return Err(EntryError::NotAnObject);
     }
     walker.open_object()?;
     let mut entry = Entry::default();
     while let Some(key) = walker.next_key()? {
         match key.decode().as_ref() {
             "max_output_tokens" => {
-                // In `sample_spec`'s manner, some say it in words.
+                // Some entries explain it in words, as `sample_spec` does.
                 if let Value::Number(raw) = walker.value()?.1 {
                     entry.max_output_tokens = Some(count("max_output_tokens", raw)?);
                 }
@@ -114,14 +119,14 @@ fn entry(walker: &mut Walker<'_>) -> Result<Entry, Wrong> {
 }
 
 impl Entry {
-    fn field(&mut self, field: &str, walker: &mut Walker<'_>) -> Result<(), Wrong> {
+    fn field(&mut self, field: &str, walker: &mut Walker<'_>) -> Result<(), EntryError> {
         let Some((name, rest)) = NAMES.iter().find_map(|&name| Some((name, field.strip_prefix(name)?))) else {
             return Ok(walker.skip()?);
         };
         let stated = match above(rest) {
             _ if rest.is_empty() => &mut self.base,
             Some(tokens) => self.tier(tokens),
-            // Of batches, priorities, audio …
+            // Prices of batches, priority tiers, audio and so on.
             None => return Ok(walker.skip()?),
         };
         stated.read(name, field, walker)
@@ -135,10 +140,10 @@ impl Entry {
         &mut self.above[at].1
     }
 
-    /// `None` if it says no price per token.
-    fn price(mut self) -> Result<Option<Price>, Wrong> {
+    /// `None` if the entry states no price per token.
+    fn price(mut self) -> Result<Option<Price>, EntryError> {
         self.above.sort_by_key(|tier| tier.0);
-        // Tiers may begin at zero, and be all there is.
+        // Some entries state nothing but tiers, the first of which begins at zero.
         if self.above.first().is_some_and(|tier| tier.0 == 0) {
             let (_, first) = self.above.remove(0);
             self.base = self.base.or(first);
@@ -154,17 +159,18 @@ impl Entry {
 }
 
 impl Stated {
-    fn read(&mut self, name: &str, field: &str, walker: &mut Walker<'_>) -> Result<(), Wrong> {
+    fn read(&mut self, name: &str, field: &str, walker: &mut Walker<'_>) -> Result<(), EntryError> {
         let rate = match walker.value()?.1 {
             Value::Null => return Ok(()),
             Value::Number(raw) => scaled(raw, PICO_DIGITS, RATE_MAX),
-            _ => Err(Flaw::NoNumber),
+            _ => Err(Flaw::NotANumber),
         };
-        let rate = Some(rate.map_err(|flaw| Wrong::Field(field.into(), flaw))?);
+        let rate = Some(rate.map_err(|flaw| EntryError::Field(field.into(), flaw))?);
         match name {
             INPUT => self.input = rate,
             OUTPUT => self.output = rate,
-            CACHED_INPUT => self.cached_input = rate,
+            CACHE_READ => self.cache_read = rate,
+            CACHE_WRITE => self.cache_write = rate,
             _ => self.reasoning = rate,
         }
         Ok(())
@@ -174,19 +180,25 @@ impl Stated {
         Stated {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
-            cached_input: self.cached_input.or(other.cached_input),
+            cache_read: self.cache_read.or(other.cache_read),
+            cache_write: self.cache_write.or(other.cache_write),
             reasoning: self.reasoning.or(other.reasoning),
         }
     }
 
     fn rates(&self, input: u64, output: u64) -> Rates {
-        let (input, output) = (self.input.unwrap_or(input), self.output.unwrap_or(output));
-        Rates { input, output, cached_input: self.cached_input, reasoning: self.reasoning }
+        Rates {
+            input: self.input.unwrap_or(input),
+            output: self.output.unwrap_or(output),
+            cache_read: self.cache_read,
+            cache_write: self.cache_write,
+            reasoning: self.reasoning,
+        }
     }
 }
 
-/// `[{"input_cost_per_token": …, "range": [from, to]}, …]`: what holds above `from`.
-fn tiers(walker: &mut Walker<'_>, above: &mut Vec<(u64, Stated)>) -> Result<(), Wrong> {
+/// Reads `[{"input_cost_per_token": …, "range": [from, to]}, …]`: rates that apply above `from`.
+fn tiers(walker: &mut Walker<'_>, above: &mut Vec<(u64, Stated)>) -> Result<(), EntryError> {
     walker.open_array()?;
     while walker.next_item()? {
         let (mut from, mut stated) = (0, Stated::default());
@@ -216,24 +228,25 @@ fn tiers(walker: &mut Walker<'_>, above: &mut Vec<(u64, Stated)>) -> Result<(), 
     Ok(())
 }
 
-/// `_above_200k_tokens` → 200,000.
+/// The threshold in the name of a tier's field: `_above_200k_tokens` → 200,000.
 fn above(suffix: &str) -> Option<u64> {
     let thousands = suffix.strip_prefix("_above_")?.strip_suffix("k_tokens")?;
     thousands.parse::<u32>().ok().map(|thousands| 1_000 * u64::from(thousands))
 }
 
-fn count(field: &str, raw: &str) -> Result<u64, Wrong> {
-    scaled(raw, 0, COUNT_MAX).map_err(|flaw| Wrong::Field(field.into(), flaw))
+fn count(field: &str, raw: &str) -> Result<u64, EntryError> {
+    scaled(raw, 0, COUNT_MAX).map_err(|flaw| EntryError::Field(field.into(), flaw))
 }
 
 const INPUT: &str = "input_cost_per_token";
 const OUTPUT: &str = "output_cost_per_token";
-const CACHED_INPUT: &str = "cache_read_input_token_cost";
+const CACHE_READ: &str = "cache_read_input_token_cost";
+const CACHE_WRITE: &str = "cache_creation_input_token_cost";
 const REASONING: &str = "output_cost_per_reasoning_token";
-const NAMES: [&str; 4] = [INPUT, OUTPUT, CACHED_INPUT, REASONING];
-/// Rates are in units of 10⁻¹² dollars; what a price has beyond that is rounded.
+const NAMES: [&str; 5] = [INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING];
+/// Rates are in units of 10⁻¹² dollars; further digits of a price are rounded.
 const PICO_DIGITS: i64 = 12;
-/// Tokens. Arbitrary: a hundred thousand times the longest prompt of 2026.
+/// Largest number of tokens in a limit or threshold. Arbitrary: a hundred thousand times the longest input of 2026.
 const COUNT_MAX: u64 = 1_000_000_000_000;
-/// Of a model's name in an error. Arbitrary.
+/// Characters of a model's name that an error shows. Arbitrary: enough to recognise it, short enough for a log line.
 const NAME_CHARS_MAX: usize = 64;

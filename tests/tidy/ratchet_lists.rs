@@ -71,7 +71,6 @@ pub const MODULE_LISTS: List = List {
         ("src/link/mod.rs", ANY),
         ("src/plan.rs", ANY),
         ("src/policy/mod.rs", ANY),
-        ("src/pricing/mod.rs", ANY),
         ("src/usage/mod.rs", ANY),
     ],
 };
@@ -95,7 +94,6 @@ pub const TYPE_NAMES: List = List {
         ("Keys", 2),
         ("Labels", 2),
         ("Limit", 2),
-        ("Listed", 2),
         ("Names", 2),
         ("Operation", 2),
         ("Outcome", 4),
@@ -127,7 +125,6 @@ pub const VENDOR_FIELDS: List = List {
         ("src/coordinator/store/reader/list.rs", 2),
         ("src/coordinator/store/reader/series.rs", 3),
         ("src/coordinator/store/tests/sums.rs", 1),
-        ("src/pricing/mod.rs", 2),
         ("src/shard/account/mod.rs", 2),
     ],
 };

@@ -1,4 +1,4 @@
-//! The table that luner brings along.
+//! The built-in table.
 
 use super::*;
 
@@ -16,8 +16,9 @@ fn every_model_of_the_built_in_table_has_a_price() {
         let reads_only = listed[model]["mode"] == "embedding";
         assert_eq!(price.rates.output == 0, reads_only, "{model}");
         assert_eq!(price.max_output_tokens.is_none(), reads_only, "{model}");
-        // Nobody asks more for what is cached, or less than a tenth of a cent for a million tokens made.
-        assert!(price.rates.cached_input.is_none_or(|cached| cached > 0 && cached < price.rates.input), "{model}");
+        // No provider charges more for reading its cache than for reading the input, or less for writing it.
+        assert!(price.rates.cache_read.is_none_or(|read| read > 0 && read < price.rates.input), "{model}");
+        assert!(price.rates.cache_write.is_none_or(|write| write > price.rates.input), "{model}");
         assert!(reads_only || price.rates.output >= price.rates.input, "{model}");
         assert!(price.above.is_sorted_by_key(|tier| tier.0), "{model}");
         assert!(price.above.iter().all(|(_, rates)| rates.blend() > price.rates.blend()), "{model}");
@@ -25,7 +26,7 @@ fn every_model_of_the_built_in_table_has_a_price() {
 }
 
 #[test]
-fn well_known_answers_cost_what_the_providers_say() {
+fn well_known_answers_cost_what_their_providers_charge() {
     let prices = Prices::built_in();
     for (model, usage, micro) in [
         ("gpt-4o", usage(MILLION, 0, MILLION, 0), 12_500_000),
@@ -47,4 +48,8 @@ fn well_known_answers_cost_what_the_providers_say() {
         assert_eq!(prices.price(model).map(|price| price.cost(&usage)), Some(MicroUsd(micro)), "{model}");
     }
     assert!(prices.price("gpt-99").is_none());
+    let written = Usage { cache_write: MILLION / 2, ..usage(MILLION, 0, 0, 0) };
+    for (model, micro) in [("claude-haiku-4-5", 1_125_000), ("claude-sonnet-4-5", 6_750_000), ("gpt-4o", 2_500_000)] {
+        assert_eq!(prices.price(model).map(|price| price.cost(&written)), Some(MicroUsd(micro)), "{model}");
+    }
 }

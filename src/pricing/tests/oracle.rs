@@ -1,8 +1,8 @@
-//! Costs against decimal arithmetic as one learns it in school: digits in a list, no integers wider than a byte.
+//! Costs compared with schoolbook decimal arithmetic: digits in a list, no integer wider than a byte.
 
 use super::*;
 
-/// A whole number, its last digit first.
+/// A whole number, least significant digit first.
 #[derive(Clone, Debug)]
 struct Digits(Vec<u8>);
 
@@ -36,7 +36,7 @@ impl Digits {
         product
     }
 
-    /// Without its last `n` digits, rounded half up.
+    /// The number without its last `n` digits, rounded half up.
     fn rounded(&self, n: usize) -> String {
         let up = u8::from(self.0.get(n - 1).is_some_and(|&digit| digit >= 5));
         let kept = Digits(self.0.get(n..).unwrap_or_default().to_vec()).plus(&Digits(vec![up]));
@@ -46,7 +46,7 @@ impl Digits {
     }
 }
 
-/// A rate as (its JSON text, what it is in units of 10⁻¹² dollars).
+/// A random rate: its JSON text, and its value in units of 10⁻¹² dollars.
 fn rate(seeded: &mut Seeded) -> (String, String) {
     let digits = (1 + seeded.next() % 9_999).to_string();
     let zeros = seeded.below(6);
@@ -62,12 +62,15 @@ fn rate(seeded: &mut Seeded) -> (String, String) {
 fn costs_equal_decimal_arithmetic_on_random_usages() {
     let mut seeded = Seeded::new(42);
     for round in 0..20_000 {
-        let rates = [(); 4].map(|()| rate(&mut seeded));
-        let (cached_priced, reasoning_priced) = (seeded.one_in(2), seeded.one_in(2));
+        let rates = [(); 5].map(|()| rate(&mut seeded));
+        let [read_priced, write_priced, reasoning_priced] = [(); 3].map(|()| seeded.one_in(2));
         let mut json =
             format!(r#"{{"m": {{"input_cost_per_token": {}, "output_cost_per_token": {}"#, rates[0].0, rates[1].0);
-        if cached_priced {
+        if read_priced {
             json += &format!(r#", "cache_read_input_token_cost": {}"#, rates[2].0);
+        }
+        if write_priced {
+            json += &format!(r#", "cache_creation_input_token_cost": {}"#, rates[4].0);
         }
         if reasoning_priced {
             json += &format!(r#", "output_cost_per_reasoning_token": {}"#, rates[3].0);
@@ -75,12 +78,14 @@ fn costs_equal_decimal_arithmetic_on_random_usages() {
         let prices = Prices::parse(&(json + "}}")).expect("sound");
         let bits = seeded.below(34);
         let mut tokens = |most: u64| seeded.next() % (most + 1);
-        let (prompt, completion) = (tokens(1 << bits), tokens(1 << bits));
-        let usage = usage(prompt, tokens(prompt), completion, tokens(completion));
+        let (input, output) = (tokens(1 << bits), tokens(1 << bits));
+        let usage = usage(input, tokens(input), output, tokens(output));
+        let usage = Usage { cache_write: tokens(input - usage.cache_read), ..usage };
         let of = |priced: bool, own: usize, other: usize| &rates[if priced { own } else { other }].1;
         let parts = [
-            (usage.input - usage.cache_read, &rates[0].1),
-            (usage.cache_read, of(cached_priced, 2, 0)),
+            (usage.input - usage.cache_read - usage.cache_write, &rates[0].1),
+            (usage.cache_read, of(read_priced, 2, 0)),
+            (usage.cache_write, of(write_priced, 4, 0)),
             (usage.output - usage.reasoning, &rates[1].1),
             (usage.reasoning, of(reasoning_priced, 3, 1)),
         ];

@@ -1,4 +1,4 @@
-//! What a table may look like, and by which names a model is found.
+//! Tables that are accepted or refused, and the names under which a model is found.
 
 use super::*;
 
@@ -7,15 +7,16 @@ fn message(json: &str) -> String {
 }
 
 #[test]
-fn a_bad_price_is_refused_with_its_models_name() {
+fn bad_price_is_refused_with_the_name_of_its_model() {
     for (price, says) in [
         (r#"{"input_cost_per_token": -1e-06}"#, r#"the price of "bad": input_cost_per_token is negative"#),
         (r#"{"output_cost_per_token": 2}"#, r#"the price of "bad": output_cost_per_token is absurdly large"#),
         (
             r#"{"cache_read_input_token_cost": "1e-6"}"#,
-            r#"the price of "bad": cache_read_input_token_cost is no number"#,
+            r#"the price of "bad": cache_read_input_token_cost is not a number"#,
         ),
-        (r#"{"output_cost_per_reasoning_token": "NaN"}"#, r#""bad": output_cost_per_reasoning_token is no number"#),
+        (r#"{"cache_creation_input_token_cost": -1}"#, r#""bad": cache_creation_input_token_cost is negative"#),
+        (r#"{"output_cost_per_reasoning_token": "NaN"}"#, r#""bad": output_cost_per_reasoning_token is not a number"#),
         (
             r#"{"input_cost_per_token_above_200k_tokens": -1}"#,
             r#""bad": input_cost_per_token_above_200k_tokens is neg"#,
@@ -31,8 +32,8 @@ fn a_bad_price_is_refused_with_its_models_name() {
             r#"the price of "bad": input_cost_per_token is negative"#,
         ),
         (r#"{"tiered_pricing": [7]}"#, r#"in the price of "bad": expected '{'"#),
-        ("0.5", r#"the price of "bad" is no object"#),
-        ("null", r#"the price of "bad" is no object"#),
+        ("0.5", r#"the price of "bad" is not an object"#),
+        ("null", r#"the price of "bad" is not an object"#),
     ] {
         let good = r#""good": {"input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06}"#;
         let message = message(&format!(r#"{{{good}, "bad": {price}}}"#));
@@ -46,7 +47,7 @@ fn a_bad_price_is_refused_with_its_models_name() {
 }
 
 #[test]
-fn what_has_no_price_per_token_is_skipped_and_said_so() {
+fn models_without_a_price_per_token_are_listed_as_skipped() {
     let prices = Prices::parse(
         r#"{"_source": ["anything", 1], "sample_spec": {"input_cost_per_token": -1, "max_output_tokens": "words"},
             "dall-e-3": {"mode": "image_generation", "input_cost_per_image": 0.04},
@@ -69,7 +70,7 @@ fn what_has_no_price_per_token_is_skipped_and_said_so() {
 }
 
 #[test]
-fn a_model_is_found_by_its_names() {
+fn model_is_found_under_each_of_its_names() {
     let entry = |name: &str, input: u32| {
         format!(r#""{name}": {{"input_cost_per_token": {input}e-06, "output_cost_per_token": 1e-06}}"#)
     };
@@ -124,7 +125,7 @@ fn a_model_is_found_by_its_names() {
 }
 
 #[test]
-fn the_cheapest_is_among_those_with_a_price() {
+fn cheapest_model_is_one_with_a_price() {
     let prices = Prices::built_in();
     for (models, cheapest) in [
         (&["gpt-4o", "gpt-4o-mini", "o3"][..], Some("gpt-4o-mini")),
@@ -138,7 +139,7 @@ fn the_cheapest_is_among_those_with_a_price() {
 }
 
 #[test]
-fn noise_never_panics() {
+fn damaged_tables_never_panic() {
     let mut seeded = Seeded::new(7);
     let sound =
         r#"{"a/b": {"input_cost_per_token": 1.5e-06, "tiered_pricing": [{"range": [0, 1e3]}], "mode": "chat"}}"#;
