@@ -10,14 +10,14 @@ pub enum InjectionPoint {
     /// `LUNER_FAULT=coordinator`: at the first tick after the coordinator has counted a request.
     Coordinator,
     /// `LUNER_FAULT=shard`: when a shard is about to account for a request.
-    Shard,
+    Accounting,
 }
 
 impl InjectionPoint {
     fn name(self) -> &'static str {
         match self {
             InjectionPoint::Coordinator => "coordinator",
-            InjectionPoint::Shard => "shard",
+            InjectionPoint::Accounting => "shard",
         }
     }
 }

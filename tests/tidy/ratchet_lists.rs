@@ -49,7 +49,6 @@ pub const RINGS: List = List {
         ("src/json", 4),
         ("src/plan", 4),
         ("src/policy", 4),
-        ("src/shard", 31),
     ],
 };
 
@@ -134,6 +133,5 @@ pub const UPPER_STOREYS: List = List {
     name: "UPPER_STOREYS",
     #[rustfmt::skip]
     entries: &[
-        ("src/shard/account/mod.rs", 7),
     ],
 };

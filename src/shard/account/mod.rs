@@ -47,7 +47,7 @@ impl Accounting {
 
     /// Accounts for a finished request.
     pub(crate) fn settle(&self, mut record: Record<'_>, end: End<'_>) {
-        fault_injection::panic_if_requested(InjectionPoint::Shard);
+        fault_injection::panic_if_requested(InjectionPoint::Accounting);
         self.count(&record, end);
         self.leave_window(&mut record, end);
         let plan = record.plan;

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use super::ProviderExchange;
 use super::connect::Connector;
+use super::exchange::ProviderExchange;
 use super::failure::{Failure, reason};
 use super::pool::{READ_BYTES, UpstreamConn};
 use super::retry::Tries;

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use super::attempt::{AnswerHead, Opened};
+use super::exchange::{Passed, ProviderExchange};
 use super::failure::Failure;
 use super::incoming::IncomingBody;
 use super::passage::{Passage, PassageEnd};
 use super::pool::UpstreamConn;
-use super::{Passed, ProviderExchange};
 use crate::cache::{Entry, Parts};
 use crate::dialect::openai::answer::calls_tools;
 use crate::dialect::openai::usage_scan::of_answer;

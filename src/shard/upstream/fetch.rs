@@ -1,15 +1,12 @@
 //! From a request to an answer that has begun: from somebody else's fetch, or attempt after attempt at the providers that may
 //! be asked, by the rule in `retry`. Runs in the task of the caller's connection.
 
-use std::sync::Arc;
-
-use super::ProviderExchange;
 use super::attempt::Opened;
+use super::exchange::{ProviderExchange, Substitute};
 use super::failure::Failure;
 use super::flight::FlightOutcome;
 use super::retry::{Again, Tries};
 use crate::breaker::Verdict;
-use crate::cache::Entry;
 use crate::link::trace::attempt_span_id;
 use crate::llm::Usage;
 use crate::plan::Provider;
@@ -24,16 +21,6 @@ pub(crate) enum Fetched {
     Opened(Opened),
     /// No provider's answer is passed on.
     Substitute(Substitute),
-}
-
-/// What the caller gets instead of a provider's answer.
-pub(crate) enum Substitute {
-    /// Somebody else fetched the answer.
-    Cached(Arc<Entry>),
-    /// No provider could be asked, or none gave an answer.
-    Refused(Refusal),
-    /// The caller left.
-    CallerLeft,
 }
 
 impl<'p> ProviderExchange<'_, 'p> {
