@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { health } from "@/api/queries";
 import { Icon, type IconName } from "@/components/icon";
-import { Mark } from "@/components/mark";
+import { Mark } from "@/components/logo";
 import { MOD } from "@/lib/keys";
 import { chooseTheme, useShade } from "@/lib/theme";
 

@@ -5,7 +5,7 @@ import { type FormEvent, useState } from "react";
 import { ApiError, post } from "@/api/client";
 import { Button } from "@/components/button";
 import { TextField } from "@/components/field";
-import { Mark } from "@/components/mark";
+import { Mark } from "@/components/logo";
 
 export function SignInPage() {
   const { next = "/" } = useSearch({ from: "/sign-in" });
