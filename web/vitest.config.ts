@@ -1,9 +1,9 @@
-// Unit tests of the logic run in happy-dom; those in a real browser (e2e) run in Node and drive Chromium.
+// Unit tests run in happy-dom. Browser tests run in Node and drive Chromium: `e2e` against the fixture, `real` against luner.
 import { mergeConfig } from "vite";
 import { defineConfig } from "vitest/config";
 import base from "./vite.config.ts";
 
-/** Of tests that drive a browser. Arbitrary, generous: nothing is measured with it. */
+/** Timeouts of browser tests. Arbitrary, but long enough for a busy machine. */
 const patient = { testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false };
 
 export default mergeConfig(

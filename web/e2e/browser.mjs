@@ -1,10 +1,10 @@
-// A headless Chromium of the system's, as every test and screenshot starts it. It asks no other host for anything.
+// Starts the system's Chromium, headless, for tests and screenshots. It makes no requests of its own.
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-/** Where the browser is, or undefined. */
+/** The path of the browser, or undefined. */
 export function browserPath() {
   return process.env.CHROMIUM ?? PLACES.find((path) => existsSync(path));
 }

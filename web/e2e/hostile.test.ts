@@ -1,8 +1,8 @@
-// Names that mean harm, and more traffic than anyone reads.
+// Malicious names, and heavy traffic.
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Console, LUNER_URL, PHONE, REAL, sticksOut, WIDE } from "./support";
-import { stored } from "./traffic.mjs";
+import { horizontalOverflow, LUNER_URL, PHONE, TestGateway, USES_LUNER, WIDE } from "./support";
+import { waitForTraces } from "./traffic.mjs";
 
 const NAMES = [
   "<img src=x onerror=alert(1)>",
@@ -15,17 +15,17 @@ const NAMES = [
 
 const POLICY_NAME_MAX = 128;
 
-/** Until nothing that was asked for is still on its way. */
-async function settled(page: Page) {
+/** Waits until the page has loaded its data. */
+async function waitUntilLoaded(page: Page) {
   await page.locator("h1").waitFor();
-  await page.waitForFunction(() => !document.querySelector("[data-bone]"));
+  await page.waitForFunction(() => !document.querySelector("[data-skeleton]"));
 }
 
-describe.skipIf(LUNER_URL)("a hostile name", () => {
-  const gateway = new Console();
+describe.skipIf(LUNER_URL)("malicious name", () => {
+  const gateway = new TestGateway();
   const paths = ["", "?by=user", "?by=model", "traces", "policies", "changes"];
-  /** By a request that carries it in its headers, where they may hold it, and as its model. */
-  const sent = async (name: string) => {
+  /** Sends the name as the model, and in the identity headers if they can carry it. */
+  const sendNamed = async (name: string) => {
     const printable = /^[ -~]+$/.test(name);
     const headers = { "x-user-id": name, "x-luner-agent": name, "x-luner-tenant": name };
     const { status, trace } = await gateway.call(printable ? headers : {}, name);
@@ -35,37 +35,37 @@ describe.skipIf(LUNER_URL)("a hostile name", () => {
   beforeAll(async () => {
     await gateway.start({ traces: 300, rate: 0 });
     for (const name of NAMES) {
-      const trace = REAL
-        ? await sent(name)
+      const trace = USES_LUNER
+        ? await sendNamed(name)
         : gateway.fixture?.state.add({ user: name, agent: name, tenant: name, model: name, status: 502 }).id;
-      // A policy's name is refused where it is longer, or has characters that nobody sees.
-      const policy = name.replace(/\p{Cf}/gu, "").slice(0, POLICY_NAME_MAX);
+      // The gateway refuses policy names that are longer or have invisible characters.
+      const policyName = name.replace(/\p{Cf}/gu, "").slice(0, POLICY_NAME_MAX);
       const expression = `user_id == "${name.replaceAll('"', "")}"`;
-      const kept = await gateway.keep({
-        name: policy,
-        description: policy,
+      const id = await gateway.createPolicy({
+        name: policyName,
+        description: policyName,
         expression,
         action: "block",
-        message: policy,
+        message: policyName,
         mode: "shadow",
       });
       paths.push(
         `traces/${trace}`,
-        `policies/${kept}`,
+        `policies/${id}`,
         `traces?user_id=${encodeURIComponent(name)}&q=${encodeURIComponent(name)}`,
       );
     }
-    if (REAL) await stored(gateway.url, NAMES.length);
+    if (USES_LUNER) await waitForTraces(gateway.url, NAMES.length);
   });
   afterEach(() => gateway.closePages());
   afterAll(() => gateway.stop());
 
-  it.each([WIDE, PHONE])("is inert everywhere, and fits in $width pixels", async (viewport) => {
+  it.each([WIDE, PHONE])("runs no script and fits the page at $width pixels", async (viewport) => {
     const { page, problems } = await gateway.page({ viewport });
     for (const path of paths) {
       await page.goto(gateway.url + path);
-      await settled(page);
-      expect(await sticksOut(page), path).toBe(0);
+      await waitUntilLoaded(page);
+      expect(await horizontalOverflow(page), path).toBe(0);
       expect(await page.locator("main img, main script, main iframe").count(), path).toBe(0);
     }
     for (const name of NAMES) {
@@ -77,12 +77,12 @@ describe.skipIf(LUNER_URL)("a hostile name", () => {
   });
 });
 
-describe.skipIf(LUNER_URL || REAL)("with 200,000 traces and 500 requests a second", () => {
-  const gateway = new Console();
+describe.skipIf(LUNER_URL || USES_LUNER)("with 200,000 traces and 500 requests a second", () => {
+  const gateway = new TestGateway();
   beforeAll(() => gateway.start({ traces: 200_000, rate: 0 }));
   afterAll(() => gateway.stop());
 
-  it("the pages show their content", async () => {
+  it("shows the content of each page", async () => {
     const { page, problems } = await gateway.page();
     for (const [path, ready] of [
       ["?range=7d", "canvas"],
@@ -97,7 +97,7 @@ describe.skipIf(LUNER_URL || REAL)("with 200,000 traces and 500 requests a secon
     expect(problems).toEqual([]);
   });
 
-  it("the live tail goes on, pauses, counts what waits, and stays bounded", async () => {
+  it("pauses and resumes the live tail, and bounds its rows", async () => {
     const { page, problems } = await gateway.page();
     await page.addInitScript(() => {
       const tasks: number[] = [];
@@ -119,7 +119,7 @@ describe.skipIf(LUNER_URL || REAL)("with 200,000 traces and 500 requests a secon
     expect(await page.locator("tbody tr").first().getAttribute("id")).toBe(frozen);
     await page.getByRole("button", { name: /new$/ }).click();
     await page.waitForFunction((id) => document.querySelector("tbody tr")?.id !== id, frozen);
-    // Ten seconds' worth of requests, while the page is used.
+    // Ten seconds of traffic while the page is in use.
     const sent = () => gateway.fixture?.state.traffic.list.length ?? 0;
     for (const until = sent() + 5_000; sent() < until; ) {
       await page.keyboard.press("j");

@@ -1,23 +1,23 @@
-// The paths that people take, in a real browser. Against the fixture, or a luner at LUNER_URL that serves gpt-4o-mini.
+// User journeys in a real browser, against the fixture, luner, or the luner at LUNER_URL if it serves gpt-4o-mini.
 import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Console, LUNER_URL } from "./support";
+import { LUNER_URL, TestGateway } from "./support";
 
-const it_ = new Console();
-beforeAll(() => it_.start());
-afterEach(() => it_.closePages());
-afterAll(() => it_.stop());
+const gateway = new TestGateway();
+beforeAll(() => gateway.start());
+afterEach(() => gateway.closePages());
+afterAll(() => gateway.stop());
 
-/** Unlike any other run's. */
+/** A name that no other run uses. */
 const unique = (word: string) => `${word}-${Math.random().toString(36).slice(2, 8)}`;
 
-describe("a request", () => {
-  it("appears in the live tail, and its trace opens with its spans, tokens and cost", async () => {
-    const { page, problems } = await it_.page();
+describe("request", () => {
+  it("appears in the live tail, and its trace shows spans, tokens and cost", async () => {
+    const { page, problems } = await gateway.page();
     const user = unique("walker");
-    await page.goto(`${it_.url}traces?live=1&user_id=${user}`);
+    await page.goto(`${gateway.url}traces?live=1&user_id=${user}`);
     await page.getByRole("status").getByText("Live").waitFor();
-    const { trace, status, tokens } = await it_.call({ "x-user-id": user, "x-luner-agent": "e2e" });
+    const { trace, status, tokens } = await gateway.call({ "x-user-id": user, "x-luner-agent": "e2e" });
     expect(status).toBe(200);
     await page.locator(`#trace-${trace}`).click();
     await page.waitForURL(new RegExp(`/traces/${trace}`));
@@ -40,10 +40,10 @@ describe("a request", () => {
     expect(problems).toEqual([]);
   });
 
-  it("is found by its pasted id, from the list and from the palette", async () => {
-    const { page, problems } = await it_.page();
-    const { trace } = await it_.call();
-    await page.goto(`${it_.url}traces`);
+  it("is found by its trace ID, from the list and from the palette", async () => {
+    const { page, problems } = await gateway.page();
+    const { trace } = await gateway.call();
+    await page.goto(`${gateway.url}traces`);
     await page.locator("tbody tr").first().waitFor();
     await page.keyboard.press("/");
     await page.keyboard.type(trace);
@@ -60,14 +60,14 @@ describe("a request", () => {
   });
 });
 
-describe("a policy", () => {
-  it("is written with a mistake first, replayed, saved, blocks the next call, and off lets it pass", async () => {
-    const { page, problems } = await it_.page();
+describe("policy", () => {
+  it("is corrected, replayed and saved, blocks the next call, and no longer blocks once off", async () => {
+    const { page, problems } = await gateway.page();
     const user = unique("stopped");
     const name = unique("stop");
-    expect((await it_.call({ "x-user-id": user })).status).toBe(200);
+    expect((await gateway.call({ "x-user-id": user })).status).toBe(200);
 
-    await page.goto(`${it_.url}policies`);
+    await page.goto(`${gateway.url}policies`);
     await page.getByRole("link", { name: "New policy" }).click();
     await page.getByLabel("Name", { exact: true }).fill(name);
     const editor = page.getByRole("textbox", { name: "Expression" });
@@ -75,10 +75,10 @@ describe("a policy", () => {
     await page.keyboard.type(`usr_id == "${user}`);
     await page.getByText(/Line 1, column 1: /).waitFor();
     await page.locator(".cm-lintRange-error", { hasText: "usr_id" }).waitFor();
-    // What Replace all would do: the closing quote was typed by the editor.
+    // Replaces everything: the editor has added the closing quote.
     await page.keyboard.press("Control+a");
     await page.keyboard.type(`user_id == "${user}`);
-    await page.getByText("It reads user_id.").waitFor();
+    await page.getByText("Reads user_id.").waitFor();
     expect(await page.locator(".cm-lintRange-error").count()).toBe(0);
 
     const replay = page.getByRole("region", { name: "Would have matched" });
@@ -88,30 +88,30 @@ describe("a policy", () => {
 
     await page.getByRole("radio", { name: /Enforce/ }).check({ force: true });
     await page.getByRole("button", { name: "Create policy" }).click();
-    await page.getByText(`“${name}” is saved and acts from the next request on.`).waitFor();
-    expect((await it_.call({ "x-user-id": user })).status).toBe(403);
+    await page.getByText(`“${name}” is saved and enforced from the next request.`).waitFor();
+    expect((await gateway.call({ "x-user-id": user })).status).toBe(403);
 
-    await page.getByRole("switch", { name: `${name} is on` }).click();
-    await page.getByText(`“${name}” is off from the next request on.`).waitFor();
-    expect((await it_.call({ "x-user-id": user })).status).toBe(200);
+    await page.getByRole("switch", { name: `Enable ${name}` }).click();
+    await page.getByText(`“${name}” is off from the next request.`).waitFor();
+    expect((await gateway.call({ "x-user-id": user })).status).toBe(200);
     expect(problems).toEqual([]);
   });
 
-  it("is deleted, brought back by undo, and both are written down", async () => {
-    const { page, problems } = await it_.page();
+  it("is deleted and restored by undo, and both appear in the changes", async () => {
+    const { page, problems } = await gateway.page();
     const name = unique("gone");
-    const made = await page.request.post(`${it_.url}api/policies`, {
+    const made = await page.request.post(`${gateway.url}api/policies`, {
       data: { name, expression: "false", action: "alert" },
     });
     expect(made.status()).toBe(201);
-    await page.goto(`${it_.url}policies`);
+    await page.goto(`${gateway.url}policies`);
     await page.getByRole("button", { name: `Actions for ${name}` }).click();
     await page.getByRole("menuitem", { name: "Delete" }).click();
-    await page.getByText(`“${name}” is deleted and no longer acts.`).waitFor();
+    await page.getByText(`“${name}” is deleted.`).waitFor();
     await page.getByRole("link", { name }).waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Undo" }).click();
     await page.getByRole("link", { name }).waitFor();
-    await page.goto(`${it_.url}changes`);
+    await page.goto(`${gateway.url}changes`);
     const entries = page.locator("summary").filter({ hasText: name });
     await entries.nth(2).waitFor();
     expect((await entries.allInnerTexts()).map((text) => /created|deleted/.exec(text)?.[0])).toEqual([
@@ -124,11 +124,11 @@ describe("a policy", () => {
     expect(problems).toEqual([]);
   });
 
-  it("with a taken name is refused at its field, and unsaved work is not left by accident", async () => {
-    const { page, problems } = await it_.page();
+  it("with a taken name shows the error at its field, and leaving asks first", async () => {
+    const { page, problems } = await gateway.page();
     const name = unique("taken");
-    await page.request.post(`${it_.url}api/policies`, { data: { name, expression: "false", action: "alert" } });
-    await page.goto(`${it_.url}policies/new`);
+    await page.request.post(`${gateway.url}api/policies`, { data: { name, expression: "false", action: "alert" } });
+    await page.goto(`${gateway.url}policies/new`);
     const field = page.getByLabel("Name", { exact: true });
     await field.fill(name);
     await page.getByRole("textbox", { name: "Expression" }).click();
@@ -144,26 +144,26 @@ describe("a policy", () => {
     expect(problems).toEqual([]);
   });
 
-  it("completes variables with their types, and functions after them", async () => {
-    const { page, problems } = await it_.page();
-    await page.goto(`${it_.url}policies/new`);
+  it("expression completes variables with their types, and methods after them", async () => {
+    const { page, problems } = await gateway.page();
+    await page.goto(`${gateway.url}policies/new`);
     await page.getByRole("textbox", { name: "Expression" }).click();
     await page.keyboard.type("cost");
     const options = page.locator(".cm-tooltip-autocomplete li");
     await options.filter({ hasText: "cost_usd" }).filter({ hasText: "double" }).first().waitFor();
     await page.keyboard.press("Control+a");
     await page.keyboard.type("model.st");
-    // Typing asks too, unless it is faster than a busy machine closes the list before.
+    // Typing completes too, but on a busy machine the previous list may still be closing.
     await page.keyboard.press("Control+Space");
     await options.filter({ hasText: "startsWith" }).first().waitFor();
     expect(problems).toEqual([]);
   });
 });
 
-describe("the list", () => {
-  it("keeps its filters over a reload, and on the way to a trace and back", async () => {
-    const { page, problems } = await it_.page();
-    await page.goto(`${it_.url}traces`);
+describe("list of traces", () => {
+  it("keeps its filters after a reload, and after opening a trace", async () => {
+    const { page, problems } = await gateway.page();
+    await page.goto(`${gateway.url}traces`);
     await page.getByRole("button", { name: "Filter" }).click();
     await page
       .getByRole("dialog", { name: "Filters" })
@@ -190,39 +190,39 @@ describe("the list", () => {
     expect(problems).toEqual([]);
   });
 
-  it("shows what a policy matched, and who was not named", async () => {
-    const { page, problems } = await it_.page();
+  it("filters by matching policy, and by a user that is not set", async () => {
+    const { page, problems } = await gateway.page();
     const user = unique("watched");
-    const made = await page.request.post(`${it_.url}api/policies`, {
+    const made = await page.request.post(`${gateway.url}api/policies`, {
       data: { name: user, expression: `user_id == "${user}"`, action: "alert" },
     });
     const { id } = (await made.json()) as { id: string };
-    const { trace } = await it_.call({ "x-user-id": user });
-    await it_.call({ "x-luner-agent": user });
-    await page.goto(`${it_.url}policies`);
+    const { trace } = await gateway.call({ "x-user-id": user });
+    await gateway.call({ "x-luner-agent": user });
+    await page.goto(`${gateway.url}policies`);
     await page.getByRole("button", { name: `Actions for ${user}` }).click();
-    await page.getByRole("menuitem", { name: "Traces it matched" }).click();
+    await page.getByRole("menuitem", { name: "Matched traces" }).click();
     await page.waitForURL(new RegExp(`policy=${id}`));
     await page.locator(`#trace-${trace}`).waitFor();
     expect(await page.locator("tbody tr").count()).toBe(1);
     await page.getByRole("list", { name: "Filters" }).getByText(user).waitFor();
     await page.getByRole("button", { name: "Remove the filter Matched by" }).click();
-    await page.goto(`${it_.url}traces?agent_name=${user}`);
+    await page.goto(`${gateway.url}traces?agent_name=${user}`);
     await page.getByRole("button", { name: "Filter", exact: true }).click();
     const users = page.getByRole("dialog", { name: "Filters" }).locator("section", { hasText: "User" });
-    await users.getByRole("button", { name: /not named/ }).click();
+    await users.getByRole("button", { name: /not set/ }).click();
     await page.waitForURL(/unnamed=user_id/);
     await page.reload();
-    await page.getByRole("list", { name: "Filters" }).getByText("not named").waitFor();
+    await page.getByRole("list", { name: "Filters" }).getByText("not set").waitFor();
     expect(await page.locator("tbody tr").count()).toBe(1);
     expect(problems).toEqual([]);
   });
 
-  it("is exported as it is filtered", async () => {
-    const { page, problems } = await it_.page();
+  it("exports the filtered traces", async () => {
+    const { page, problems } = await gateway.page();
     const user = unique("exported");
-    for (let n = 0; n < 3; n += 1) await it_.call({ "x-user-id": user });
-    await page.goto(`${it_.url}traces?user_id=${user}`);
+    for (let n = 0; n < 3; n += 1) await gateway.call({ "x-user-id": user });
+    await page.goto(`${gateway.url}traces?user_id=${user}`);
     await page.locator("tbody tr").nth(2).waitFor();
     await page.getByRole("button", { name: "Export" }).click();
     const [download] = await Promise.all([
@@ -236,11 +236,11 @@ describe("the list", () => {
   });
 });
 
-describe("a trace", () => {
-  it("links to a span, and is walked by keys", async () => {
-    const { page, problems } = await it_.page();
-    const { trace } = await it_.call();
-    await page.goto(`${it_.url}traces/${trace}`);
+describe("trace", () => {
+  it("selects spans by keyboard, and keeps the selection in the URL", async () => {
+    const { page, problems } = await gateway.page();
+    const { trace } = await gateway.call();
+    await page.goto(`${gateway.url}traces/${trace}`);
     const items = page.getByRole("treeitem");
     await items.first().click();
     await page.keyboard.press("ArrowDown");
@@ -251,18 +251,18 @@ describe("a trace", () => {
     expect(problems).toEqual([]);
   });
 
-  it("that is not stored says so", async () => {
-    const { page, problems } = await it_.page();
-    await page.goto(`${it_.url}traces/${"ab".repeat(16)}`);
-    await page.getByText("This trace is not stored").waitFor();
+  it("that is not stored shows an empty state", async () => {
+    const { page, problems } = await gateway.page();
+    await page.goto(`${gateway.url}traces/${"ab".repeat(16)}`);
+    await page.getByText("Trace not found").waitFor();
     expect(problems).toEqual([]);
   });
 });
 
-describe("the period", () => {
-  it("goes along from page to page and survives a reload", async () => {
-    const { page, problems } = await it_.page();
-    await page.goto(it_.url);
+describe("period", () => {
+  it("is kept across pages and a reload", async () => {
+    const { page, problems } = await gateway.page();
+    await page.goto(gateway.url);
     await page.getByRole("button", { name: "Last 24 hours" }).click();
     await page.getByRole("button", { name: "Last hour" }).click();
     await page.waitForURL(/range=1h/);
@@ -274,12 +274,12 @@ describe("the period", () => {
   });
 });
 
-describe.skipIf(LUNER_URL)("signing in", () => {
-  const guarded = new Console();
+describe.skipIf(LUNER_URL)("sign-in", () => {
+  const guarded = new TestGateway();
   beforeAll(() => guarded.start({ token: "a-token-of-sixteen", traces: 500 }));
   afterAll(() => guarded.stop());
 
-  it("with a wrong token is refused, with the right one leads to where one wanted to go", async () => {
+  it("refuses a wrong token, and returns to the requested page with the right one", async () => {
     const { page, problems } = await guarded.page();
     await page.goto(`${guarded.url}traces?status=ok`);
     await page.waitForURL(/sign-in/);

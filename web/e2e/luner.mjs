@@ -1,4 +1,4 @@
-// A real luner before the scripted provider, on free ports and with a database of its own; both end with `stop`. The
+// Starts luner with the scripted provider (mock-llm), on free ports and with a database of its own. `stop` ends both. The
 // binaries are those that cargo built, or LUNER_BIN and MOCK_LLM_BIN.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target");
-/** How long either may take to start or to end, on a machine that does other things too. Arbitrary. */
-const PATIENCE_MS = 120_000;
-/** Lines of a log that are shown when something fails. */
-const TAIL_LINES = 20;
+/** Longest time for a process to start or to end. Arbitrary, but long enough for a busy machine. */
+const TIMEOUT_MS = 120_000;
+/** Log lines that an error includes. */
+const LOG_LINES = 20;
 
 function binary(variable, name) {
   const given = process.env[variable];
@@ -23,35 +23,35 @@ function binary(variable, name) {
   return found;
 }
 
-/** A process, started; `address` is what `find` sees in one of its lines. */
-async function started(name, words, find, env = {}) {
-  const child = spawn(binary(...name), words, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+/** Starts a process, and waits until `find` returns its address from one of its output lines. */
+async function startProcess(name, args, find, env = {}) {
+  const child = spawn(binary(...name), args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const lines = [];
   const ended = new Promise((end) => child.once("exit", (code, signal) => end(code ?? signal)));
   const address = await new Promise((found, failed) => {
-    const late = setTimeout(() => failed(new Error("it did not say where it listens")), PATIENCE_MS);
+    const timer = setTimeout(() => failed(new Error("it printed no address")), TIMEOUT_MS);
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on("line", (line) => {
         lines.push(line);
         const address = find(line);
         if (address) {
-          clearTimeout(late);
+          clearTimeout(timer);
           found(address);
         }
       });
     }
-    ended.then((code) => failed(new Error(`it ended with ${code}`)));
+    ended.then((code) => failed(new Error(`it exited with ${code}`)));
   }).catch((error) => {
     child.kill("SIGKILL");
-    throw new Error(`${name[1]}: ${error.message}\n${lines.slice(-TAIL_LINES).join("\n")}`);
+    throw new Error(`${name[1]}: ${error.message}\n${lines.slice(-LOG_LINES).join("\n")}`);
   });
   const stop = async () => {
     child.kill("SIGTERM");
-    const late = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
     const code = await ended;
-    clearTimeout(late);
+    clearTimeout(timer);
     if (code !== 0 && code !== "SIGTERM")
-      throw new Error(`${name[1]} ended with ${code}\n${lines.slice(-TAIL_LINES).join("\n")}`);
+      throw new Error(`${name[1]} exited with ${code}\n${lines.slice(-LOG_LINES).join("\n")}`);
   };
   return { address, lines, stop, pid: child.pid };
 }
@@ -64,20 +64,22 @@ const parsed = (line) => {
   }
 };
 
-/** The console in the binary is the one in web/dist, so that no old one is tested. */
-async function isFresh(url, base) {
+/** Throws unless the binary embeds the console in web/dist, so that no old console is tested. */
+async function checkConsole(url, base) {
   const built = readFileSync(fileURLToPath(new URL("../dist/index.html", import.meta.url)), "utf8");
   const served = await (await fetch(url)).text();
   if (served !== built.replace('<base href="/"', `<base href="${base}"`))
-    throw new Error("luner serves another console than web/dist: build it, then cargo build --workspace --bins");
+    throw new Error(
+      "luner serves another console than the one in web/dist; build that, then cargo build --workspace --bins",
+    );
 }
 
-/** Starts both. `more` is YAML at the top level; a `token` is the admin's. */
-export async function startLuner({ token = "", base = "/", more = "", mock: mockWords = [] } = {}) {
+/** Starts luner and its provider. `token` is the admin token. */
+export async function startLuner({ token = "", base = "/" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "luner-console-"));
-  const mock = await started(
+  const mock = await startProcess(
     ["MOCK_LLM_BIN", "mock-llm"],
-    ["--listen", "127.0.0.1:0", "--no-ledger", ...mockWords],
+    ["--listen", "127.0.0.1:0", "--no-ledger"],
     (line) => /listening on (http:\S+)/.exec(line)?.[1],
   );
   const configPath = join(folder, "config.yaml");
@@ -97,14 +99,14 @@ providers:
 storage:
   sqlite: { path: ${JSON.stringify(join(folder, "luner.db"))} }
   capture: all
-${more}`;
+`;
   writeFileSync(configPath, config);
-  const words = ["--config", configPath, "--listen", "127.0.0.1:0", "--log", "json"];
+  const args = ["--config", configPath, "--listen", "127.0.0.1:0", "--log", "json"];
   const find = (line) => (parsed(line).message === "listening" ? parsed(line).address : undefined);
   let luner;
   try {
-    luner = await started(["LUNER_BIN", "luner"], words, find, { CONSOLE_TOKEN: token });
-    await isFresh(`http://${luner.address}/`, base);
+    luner = await startProcess(["LUNER_BIN", "luner"], args, find, { CONSOLE_TOKEN: token });
+    await checkConsole(`http://${luner.address}/`, base);
   } catch (error) {
     await luner?.stop();
     await mock.stop();
@@ -115,7 +117,7 @@ ${more}`;
     pid: luner.pid,
     log: luner.lines,
     config,
-    /** Writes another configuration; it is read by itself. */
+    /** Writes another configuration. luner reloads it. */
     rewrite: (text) => writeFileSync(configPath, text),
     stop: async () => {
       await luner.stop();
@@ -125,11 +127,11 @@ ${more}`;
   };
 }
 
-/** `luner demo`: a made-up past and a few requests a second. */
-export async function startDemo(words = []) {
-  const demo = await started(
+/** Starts `luner demo`: a made-up history, and a few requests a second. */
+export async function startDemo(args = []) {
+  const demo = await startProcess(
     ["LUNER_BIN", "luner"],
-    ["demo", "--listen", "127.0.0.1:0", ...words],
+    ["demo", "--listen", "127.0.0.1:0", ...args],
     (line) => /^luner runs at (http:\/\/[^,]+)/.exec(line)?.[1],
   );
   return { url: `${demo.address}/`, pid: demo.pid, stop: demo.stop };

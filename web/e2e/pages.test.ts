@@ -1,36 +1,36 @@
-// Every page, wide and on a phone, dark and light: nothing sticks out, axe finds nothing serious, nothing breaks the
-// content security policy, no other host is asked.
+// Opens every page, wide and on a phone, dark and light. Checks that it fits the window, that axe finds no serious problem,
+// that it keeps to the content security policy, and that it calls no other host.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { AxeResults } from "axe-core";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Console, LUNER_URL, PHONE, sticksOut, WIDE } from "./support";
+import { horizontalOverflow, LUNER_URL, PHONE, TestGateway, WIDE } from "./support";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const ONE = new Console();
-const BASED = new Console();
-const EMPTY = new Console();
-beforeAll(() => ONE.start());
-afterEach(() => ONE.closePages());
-afterAll(() => ONE.stop());
+const DEFAULT = new TestGateway();
+const UNDER_BASE_PATH = new TestGateway();
+const EMPTY = new TestGateway();
+beforeAll(() => DEFAULT.start());
+afterEach(() => DEFAULT.closePages());
+afterAll(() => DEFAULT.stop());
 
 type Visit = { name: string; path: string; ready: string; act?: (page: Page) => Promise<void> };
 const PAGES: Visit[] = [
   { name: "dashboard", path: "", ready: "canvas" },
   { name: "traces", path: "traces", ready: "tbody tr" },
   {
-    name: "the facets",
+    name: "facets",
     path: "traces",
     ready: "tbody tr",
     act: async (page) => {
       await page.getByRole("button", { name: "Filter" }).click();
-      await page.getByText("Cost from, in dollars").waitFor();
+      await page.getByText("Minimum cost, in dollars").waitFor();
     },
   },
-  { name: "the live tail", path: "traces?live=1", ready: "tbody tr" },
+  { name: "live tail", path: "traces?live=1", ready: "tbody tr" },
   {
-    name: "a trace",
+    name: "trace",
     path: "traces",
     ready: "tbody tr",
     act: async (page) => {
@@ -40,7 +40,7 @@ const PAGES: Visit[] = [
   },
   { name: "policies", path: "policies", ready: "h1" },
   {
-    name: "the editor",
+    name: "editor",
     path: "policies/new",
     ready: ".cm-content",
     act: async (page) => {
@@ -52,9 +52,9 @@ const PAGES: Visit[] = [
   { name: "changes", path: "changes", ready: "summary", act: async (page) => page.locator("summary").first().click() },
   { name: "settings", path: "settings", ready: "dl" },
   { name: "sign-in", path: "sign-in", ready: "input" },
-  { name: "nothing", path: "nowhere/at/all", ready: "text=There is nothing here" },
+  { name: "not found", path: "nowhere/at/all", ready: "text=Page not found" },
   {
-    name: "the palette",
+    name: "palette",
     path: "",
     ready: "canvas",
     act: async (page) => {
@@ -63,12 +63,12 @@ const PAGES: Visit[] = [
     },
   },
   {
-    name: "the help",
+    name: "help",
     path: "",
     ready: "canvas",
     act: async (page) => {
       await page.keyboard.press("?");
-      await page.getByRole("dialog", { name: "Keys" }).waitFor();
+      await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
     },
   },
 ];
@@ -79,23 +79,23 @@ async function visit(page: Page, url: string, { path, ready, act }: Visit) {
   await act?.(page);
 }
 
-/** What axe calls serious or critical, as lines. */
+/** The problems that axe calls serious or critical, one per line. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(AXE);
   const results = (await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")) as AxeResults;
-  const grave = results.violations.filter((it) => it.impact === "serious" || it.impact === "critical");
-  return grave.flatMap((it) =>
+  const serious = results.violations.filter((it) => it.impact === "serious" || it.impact === "critical");
+  return serious.flatMap((it) =>
     it.nodes.map((node) => `${it.id}: ${node.html.slice(0, 160)} — ${node.failureSummary?.replaceAll("\n", " ")}`),
   );
 }
 
 for (const theme of ["dark", "light"] as const) {
   describe(`in the ${theme} theme`, () => {
-    it.each(PAGES)("$name is accessible, fits, and keeps to itself", async (one) => {
+    it.each(PAGES)("$name is accessible, fits the window and breaks no policy", async (visited) => {
       for (const viewport of [WIDE, PHONE]) {
-        const { page, problems } = await ONE.page({ theme, viewport });
-        await visit(page, ONE.url, one);
-        expect(await sticksOut(page), `at ${viewport.width}`).toBe(0);
+        const { page, problems } = await DEFAULT.page({ theme, viewport });
+        await visit(page, DEFAULT.url, visited);
+        expect(await horizontalOverflow(page), `at ${viewport.width}`).toBe(0);
         expect(await violations(page), `at ${viewport.width}`).toEqual([]);
         expect(problems).toEqual([]);
         await page.close();
@@ -105,14 +105,14 @@ for (const theme of ["dark", "light"] as const) {
 }
 
 describe.skipIf(LUNER_URL)("under a base path", () => {
-  beforeAll(() => BASED.start({ base: "/console/", traces: 500 }));
-  afterAll(() => BASED.stop());
+  beforeAll(() => UNDER_BASE_PATH.start({ base: "/console/", traces: 500 }));
+  afterAll(() => UNDER_BASE_PATH.stop());
 
-  it.each(PAGES)("$name works, also when opened there", async (one) => {
-    const { page, problems } = await BASED.page();
-    await visit(page, BASED.url, one);
+  it.each(PAGES)("$name opens directly", async (visited) => {
+    const { page, problems } = await UNDER_BASE_PATH.page();
+    await visit(page, UNDER_BASE_PATH.url, visited);
     expect(new URL(page.url()).pathname).toMatch(/^\/console\//);
-    expect(BASED.outside).toEqual([]);
+    expect(UNDER_BASE_PATH.requestsOutsideBase).toEqual([]);
     expect(problems).toEqual([]);
     await page.close();
   });
@@ -126,31 +126,31 @@ describe.skipIf(LUNER_URL)("with nothing stored yet", () => {
     ["", "No requests in this period"],
     ["traces", "No requests in this period"],
     ["traces?live=1", "Waiting for requests"],
-    ["traces?user_id=nobody", "Nothing passes this filter"],
+    ["traces?user_id=nobody", "No traces match this filter"],
     ["policies", "No policies yet"],
-  ])("/%s says what to do", async (path, words) => {
+  ])("/%s shows an empty state", async (path, text) => {
     const { page, problems } = await EMPTY.page();
     await page.goto(EMPTY.url + path);
-    await page.getByText(words).waitFor();
+    await page.getByText(text).waitFor();
     expect(await violations(page)).toEqual([]);
     expect(problems).toEqual([]);
     await page.close();
   });
 });
 
-describe.skipIf(LUNER_URL)("when the gateway is gone", () => {
-  it("pages say so, and come back by themselves", async () => {
-    const { page } = await ONE.page();
+describe.skipIf(LUNER_URL)("when the gateway fails", () => {
+  it("a page shows the failure and recovers on retry", async () => {
+    const { page } = await DEFAULT.page();
     await page.route("**/api/**", (route) => route.abort());
-    await page.goto(`${ONE.url}policies`);
+    await page.goto(`${DEFAULT.url}policies`);
     await page.getByText("The gateway cannot be reached.").waitFor();
     await page.unroute("**/api/**");
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByRole("switch").first().waitFor();
   });
 
-  it("storage that is off is explained", async () => {
-    const { page } = await ONE.page();
+  it("a page explains that storage is off", async () => {
+    const { page } = await DEFAULT.page();
     const body = JSON.stringify({
       error: {
         message: "Policies need storage, and it is switched off.",
@@ -162,7 +162,7 @@ describe.skipIf(LUNER_URL)("when the gateway is gone", () => {
     await page.route("**/api/policies", (route) =>
       route.fulfill({ status: 503, contentType: "application/json", body }),
     );
-    await page.goto(`${ONE.url}policies`);
+    await page.goto(`${DEFAULT.url}policies`);
     await page.getByText(/Set storage.backend to sqlite/).waitFor();
   });
 });

@@ -1,11 +1,11 @@
-// What only a real luner can show: the console beside what an OpenAI client is told, to the token and the cent; and the
-// configuration's file, changed while the console looks.
+// Tests that need a real luner: the console shows the same tokens and cost as an OpenAI client receives, and a change to the
+// config file appears in the console.
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { usd } from "@/lib/format";
-import { Console } from "./support";
+import { TestGateway } from "./support";
 
-const gateway = new Console();
+const gateway = new TestGateway();
 beforeAll(() => gateway.start({ rate: 0 }));
 afterEach(() => gateway.closePages());
 afterAll(() => gateway.stop());
@@ -14,8 +14,8 @@ const client = (user: string) =>
   new OpenAI({ baseURL: `${gateway.url}v1`, apiKey: "any", maxRetries: 0, defaultHeaders: { "x-luner-user": user } });
 const hello: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "Say hello." }];
 
-describe("a call through OpenAI's client", () => {
-  it("appears in the live tail, and its trace says what the client was told", async () => {
+describe("call through OpenAI's client", () => {
+  it("appears in the live tail, and its trace matches the response", async () => {
     const { page, problems } = await gateway.page();
     await page.goto(`${gateway.url}traces?live=1`);
     await page.getByRole("status").getByText("Live").waitFor();
@@ -45,7 +45,7 @@ describe("a call through OpenAI's client", () => {
     expect(problems).toEqual([]);
   });
 
-  it("that streams is one row, with the tokens of its last chunk", async () => {
+  it("that streams has a trace with the tokens of its last chunk", async () => {
     const { page, problems } = await gateway.page();
     const { data, response } = await client("streams")
       .chat.completions.create({
@@ -67,7 +67,7 @@ describe("a call through OpenAI's client", () => {
     expect(problems).toEqual([]);
   });
 
-  it("is refused from the moment on when a policy is saved, and passes when it is switched off", async () => {
+  it("is blocked once a policy is saved, and passes once it is off", async () => {
     const { page, problems } = await gateway.page();
     const { chat } = client("stopped");
     await chat.completions.create({ model: "gpt-4o", messages: hello });
@@ -78,41 +78,41 @@ describe("a call through OpenAI's client", () => {
     await page.locator(".cm-lintRange-error", { hasText: "user" }).waitFor();
     await page.keyboard.press("Control+a");
     await page.keyboard.type(`user_id == "stopped`);
-    await page.getByText("It reads user_id.").waitFor();
+    await page.getByText("Reads user_id.").waitFor();
     await page
       .getByRole("region", { name: "Would have matched" })
       .getByText(/of [\d,]+ requests would have been blocked/)
       .waitFor();
     await page.getByRole("radio", { name: /Enforce/ }).check({ force: true });
     await page.getByRole("button", { name: "Create policy" }).click();
-    await page.getByText("“stop one” is saved and acts from the next request on.").waitFor();
+    await page.getByText("“stop one” is saved and enforced from the next request.").waitFor();
     const refused = await chat.completions
       .create({ model: "gpt-4o", messages: hello })
       .catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(OpenAI.PermissionDeniedError);
     expect((refused as InstanceType<typeof OpenAI.PermissionDeniedError>).code).toBe("policy_violation");
-    await page.getByRole("switch", { name: "stop one is on" }).click();
-    await page.getByText("“stop one” is off from the next request on.").waitFor();
+    await page.getByRole("switch", { name: "Enable stop one" }).click();
+    await page.getByText("“stop one” is off from the next request.").waitFor();
     await chat.completions.create({ model: "gpt-4o", messages: hello });
     expect(problems).toEqual([]);
   });
 });
 
-describe("the configuration's file", () => {
-  it("with a mistake is refused, and Settings shows the place and what differs from what runs", async () => {
+describe("config file", () => {
+  it("with a mistake is rejected, and Settings shows where and the differences", async () => {
     const { page, problems } = await gateway.page();
     const { luner } = gateway;
-    if (!luner) throw new Error("this is for a luner of its own");
+    if (!luner) throw new Error("this test needs a luner of its own");
     await page.goto(`${gateway.url}settings`);
     await page.getByRole("heading", { name: "Running configuration" }).waitFor();
     luner.rewrite(luner.config.replace("retries: 0", "retries: -1\n    api_kee: sk-of-nobody"));
-    const { rejected } = await refusedConfig();
+    const { rejected } = await waitForRejection();
     await page.reload();
-    const notice = page.getByText("The last change of the file was refused; what ran before goes on");
+    const notice = page.getByText("The last change to the config file was rejected.");
     await notice.waitFor();
     await page.getByText(`${rejected.problems[0]?.line}:`).first().waitFor();
     const changed = page.getByRole("listitem").filter({ hasText: "providers[openai-prod].retries" });
-    await changed.filter({ hasText: "runs: 0" }).filter({ hasText: "refused: -1" }).waitFor();
+    await changed.filter({ hasText: "running: 0" }).filter({ hasText: "rejected: -1" }).waitFor();
     expect(await page.content()).not.toContain("sk-of-nobody");
     luner.rewrite(luner.config);
     await notice.waitFor({ state: "detached" });
@@ -120,8 +120,8 @@ describe("the configuration's file", () => {
   });
 });
 
-/** The configuration, once a change of the file was refused. */
-async function refusedConfig(): Promise<{ rejected: { problems: { line: number }[] } }> {
+/** Waits until luner has rejected a change to the config file. Returns the configuration. */
+async function waitForRejection(): Promise<{ rejected: { problems: { line: number }[] } }> {
   for (;;) {
     const config = await (await fetch(`${gateway.url}api/config`)).json();
     if (config.rejected) return config;

@@ -1,18 +1,18 @@
-// Whether the console stays quick with much in it: `luner demo` with 200,000 traces, then 500 requests a second into the
-// live tail. Prints figures and judges nothing, for they are the machine's as well.
-//   npm run scale        SCALE_TRACES, SCALE_RATE, SCALE_SECONDS; LUNER_BIN for another build than target/release
+// Measures the console under load: `luner demo` with 200,000 traces, then 500 requests a second into the live tail. Prints
+// figures but does not judge them, because they depend on the machine.
+//   npm run scale        SCALE_TRACES, SCALE_RATE, SCALE_SECONDS; LUNER_BIN if not target/release/luner
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { launch } from "./browser.mjs";
 import { startDemo } from "./luner.mjs";
-import { keepSending } from "./traffic.mjs";
+import { startTraffic } from "./traffic.mjs";
 
 const TRACES = Number(process.env.SCALE_TRACES ?? 200_000);
 const RATE = Number(process.env.SCALE_RATE ?? 500);
 const SECONDS = Number(process.env.SCALE_SECONDS ?? 10);
-/** Keys that are timed while the tail runs. */
+/** Keys per round of moving down and up again. Arbitrary: fewer than the rows of the tail. */
 const KEYS = 40;
-/** Answers of the gateway that take longer are named. */
+/** Slower answers of the gateway are listed. Arbitrary. */
 const SLOW_MS = 50;
 
 const RELEASE = fileURLToPath(new URL("../../target/release/luner", import.meta.url));
@@ -59,12 +59,13 @@ const seen = () => page.evaluate(() => window.seen);
 const longest = (tasks) =>
   tasks.length === 0 ? "no long task" : `${tasks.length} long tasks, the longest ${ms(Math.max(...tasks))}`;
 
+/** Measures how long a page takes to load its data, and then how long `act` takes. */
 async function timed(name, path, ready, act) {
   await page.goto("about:blank");
   const started = performance.now();
   await page.goto(demo.url + path, { waitUntil: "commit" });
   await page.locator(ready).first().waitFor();
-  await page.waitForFunction(() => !document.querySelector("[data-bone]"));
+  await page.waitForFunction(() => !document.querySelector("[data-skeleton]"));
   let text = `${name.padEnd(34)} usable after ${ms(performance.now() - started)}`;
   if (act) {
     const acted = performance.now();
@@ -88,7 +89,7 @@ await timed("traces that hold a text, a week", "traces?range=7d&q=sonnet", "tbod
 await timed("traces that a policy matched", `traces?range=7d&policy=${policies[1].id}`, "tbody tr");
 await timed("facets, a week", "traces?range=7d", "tbody tr", async () => {
   await page.getByRole("button", { name: "Filter" }).click();
-  await page.getByText("Cost from, in dollars").waitFor();
+  await page.getByText("Minimum cost, in dollars").waitFor();
 });
 await timed("a trace", `traces/${trace}?range=7d`, "[role=treeitem]");
 await timed("policies", "policies", "[role=switch]");
@@ -104,10 +105,10 @@ for (const { path, took } of answers.filter(({ took }) => took > SLOW_MS).sort((
 
 await page.goto(`${demo.url}traces?live=1`);
 await page.getByRole("status").getByText("Live").waitFor();
-const traffic = keepSending(demo.url, RATE);
+const traffic = startTraffic(demo.url, RATE);
 await page.locator("tbody tr").nth(50).waitFor();
 await page.evaluate(() => Object.assign(window.seen, { tasks: [], frames: [] }));
-const [from, start] = [traffic.sent, performance.now()];
+const [from, start] = [traffic.answered, performance.now()];
 const presses = [];
 while (performance.now() - start < SECONDS * 1000) {
   const key = presses.length % KEYS < KEYS / 2 ? "j" : "k";
@@ -116,7 +117,7 @@ while (performance.now() - start < SECONDS * 1000) {
   await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => drawn())));
   presses.push(performance.now() - pressed);
 }
-const rate = ((traffic.sent - from) * 1000) / (performance.now() - start);
+const rate = ((traffic.answered - from) * 1000) / (performance.now() - start);
 const { tasks, frames } = await seen();
 const rows = await page.locator("tbody tr").count();
 traffic.stop();

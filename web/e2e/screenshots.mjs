@@ -1,6 +1,6 @@
-// Pictures of the console over `luner demo`, or over the luner at LUNER_URL.
-//   node e2e/screenshots.mjs OUT            those of the README: dark, 1440 × 900, named after their pages
-//   node e2e/screenshots.mjs OUT --all [NAME…]   every page (or those named), 1440 and 390 wide, dark and light, whole
+// Takes screenshots of the console with `luner demo`, or with the luner at LUNER_URL.
+//   node e2e/screenshots.mjs OUT                 those of the documentation: dark, 1440 × 900, named after their pages
+//   node e2e/screenshots.mjs OUT --all [NAME…]   all pages or the named ones, full length, 1440 and 390 wide, dark and light
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { launch } from "./browser.mjs";
@@ -8,13 +8,13 @@ import { startDemo } from "./luner.mjs";
 
 const [out = "screenshots", mode, ...only] = process.argv.slice(2);
 const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
-/** What a page of the README may weigh. */
+/** Largest screenshot of the documentation, in bytes. Arbitrary: keeps its pages quick to load. */
 const BYTES_MAX = 250_000;
-/** Charts are drawn and fonts are there after so long. Arbitrary: for looks, nothing is tested with it. */
+/** Time for charts and fonts to appear. Arbitrary: too short only spoils a screenshot. */
 const SETTLE_MS = 900;
 
 const json = async (page, path) => (await page.request.get(new URL(path, url).href)).json();
-/** The newest trace that passes, such that `wanted` holds. */
+/** The path of the newest trace that matches the query and `wanted`. */
 const trace =
   (query, wanted = () => true) =>
   async (page) => {
@@ -35,10 +35,10 @@ const type = (text) => async (page) => {
 const key = (keys) => (page) => page.keyboard.press(keys);
 
 const SHOWN = [
-  // As long as the demo's past is.
+  // The demo's history covers six hours.
   { name: "dashboard", path: "?range=6h" },
   { name: "traces", path: "traces" },
-  // A run of an agent, so that its waterfall has something to tell.
+  // A run of an agent, so that the waterfall has several requests.
   {
     name: "trace",
     path: trace("agent_name=researcher&status=ok&min_ms=4000", (it) => it.requests >= 3),
@@ -69,16 +69,16 @@ const ALL = [
   { name: "help", path: "traces", act: key("?") },
 ];
 
-/** A policy as one writes it: named, with an expression that has matched something. */
+/** Fills in a policy whose expression has matched something. */
 async function draft(page) {
   await page.getByLabel("Name", { exact: true }).fill("no large models for support");
   await type('agent == "support" && est_input_tokens > 500')(page);
   await page.getByText(/of [\d,]+ requests would/).waitFor();
 }
 
-/** Until nothing moves and nothing is asked for any more. */
+/** Waits until the page has loaded its data and drawn its charts. */
 async function settle(page) {
-  await page.waitForFunction(() => !document.querySelector("[data-bone]"));
+  await page.waitForFunction(() => !document.querySelector("[data-skeleton]"));
   await page.waitForTimeout(SETTLE_MS);
 }
 
@@ -117,7 +117,7 @@ try {
     for (const { name } of SHOWN) {
       const { size } = statSync(join(out, `${name}.png`));
       console.log(`${name}.png: ${Math.round(size / 1000)} kB`);
-      if (size > BYTES_MAX) throw new Error(`${name}.png weighs ${size} bytes, at most ${BYTES_MAX} are wanted`);
+      if (size > BYTES_MAX) throw new Error(`${name}.png has ${size} bytes, at most ${BYTES_MAX} are allowed`);
     }
   }
 } finally {

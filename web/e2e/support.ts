@@ -1,42 +1,42 @@
-// What every browser test starts from: a page under the gateway's policy, and a list of all that went wrong in it.
+// Support for the browser tests: starts a gateway and a browser, opens pages, and collects everything that goes wrong in them.
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { launch } from "./browser.mjs";
 import { start } from "./fixture/server.mjs";
 import { startLuner } from "./luner.mjs";
 import { startProxy } from "./strip-proxy.mjs";
-import { keepSending, send, stored } from "./traffic.mjs";
+import { sendRequests, startTraffic, waitForTraces } from "./traffic.mjs";
 
-/** A running luner to test against; otherwise a fixture is started, or a luner. */
+/** The URL of a running luner to test. Without it, the tests start the fixture or a luner. */
 export const LUNER_URL = process.env.LUNER_URL?.replace(/\/?$/, "/");
-/** Whether each test starts a luner before the scripted provider instead of the fixture. */
-export const REAL = process.env.GATEWAY === "luner";
-/** Requests that a luner has answered before it is looked at. */
-const SEEDED = 60;
-/** Longer than any wait of a test needs, on a machine that does other things too. Arbitrary. */
-const PATIENCE_MS = 20_000;
+/** Whether the tests start luner with the scripted provider instead of the fixture. */
+export const USES_LUNER = process.env.GATEWAY === "luner";
+/** Requests that a new luner answers before the tests start. Arbitrary: more than a page of the list. */
+const SEED_REQUESTS = 60;
+/** Longest wait for an element. Arbitrary, but long enough for a busy machine. */
+const TIMEOUT_MS = 20_000;
 export const WIDE = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 export type Fixture = Awaited<ReturnType<typeof start>>;
-/** What of a gateway a test wants other than usual. */
+/** Settings of a gateway that differ from the default. */
 export type Options = { token?: string; base?: string; empty?: boolean; rate?: number; traces?: number };
 
-export class Console {
+export class TestGateway {
   private browser: Browser | undefined;
   private contexts: BrowserContext[] = [];
   private stops: (() => unknown)[] = [];
   fixture: Fixture | undefined;
   luner: Awaited<ReturnType<typeof startLuner>> | undefined;
   url = "";
-  /** What was asked of the proxy outside of the path that is the console's. */
-  outside: string[] = [];
-  /** Of the gateway itself, where a proxy stands before it. */
-  private behind = "";
+  /** Requests to the proxy outside of the console's base path. */
+  requestsOutsideBase: string[] = [];
+  /** luner's own URL, also when a proxy is in front of it. */
+  private directUrl = "";
 
   async start(options: Options = {}) {
     this.browser = await launch();
     if (LUNER_URL && Object.keys(options).length === 0) this.url = LUNER_URL;
-    else if (REAL) await this.startLuner(options);
+    else if (USES_LUNER) await this.startLuner(options);
     else {
       const fixture = await start(options);
       this.stops.push(() => fixture.close());
@@ -45,61 +45,64 @@ export class Console {
     }
   }
 
-  /** A luner in the same state: something to look at, a policy that has matched, and a request now and then. */
+  /** Starts luner in a state like the fixture's: with traces, a policy that has matched, and a request now and then. */
   private async startLuner({ token = "", base = "/", empty = false, rate = 2 }: Options) {
     const luner = await startLuner({ token, base });
     this.luner = luner;
     this.stops.push(() => luner.stop());
     this.url = luner.url;
-    this.behind = luner.url;
+    this.directUrl = luner.url;
     if (base !== "/") {
       const proxy = await startProxy(luner.url, base);
       this.stops.unshift(() => proxy.close());
       this.url = proxy.url;
-      this.outside = proxy.elsewhere;
+      this.requestsOutsideBase = proxy.outsideBase;
     }
     if (empty) return;
     const headers = { "content-type": "application/json", authorization: `Bearer ${token || "x"}` };
-    await this.keep(
+    await this.createPolicy(
       { name: "small model for batches", expression: "agent == 'batch-job'", action: "downgrade" },
       headers,
     );
-    await this.keep({ name: "no playing", expression: "agent == 'playground'", action: "block" }, headers);
-    await send(luner.url, SEEDED);
-    await stored(luner.url, SEEDED, headers);
+    await this.createPolicy({ name: "no playground", expression: "agent == 'playground'", action: "block" }, headers);
+    await sendRequests(luner.url, SEED_REQUESTS);
+    await waitForTraces(luner.url, SEED_REQUESTS, headers);
     if (rate > 0) {
-      const traffic = keepSending(luner.url, rate);
+      const traffic = startTraffic(luner.url, rate);
       this.stops.unshift(() => traffic.stop());
     }
   }
 
-  /** Makes a policy; its id. */
-  async keep(draft: Record<string, unknown>, headers: Record<string, string> = { "content-type": "application/json" }) {
-    const answer = await fetch(`${this.behind || this.url}api/policies`, {
+  /** Creates a policy. Returns its ID. */
+  async createPolicy(
+    draft: Record<string, unknown>,
+    headers: Record<string, string> = { "content-type": "application/json" },
+  ) {
+    const answer = await fetch(`${this.directUrl || this.url}api/policies`, {
       method: "POST",
       headers,
       body: JSON.stringify(draft),
     });
-    if (answer.status !== 201) throw new Error(`a policy was refused: ${await answer.text()}`);
+    if (answer.status !== 201) throw new Error(`the policy was not created: ${await answer.text()}`);
     return ((await answer.json()) as { id: string }).id;
   }
 
   async page(
-    more: { theme?: "dark" | "light"; viewport?: typeof WIDE } = {},
+    options: { theme?: "dark" | "light"; viewport?: typeof WIDE } = {},
   ): Promise<{ page: Page; problems: string[] }> {
-    if (!this.browser) throw new Error("start() first");
+    if (!this.browser) throw new Error("call start() first");
     const context = await this.browser.newContext({
-      viewport: more.viewport ?? WIDE,
+      viewport: options.viewport ?? WIDE,
       reducedMotion: "reduce",
       acceptDownloads: true,
     });
     this.contexts.push(context);
-    await context.addInitScript((theme) => localStorage.setItem("luner.theme", theme), more.theme ?? "dark");
-    context.setDefaultTimeout(PATIENCE_MS);
+    await context.addInitScript((theme) => localStorage.setItem("luner.theme", theme), options.theme ?? "dark");
+    context.setDefaultTimeout(TIMEOUT_MS);
     const page = await context.newPage();
     const problems: string[] = [];
     const origin = new URL(this.url).origin;
-    // A status from 400 on is part of what is tested, and its place is the page; all else on the console is a fault.
+    // Failed calls to the API are part of the tests. Any other error on the browser's console is a problem.
     page.on(
       "console",
       (message) =>
@@ -117,12 +120,12 @@ export class Console {
       (request) =>
         !request.url().startsWith(origin) &&
         !/^(data|blob):/.test(request.url()) &&
-        problems.push(`a request elsewhere: ${request.url()}`),
+        problems.push(`a request to another host: ${request.url()}`),
     );
     return { page, problems };
   }
 
-  /** A request as an application sends it. */
+  /** Sends a chat request as an application does. */
   async call(
     headers: Record<string, string> = {},
     model = "gpt-4o-mini",
@@ -151,7 +154,7 @@ export class Console {
   }
 }
 
-/** Whether anything sticks out to the side, which would make the page scroll that way. */
-export function sticksOut(page: Page): Promise<number> {
+/** By how many pixels the page is wider than the window. Not 0 means that it scrolls sideways. */
+export function horizontalOverflow(page: Page): Promise<number> {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }

@@ -1,16 +1,16 @@
-// Requests as applications send them, from a few made-up ones: for tests that need something to look at, and for load.
+// Sends made-up chat requests: for tests that need traces, and for load.
 import { Agent, request } from "node:http";
 
 const AGENTS = ["support-bot", "research-agent", "batch-job", "playground"];
 const USERS = ["ana", "ben", "chidi", "dora", "emeka"];
 const TENANTS = ["acme", "globex", "trial"];
 const MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-4o-mini", "text-model"];
-/** One in so many fails at the provider. */
-const FAILS_EVERY = 23;
+/** Every 23rd request fails at the provider. Arbitrary: a few failures among 60 requests. */
+const FAILURE_INTERVAL = 23;
 
-/** The call number `n`: the same number is the same call. */
-function made(n) {
-  const model = n % FAILS_EVERY === FAILS_EVERY - 1 ? "gpt-4o+fault=status=500" : MODELS[n % MODELS.length];
+/** Request number `n`. The same number gives the same request. */
+function madeUpRequest(n) {
+  const model = n % FAILURE_INTERVAL === FAILURE_INTERVAL - 1 ? "gpt-4o+fault=status=500" : MODELS[n % MODELS.length];
   return {
     headers: {
       "content-type": "application/json",
@@ -22,9 +22,9 @@ function made(n) {
   };
 }
 
-/** Makes one call; ends with its status. */
+/** Sends one request. Resolves to its status, or 0 if there was no answer. */
 function call(url, agent, n) {
-  const { headers, body } = made(n);
+  const { headers, body } = madeUpRequest(n);
   return new Promise((done) => {
     const sent = request(
       new URL("v1/chat/completions", url),
@@ -40,33 +40,33 @@ function call(url, agent, n) {
   });
 }
 
-/** Makes `count` calls, `lanes` at a time. */
-export async function send(url, count, lanes = 4) {
-  const agent = new Agent({ keepAlive: true, maxSockets: lanes });
+/** Sends `count` requests, `concurrency` at a time. */
+export async function sendRequests(url, count, concurrency = 4) {
+  const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
   let next = 0;
-  const lane = async () => {
+  const worker = async () => {
     while (next < count) {
       next += 1;
       await call(url, agent, next);
     }
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  await Promise.all(Array.from({ length: concurrency }, worker));
   agent.destroy();
 }
 
-/** Makes `perSecond` calls a second until it is stopped; `sent` counts those that were answered. */
-export function keepSending(url, perSecond) {
+/** Sends `perSecond` requests a second until stopped. `answered` counts the answers. */
+export function startTraffic(url, perSecond) {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
   const started = performance.now();
   let begun = 0;
-  const traffic = { sent: 0, stop: () => {} };
+  const traffic = { answered: 0, stop: () => {} };
   const timer = setInterval(
     () => {
-      // Against the clock, so that a late beat is made up for.
+      // Counts from the start, so that a late timer is made up for.
       for (const due = ((performance.now() - started) / 1000) * perSecond; begun < due; ) {
         begun += 1;
         call(url, agent, begun).then((status) => {
-          if (status > 0) traffic.sent += 1;
+          if (status > 0) traffic.answered += 1;
         });
       }
     },
@@ -79,8 +79,8 @@ export function keepSending(url, perSecond) {
   return traffic;
 }
 
-/** Until so many traces can be read. */
-export async function stored(url, count, headers = {}) {
+/** Waits until the API lists `count` traces. */
+export async function waitForTraces(url, count, headers = {}) {
   for (;;) {
     const answer = await (await fetch(`${url}api/traces?page_size=1`, { headers })).json();
     if (answer.total >= count) return;

@@ -1,8 +1,9 @@
-// Before the first paint, so that no one who chose light sees a dark flash. The same rule as src/lib/theme.ts.
+// Sets the theme before the first paint, so that the light theme does not start with a dark flash. src/lib/theme.ts has the
+// same rule.
 try {
-  const kept = localStorage.getItem("luner.theme");
-  const light = kept === "light" || (kept === "system" && matchMedia("(prefers-color-scheme: light)").matches);
+  const stored = localStorage.getItem("luner.theme");
+  const light = stored === "light" || (stored === "system" && matchMedia("(prefers-color-scheme: light)").matches);
   document.documentElement.dataset.theme = light ? "light" : "dark";
 } catch {
-  // No storage: dark.
+  // Without storage the theme is dark.
 }

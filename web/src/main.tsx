@@ -7,7 +7,7 @@ import { watchSystemTheme } from "./lib/theme";
 import { makeRouter } from "./router";
 import "./theme.css";
 
-/** Asked again so often when the failure may pass. Arbitrary. */
+/** Retries of a query after a transient failure. Arbitrary. */
 const RETRIES_MAX = 2;
 
 const client = new QueryClient({
@@ -16,7 +16,7 @@ const client = new QueryClient({
     queries: {
       staleTime: 5_000,
       retry: (failures, error) =>
-        failures < RETRIES_MAX && error instanceof ApiError && error.passing && error.status !== 503,
+        failures < RETRIES_MAX && error instanceof ApiError && error.isTransient && error.status !== 503,
     },
   },
 });
@@ -27,7 +27,7 @@ function signIn() {
   if (pathname !== "/sign-in") router.navigate({ to: "/sign-in", search: { next: href }, replace: true });
 }
 
-// Opened beside the path that it is configured to be served under, on the gateway's own port say, it goes there.
+// If the console is opened outside its configured base path, such as on the gateway's own port, move to the base path.
 if (!location.pathname.startsWith(basePath()) && `${location.pathname}/` !== basePath()) {
   location.replace(basePath() + location.pathname.slice(1) + location.search);
 }

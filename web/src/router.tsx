@@ -1,4 +1,4 @@
-// Addresses and the pages behind them. Each page but the first comes in a chunk of its own.
+// The routes. Every page but the dashboard is in a chunk of its own.
 import type { QueryClient } from "@tanstack/react-query";
 import {
   createRootRouteWithContext,
@@ -33,7 +33,7 @@ const app = createRoute({
   id: "app",
   component: Shell,
   validateSearch: (search: Record<string, unknown>): RangeSearch => readRange(search),
-  // The period goes along from page to page.
+  // Links keep the period.
   search: { middlewares: [retainSearchParams(["range", "from", "to"])] },
 });
 

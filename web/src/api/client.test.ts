@@ -1,72 +1,76 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { NEW } from "@/features/policies/changes";
-import { ApiError, address, errorIn, get, post } from "./client";
+import { NEW_DRAFT } from "@/features/policies/changes";
+import { ApiError, apiUrl, errorFrom, get, post } from "./client";
 
 afterEach(() => {
   vi.unstubAllGlobals();
   document.head.replaceChildren();
 });
 
-const answers = (status: number, body: string) =>
+const stubFetch = (status: number, body: string) =>
   vi.stubGlobal(
     "fetch",
     vi.fn(async () => new Response(status === 204 ? null : body, { status })),
   );
-const base = (href: string) => {
+const setBase = (href: string) => {
   const element = document.head.appendChild(document.createElement("base"));
   element.href = href;
 };
 
-describe("an address", () => {
-  it("lies under the page's base and escapes what it is given", () => {
-    base("http://localhost/console/");
-    expect(address("/api/policies/{id}", { id: "../x?y#z" })).toBe("/console/api/policies/..%2Fx%3Fy%23z");
+describe("an API URL", () => {
+  it("is relative to the page's base and escapes its parameters", () => {
+    setBase("http://localhost/console/");
+    expect(apiUrl("/api/policies/{id}", { id: "../x?y#z" })).toBe("/console/api/policies/..%2Fx%3Fy%23z");
   });
 
-  it("leaves out what is not set", () => {
-    base("http://localhost/");
-    expect(address("/api/traces", {}, { q: "a b&c", user_id: undefined, page: 2, model: "" })).toBe(
+  it("omits unset parameters", () => {
+    setBase("http://localhost/");
+    expect(apiUrl("/api/traces", {}, { q: "a b&c", user_id: undefined, page: 2, model: "" })).toBe(
       "/api/traces?q=a+b%26c&page=2",
     );
   });
 });
 
 describe("a failure", () => {
-  it("carries all that the gateway said", async () => {
-    answers(
+  it("carries the status, the code and the details", async () => {
+    stubFetch(
       400,
       JSON.stringify({
         error: { message: "`name`: is missing", type: "invalid_request_error", param: "name", code: "invalid_value" },
         details: [{ param: "name", message: "is missing", position: null }],
       }),
     );
-    const error = await post("/api/policies", { body: { ...NEW, expression: "true" } }).catch((it) => it);
+    const error = await post("/api/policies", { body: { ...NEW_DRAFT, expression: "true" } }).catch((error) => error);
     expect(error).toBeInstanceOf(ApiError);
     expect(error).toMatchObject({
       status: 400,
       param: "name",
       code: "invalid_value",
       details: [{ param: "name" }],
-      passing: false,
+      isTransient: false,
     });
   });
 
-  it("of something in between is said to be that", async () => {
-    answers(502, "<html>Bad gateway</html>");
-    const error = await get("/api/config").catch((it) => it);
-    expect(error).toMatchObject({ status: 502, code: null, passing: true });
+  it("without luner's error shape is blamed on a proxy", async () => {
+    stubFetch(502, "<html>Bad gateway</html>");
+    const error = await get("/api/config").catch((error) => error);
+    expect(error).toMatchObject({ status: 502, code: null, isTransient: true });
     expect(error.message).toContain("A proxy in between");
   });
 
-  it("to reach the gateway at all may pass", async () => {
+  it("to reach the gateway is transient", async () => {
     vi.stubGlobal(
       "fetch",
       vi.fn(async () => Promise.reject(new TypeError("failed to fetch"))),
     );
-    expect(await get("/api/config").catch((it) => it)).toMatchObject({ status: 0, code: "unreachable", passing: true });
+    expect(await get("/api/config").catch((error) => error)).toMatchObject({
+      status: 0,
+      code: "unreachable",
+      isTransient: true,
+    });
   });
 
-  it("with odd shapes is an error all the same", () => {
+  it("with a malformed body is an ApiError", () => {
     for (const body of [
       null,
       undefined,
@@ -77,23 +81,23 @@ describe("a failure", () => {
       { error: { message: 5 } },
       { error: {}, details: "x" },
     ])
-      expect(errorIn(500, body)).toBeInstanceOf(ApiError);
+      expect(errorFrom(500, body)).toBeInstanceOf(ApiError);
   });
 
-  it("in a good status is not taken for an answer", async () => {
-    answers(200, "<html>Sign in to the hotel's network</html>");
-    expect(await get("/api/config").catch((it) => it)).toBeInstanceOf(ApiError);
+  it("is reported when a 200 answer is not JSON", async () => {
+    stubFetch(200, "<html>Sign in to the hotel's network</html>");
+    expect(await get("/api/config").catch((error) => error)).toBeInstanceOf(ApiError);
   });
 });
 
-describe("an answer", () => {
-  it("while draining is the health that it tells", async () => {
-    answers(503, JSON.stringify({ status: "draining" }));
+describe("a call", () => {
+  it("reads health from a 503 while draining", async () => {
+    stubFetch(503, JSON.stringify({ status: "draining" }));
     expect(await get("/api/health")).toEqual({ status: "draining" });
   });
 
-  it("says it is JSON only when it sends some", async () => {
-    answers(200, "{}");
+  it("sends a content type only with a body", async () => {
+    stubFetch(200, "{}");
     await get("/api/config");
     const [, request] = vi.mocked(fetch).mock.calls[0] ?? [];
     expect(request?.headers).not.toHaveProperty("content-type");

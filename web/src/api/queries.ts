@@ -1,29 +1,23 @@
-// What the pages ask the server, as queries: keys, freshness, and how often each is asked again.
+// The queries of all pages: their keys, how long an answer stays fresh, and how often each is refetched.
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 import type { CostBy, TraceFilter, TracesSearch } from "@/lib/search";
 import { isRelative, period, periodQuery, type RangeSearch, stepSeconds } from "@/lib/time-range";
 import { ApiError, get, post, type Schemas } from "./client";
+import type { paths } from "./schema";
 
 export const PAGE_SIZE = 50;
 const LIVE_MS = 5_000;
-/** So many looks, half a second apart, cover the second in which a request is written at the latest. */
-const WRITES_MAX = 4;
-/** And so often afterwards, which takes a quarter of a minute. Arbitrary. */
-const LATE_WRITES_MAX = 3;
+/** The gateway writes a request within a second. Four retries, half a second apart, cover that. */
+const TRACE_RETRIES_MAX = 4;
+/** Refetches after that, 15 seconds in all, in case the disk is slow. Arbitrary. */
+const TRACE_REFETCHES_MAX = 3;
 const DASHBOARD_MS = 30_000;
 
-export type MetricName =
-  | "requests"
-  | "cost"
-  | "saved"
-  | "tokens"
-  | "latency"
-  | "errors"
-  | "cache"
-  | "blocked"
-  | "status";
+type SeriesQuery = NonNullable<paths["/api/dashboard/series"]["get"]["parameters"]["query"]>;
+export type MetricName = NonNullable<SeriesQuery["metric"]>;
 
-const refresh = (range: RangeSearch, ms: number) => (isRelative(range) ? ms : (false as const));
+/** A fixed period is not refetched: little changes in the past. */
+const refetchWhileRelative = (range: RangeSearch, ms: number) => (isRelative(range) ? ms : (false as const));
 
 export const health = () =>
   queryOptions({
@@ -32,7 +26,7 @@ export const health = () =>
     refetchInterval: 15_000,
   });
 
-/** Whether a token is asked for at all; it changes with the configuration only. */
+/** Whether a sign-in is needed. Changes only with the configuration. */
 export const signInState = () =>
   queryOptions({
     queryKey: ["session"],
@@ -52,7 +46,7 @@ export const summary = (range: RangeSearch) =>
   queryOptions({
     queryKey: ["summary", range],
     queryFn: ({ signal }) => get("/api/dashboard/summary", { query: periodQuery(range), signal }),
-    refetchInterval: refresh(range, DASHBOARD_MS),
+    refetchInterval: refetchWhileRelative(range, DASHBOARD_MS),
     placeholderData: keepPreviousData,
   });
 
@@ -64,7 +58,7 @@ export const series = (metric: MetricName, range: RangeSearch) =>
         query: { metric, step: stepSeconds(period(range)), ...periodQuery(range) },
         signal,
       }),
-    refetchInterval: refresh(range, DASHBOARD_MS),
+    refetchInterval: refetchWhileRelative(range, DASHBOARD_MS),
     placeholderData: keepPreviousData,
   });
 
@@ -72,11 +66,11 @@ export const cost = (by: CostBy, range: RangeSearch) =>
   queryOptions({
     queryKey: ["cost", by, range],
     queryFn: ({ signal }) => get("/api/dashboard/cost", { query: { by, ...periodQuery(range) }, signal }),
-    refetchInterval: refresh(range, DASHBOARD_MS),
+    refetchInterval: refetchWhileRelative(range, DASHBOARD_MS),
     placeholderData: keepPreviousData,
   });
 
-/** The filter as the API takes it, without what only the page knows. */
+/** The filter as the API takes it, without the page's own parameters. */
 export function filterQuery(search: RangeSearch & TraceFilter) {
   const { q, agent_name, user_id, tenant_id, model, provider, status, policy, unnamed, min_cost, min_ms } = search;
   return { q, agent_name, user_id, tenant_id, model, provider, status, policy, unnamed, min_cost, min_ms };
@@ -107,18 +101,18 @@ export const trace = (id: string, search: RangeSearch & TraceFilter) =>
     queryKey: ["trace", id, filterQuery(search)],
     queryFn: ({ signal }) =>
       get("/api/traces/{trace_id}", {
-        at: { trace_id: id },
+        params: { trace_id: id },
         query: { ...filterQuery(search), ...periodQuery(search) },
         signal,
       }),
     staleTime: 60_000,
-    // Who clicks a request in the live tail is often there before it is written.
+    // A click in the live tail can open a trace before it is written.
     retry: (failures, error) =>
-      error instanceof ApiError && (error.status === 404 || error.passing) && failures < WRITES_MAX,
+      error instanceof ApiError && (error.status === 404 || error.isTransient) && failures < TRACE_RETRIES_MAX,
     retryDelay: 500,
-    // And a disk that is slow for a while must not leave the page saying that there is no such trace.
+    // With a slow disk it takes longer, and the page must not keep saying that the trace is not stored.
     refetchInterval: ({ state }) =>
-      state.error instanceof ApiError && state.error.status === 404 && state.errorUpdateCount < LATE_WRITES_MAX
+      state.error instanceof ApiError && state.error.status === 404 && state.errorUpdateCount < TRACE_REFETCHES_MAX
         ? LIVE_MS
         : false,
   });
@@ -133,10 +127,10 @@ export const policies = () =>
 export const policy = (id: string) =>
   queryOptions({
     queryKey: ["policies", id],
-    queryFn: ({ signal }) => get("/api/policies/{id}", { at: { id }, signal }),
+    queryFn: ({ signal }) => get("/api/policies/{id}", { params: { id }, signal }),
   });
 
-/** Fixed for a version of the gateway. */
+/** Changes only with the gateway's version. */
 export const policyLanguage = () =>
   queryOptions({
     queryKey: ["policy-language"],
@@ -146,7 +140,7 @@ export const policyLanguage = () =>
 
 export type Draft = Required<Schemas["PolicyDraft"]>;
 
-/** Also what is told while someone types: a mistake is an ApiError with details. */
+/** Checks an expression while someone types, and tries it. A mistake is an ApiError with details. */
 export const verdict = (trial: Schemas["PolicyTrial"]) =>
   queryOptions({
     queryKey: ["verdict", trial],

@@ -1,4 +1,4 @@
-// Buttons, and links that look like them.
+// Buttons, and the class that makes links look like them.
 import type { ComponentProps } from "react";
 import { Icon, type IconName } from "./icon";
 
@@ -31,7 +31,7 @@ export function Button({
   );
 }
 
-/** Its label is read aloud and shown on hover. */
+/** A button without text. Screen readers read its label; hovering shows the hint, or else the label. */
 export function IconButton({
   icon,
   label,

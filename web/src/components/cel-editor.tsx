@@ -1,5 +1,5 @@
-// The editor of expressions, by CodeMirror. It lives in a shadow root: there its styles are constructed sheets, which the
-// content security policy allows, where in the page they would be <style> elements, which it forbids.
+// The expression editor, made with CodeMirror. It is in a shadow root: there CodeMirror uses constructed style sheets, which
+// the content security policy allows. In the page it would add <style> elements, which the policy forbids.
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { bracketMatching } from "@codemirror/language";
@@ -8,7 +8,7 @@ import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, placeholder } from "@codemirror/view";
 import { useEffect, useRef } from "react";
 import type { Detail } from "@/api/client";
-import { placeOf } from "@/lib/cel";
+import { rangeAt } from "@/lib/cel";
 import { colours, complete, highlighting, look, type PolicyLanguage } from "./cel-language";
 
 type Props = {
@@ -21,10 +21,10 @@ type Props = {
 };
 
 /**
- * Text typed over a selection is put in by the editor and not by the browser: that one would keep the colour of what was
- * selected with an inline style, which the content security policy forbids.
+ * Inserts text typed over a selection through the editor. The browser would keep the selection's colour with an inline
+ * style, which the content security policy forbids.
  */
-const typingOver = EditorView.domEventHandlers({
+const typeOverSelection = EditorView.domEventHandlers({
   beforeinput(event, view) {
     const { from, to, empty } = view.state.selection.main;
     const text = event.data;
@@ -37,16 +37,18 @@ const typingOver = EditorView.domEventHandlers({
   },
 });
 
-/** Highlighting is replaced when the gateway has said which variables there are. */
-const highlighted = new Compartment();
+/** Holds the highlighting, which is replaced once the gateway has listed the variables. */
+const highlightingSlot = new Compartment();
 
 export default function CelEditor(props: Props) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(null);
   const latest = useRef(props);
-  // Texts that were told and are not back as `value` yet: who types fast is ahead of the page, and an echo must not undo that.
-  const echoes = useRef<string[]>([]);
-  const given = useRef(false);
+  // Texts passed to onChange that have not come back as `value` yet. Someone who types fast is ahead of the page, so a late
+  // `value` must not replace newer text.
+  const pending = useRef<string[]>([]);
+  // Set while the page, not the user, changes the text.
+  const replacing = useRef(false);
   useEffect(() => {
     latest.current = props;
   });
@@ -72,8 +74,8 @@ export default function CelEditor(props: Props) {
           ...historyKeymap,
           ...defaultKeymap,
         ]),
-        typingOver,
-        highlighted.of(highlighting(latest.current.language)),
+        typeOverSelection,
+        highlightingSlot.of(highlighting(latest.current.language)),
         colours,
         look,
         placeholder("cost_usd > 5.0 && agent == 'nightly-eval'"),
@@ -84,44 +86,44 @@ export default function CelEditor(props: Props) {
           autocapitalize: "off",
         }),
         EditorView.updateListener.of((update) => {
-          if (!update.docChanged || given.current) return;
+          if (!update.docChanged || replacing.current) return;
           const text = update.state.doc.toString();
-          echoes.current.push(text);
+          pending.current.push(text);
           latest.current.onChange(text);
         }),
       ],
     });
-    const made = new EditorView({ state, parent: root, root });
-    view.current = made;
+    const editor = new EditorView({ state, parent: root, root });
+    view.current = editor;
     return () => {
-      made.destroy();
+      editor.destroy();
       view.current = null;
     };
   }, []);
   const { value, problems, language } = props;
   useEffect(() => {
-    view.current?.dispatch({ effects: highlighted.reconfigure(highlighting(language)) });
+    view.current?.dispatch({ effects: highlightingSlot.reconfigure(highlighting(language)) });
   }, [language]);
   useEffect(() => {
-    const it = view.current;
-    const echo = echoes.current.indexOf(value);
-    echoes.current.splice(0, echo + 1);
-    if (!it || echo >= 0 || it.state.doc.toString() === value) return;
-    given.current = true;
-    it.dispatch({ changes: { from: 0, to: it.state.doc.length, insert: value } });
-    given.current = false;
+    const editor = view.current;
+    const echoed = pending.current.indexOf(value);
+    pending.current.splice(0, echoed + 1);
+    if (!editor || echoed >= 0 || editor.state.doc.toString() === value) return;
+    replacing.current = true;
+    editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
+    replacing.current = false;
   }, [value]);
   useEffect(() => {
-    if (view.current?.state.doc.toString() === value) echoes.current = [];
+    if (view.current?.state.doc.toString() === value) pending.current = [];
   });
   useEffect(() => {
-    const it = view.current;
-    if (!it) return;
-    const text = it.state.doc.toString();
+    const editor = view.current;
+    if (!editor) return;
+    const text = editor.state.doc.toString();
     const marks = problems.flatMap(({ message, position }) =>
-      position ? [{ ...placeOf(text, position), severity: "error" as const, message }] : [],
+      position ? [{ ...rangeAt(text, position), severity: "error" as const, message }] : [],
     );
-    it.dispatch(setDiagnostics(it.state, marks));
+    editor.dispatch(setDiagnostics(editor.state, marks));
   }, [problems]);
   return <div ref={host} className="min-h-[104px]" />;
 }

@@ -1,13 +1,13 @@
-// A chart's frame: its legend with the values under the pointer, and the drawing, which comes in a chunk of its own.
+// A chart with its legend, which shows the values under the pointer. The drawing code is in a chunk of its own.
 import { lazy, Suspense, useState } from "react";
 import { minute } from "@/lib/format";
 import { sum } from "@/lib/stack";
-import { Bone } from "./states";
+import { Skeleton } from "./states";
 
 export type ChartSeries = {
   key: string;
   label: string;
-  /** A token of the theme. */
+  /** The name of a colour in theme.css. */
   color: string;
   /** Drawn as a thin line without a fill. */
   faint?: boolean;
@@ -19,26 +19,26 @@ export type ChartProps = {
   series: ChartSeries[];
   kind: "bars" | "lines";
   format: (value: number | null) => string;
-  /** What a legend says when nothing is pointed at; `none` says no number. */
-  resting?: "sum" | "last" | "none";
+  /** The value in the legend while the pointer is elsewhere. */
+  idleValue?: "sum" | "last" | "none";
   onZoom?: (from: Date, to: Date) => void;
   height?: number;
 };
 
 const Canvas = lazy(() => import("./chart-canvas"));
 
-function resting(props: ChartProps, key: string): string {
+function idleText(props: ChartProps, key: string): string {
   const values = props.points.map((point) => point.values[key] ?? null);
-  if (props.resting === "none") return "";
-  if (props.resting === "last") return props.format(values.findLast((value) => value !== null) ?? null);
+  if (props.idleValue === "none") return "";
+  if (props.idleValue === "last") return props.format(values.findLast((value) => value !== null) ?? null);
   return props.format(sum(values));
 }
 
 export function Chart(props: ChartProps) {
-  const [at, setAt] = useState<number | null>(null);
+  const [pointedIndex, setPointedIndex] = useState<number | null>(null);
   const { label, points, series, format, height = 190 } = props;
-  const pointed = at === null ? undefined : points[at];
-  const text = series.map((it) => `${it.label} ${resting(props, it.key)}`).join(", ");
+  const pointed = pointedIndex === null ? undefined : points[pointedIndex];
+  const text = series.map((it) => `${it.label} ${idleText(props, it.key)}`).join(", ");
   return (
     <figure className="min-w-0">
       <figcaption className="flex min-h-5 flex-wrap items-center gap-x-4 gap-y-0.5 text-xs text-soft">
@@ -47,15 +47,15 @@ export function Chart(props: ChartProps) {
             <Swatch color={it.color} />
             {it.label}
             <span className="text-ink">
-              {pointed ? format(pointed.values[it.key] ?? null) : resting(props, it.key)}
+              {pointed ? format(pointed.values[it.key] ?? null) : idleText(props, it.key)}
             </span>
           </span>
         ))}
         <span className="ml-auto text-faint">{pointed ? minute(pointed.t * 1000) : ""}</span>
       </figcaption>
       <div role="img" aria-label={`${label}: ${text}`} className="mt-2" style={{ height }}>
-        <Suspense fallback={<Bone className="h-full w-full" />}>
-          <Canvas {...props} height={height} onPoint={setAt} />
+        <Suspense fallback={<Skeleton className="h-full w-full" />}>
+          <Canvas {...props} height={height} onPoint={setPointedIndex} />
         </Suspense>
       </div>
     </figure>

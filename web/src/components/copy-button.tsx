@@ -1,33 +1,33 @@
-// Copies a text and says so.
+// A button that copies text and shows a tick when it has.
 import { useState } from "react";
 import { Button, IconButton } from "./button";
 import { toast } from "./toast";
 
-/** How long the tick stays. Arbitrary. */
+/** How long the tick is shown. Arbitrary. */
 const TICK_MS = 1_500;
 
 export function CopyButton({
   text,
   label,
-  words = false,
+  showLabel = false,
 }: {
   text: string | (() => string);
   label: string;
-  words?: boolean;
+  showLabel?: boolean;
 }) {
-  const [done, setDone] = useState(false);
+  const [copied, setCopied] = useState(false);
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(typeof text === "string" ? text : text());
-      setDone(true);
-      setTimeout(() => setDone(false), TICK_MS);
+      setCopied(true);
+      setTimeout(() => setCopied(false), TICK_MS);
     } catch {
-      // Over plain http the clipboard is closed to pages.
-      toast("The browser does not let this page copy. Open it by https or on localhost.", { tone: "bad" });
+      // Browsers deny pages the clipboard over plain HTTP.
+      toast("The browser does not allow copying here. Open the console over HTTPS or on localhost.", { tone: "bad" });
     }
   };
-  const icon = done ? "check" : "copy";
-  return words ? (
+  const icon = copied ? "check" : "copy";
+  return showLabel ? (
     <Button icon={icon} onClick={copy}>
       {label}
     </Button>

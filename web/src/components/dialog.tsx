@@ -1,4 +1,4 @@
-// A dialog over the page: focus stays inside, Escape closes it, focus returns where it was.
+// A modal dialog. It traps focus, closes on Escape, and returns focus to where it was.
 import { Dialog as Radix } from "radix-ui";
 import type { ReactNode } from "react";
 import { IconButton } from "./button";

@@ -17,9 +17,9 @@ const TONES: Record<Word, string> = {
 
 export function Expression({ text, variables }: { text: string; variables: Schemas["PolicyVariable"][] }) {
   return (
-    <code title={text} className="block outside font-mono text-xs">
+    <code title={text} className="block untrusted font-mono text-xs">
       {words(text, variables).map((it, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: the words of a text have no other identity
+        // biome-ignore lint/suspicious/noArrayIndexKey: words have no identity but their place
         <span key={index} className={it.kind ? TONES[it.kind] : undefined}>
           {it.text}
         </span>

@@ -1,4 +1,4 @@
-// One thing that is known, with a remark below: parts of a grid that is read at a glance.
+// A labelled value with a note below it. Several form a grid.
 import type { ReactNode } from "react";
 
 type Props = { label: string; about?: string; title?: string; wide?: boolean; children: ReactNode };
@@ -7,15 +7,15 @@ export function Fact({ label, about, title, wide = false, children }: Props) {
   return (
     <div title={title} className={`flex min-w-0 flex-col bg-surface px-3.5 py-2.5 ${wide ? "xl:col-span-2" : ""}`}>
       <dt className="eyebrow">{label}</dt>
-      <dd className="outside text-md font-medium">{children}</dd>
-      <dd className="outside text-xs text-faint" title={about}>
+      <dd className="untrusted text-md font-medium">{children}</dd>
+      <dd className="untrusted text-xs text-faint" title={about}>
         {about ?? "\u00a0"}
       </dd>
     </div>
   );
 }
 
-/** A state in a word, with its colour. */
+/** A state as a word with a coloured dot. */
 export function State({ dot, children }: { dot: string; children: string }) {
   return (
     <span className="inline-flex items-center gap-2">

@@ -1,4 +1,4 @@
-// Fields of forms: a label, what it is for, and what is wrong with it.
+// Form fields with a label, and a hint or an error below.
 import { type ComponentProps, type ReactNode, useId } from "react";
 
 export const INPUT =

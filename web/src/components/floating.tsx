@@ -1,4 +1,4 @@
-// What opens beside its button: a menu of actions, or a small panel. Neither locks the page.
+// A popover and a menu, which open beside their button. Neither blocks the page.
 import { DropdownMenu, Popover as RadixPopover } from "radix-ui";
 import type { ReactNode } from "react";
 import { Icon, type IconName } from "./icon";

@@ -1,4 +1,4 @@
-// Every icon: strokes on a grid of 16, drawn here so that the console needs no icon font and no package.
+// All icons, as strokes on a 16 × 16 grid. Drawn here so that the console needs no icon font and no package.
 
 const SHAPES = {
   dashboard: "M2.5 9.500a5.500 5.500 0 0 1 11 0M8 9.500l2.500-3M2.500 12.500h11",

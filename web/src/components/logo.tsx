@@ -1,6 +1,6 @@
-// The mark of luner: a crescent with a point of light where the gate stands open.
+// luner's logo: a crescent with a point of light in its opening.
 
-export function Mark({ size = 24 }: { size?: number }) {
+export function Logo({ size = 24 }: { size?: number }) {
   return (
     <svg
       width={size}

@@ -1,4 +1,4 @@
-// One of a few, side by side. Arrow keys move between them.
+// A choice of one among a few options side by side. Arrow keys move between them.
 import { ToggleGroup } from "radix-ui";
 
 type Option<T extends string> = { value: T; label: string; hint?: string };

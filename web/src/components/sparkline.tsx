@@ -1,4 +1,4 @@
-// A line as small as a word. Decoration: the number beside it is what is read.
+// A small line chart without axes. It is decoration: screen readers read the number beside it.
 
 const HEIGHT = 28;
 const WIDTH = 100;

@@ -1,4 +1,4 @@
-// What stands where data will be, is not, or could not be had. Each says what to do.
+// Placeholders for data that is loading, empty or failed to load. Each says what to do.
 import type { ReactNode } from "react";
 import { ApiError } from "@/api/client";
 import { Button } from "./button";
@@ -26,15 +26,15 @@ export function Empty({
 }
 
 const ADVICE: Record<string, string> = {
-  storage_off: "Set storage.backend to sqlite in the configuration; it is taken up while luner runs.",
-  storage_degraded: "Look at luner's log and at the disk: space, permissions. Requests are served on meanwhile.",
-  unreachable: "This page asks again by itself.",
+  storage_off: "Set storage.backend to sqlite in the configuration. No restart is needed.",
+  storage_degraded: "Check luner's log, and the disk's free space and permissions. Requests are still being served.",
+  unreachable: "This page retries automatically.",
 };
 
 export function Failure({
   error,
   retry,
-  title = "This could not be loaded",
+  title = "Could not load this",
 }: {
   error: unknown;
   retry?: () => void;
@@ -57,23 +57,25 @@ export function Failure({
   );
 }
 
-/** Holds the place of what is on its way. */
-export function Bone({ className = "" }: { className?: string }) {
-  return <span aria-hidden="true" data-bone="" className={`block animate-breathe rounded-sm bg-hover ${className}`} />;
+/** A grey block in place of content that is loading. */
+export function Skeleton({ className = "" }: { className?: string }) {
+  return (
+    <span aria-hidden="true" data-skeleton="" className={`block animate-breathe rounded-sm bg-hover ${className}`} />
+  );
 }
 
 export function Loading({ rows = 8, label = "Loading" }: { rows?: number; label?: string }) {
   return (
     <div role="status" aria-label={label} className="flex flex-col gap-3 px-4 py-4">
       {Array.from({ length: rows }, (_, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: bones have no identity
-        <Bone key={index} className={`h-4 ${["w-full", "w-11/12", "w-4/5"][index % 3]}`} />
+        // biome-ignore lint/suspicious/noArrayIndexKey: skeleton lines have no identity
+        <Skeleton key={index} className={`h-4 ${["w-full", "w-11/12", "w-4/5"][index % 3]}`} />
       ))}
     </div>
   );
 }
 
-/** A remark that stays: what is odd, and what to do about it. */
+/** A permanent message in the page: what is wrong, and what to do about it. */
 export function Notice({
   tone = "warn",
   title,

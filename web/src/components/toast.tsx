@@ -1,14 +1,15 @@
-// Short words about what just happened, with one thing to do about it.
+// Short messages about what just happened, with at most one action each.
 import { useEffect, useSyncExternalStore } from "react";
 import { IconButton } from "./button";
 
 type Toast = { id: number; text: string; tone: "plain" | "bad"; action?: { label: string; run: () => void } };
-/** Long enough to read and to reach for the button. Arbitrary. */
-const STAYS_MS = 8_000;
+/** Long enough to read the message and reach for its button. Arbitrary. */
+const VISIBLE_MS = 8_000;
+/** Most toasts at a time; older ones are dropped. Arbitrary. */
 const TOASTS_MAX = 3;
 
 let toasts: readonly Toast[] = [];
-let last = 0;
+let lastId = 0;
 const listeners = new Set<() => void>();
 
 function publish(next: readonly Toast[]) {
@@ -17,8 +18,8 @@ function publish(next: readonly Toast[]) {
 }
 
 export function toast(text: string, more: Partial<Omit<Toast, "id" | "text">> = {}) {
-  last += 1;
-  publish([...toasts, { id: last, text, tone: "plain", ...more }]);
+  lastId += 1;
+  publish([...toasts, { id: lastId, text, tone: "plain", ...more }]);
 }
 
 const dismiss = (id: number) => publish(toasts.filter((it) => it.id !== id));
@@ -28,9 +29,9 @@ function subscribe(listener: () => void) {
   return () => listeners.delete(listener);
 }
 
-function One({ id, text, tone, action }: Toast) {
+function ToastCard({ id, text, tone, action }: Toast) {
   useEffect(() => {
-    const timer = setTimeout(() => dismiss(id), STAYS_MS);
+    const timer = setTimeout(() => dismiss(id), VISIBLE_MS);
     return () => clearTimeout(timer);
   }, [id]);
   return (
@@ -62,7 +63,7 @@ export function Toasts() {
       className="pointer-events-none fixed inset-x-3 bottom-16 z-50 flex flex-col items-center gap-2 sm:bottom-5"
     >
       {list.map((it) => (
-        <One key={it.id} {...it} />
+        <ToastCard key={it.id} {...it} />
       ))}
     </section>
   );

@@ -1,4 +1,4 @@
-// Colour where it means something: how a request ended, what the cache said, what a policy does.
+// Labels whose colour has a meaning: request outcomes, cache results and policy actions.
 import type { Schemas } from "@/api/client";
 import { Icon, type IconName } from "./icon";
 
@@ -40,7 +40,7 @@ export function ActionTag({ action, mode }: { action: Action; mode?: Schemas["Mo
   );
 }
 
-/** Hollow in shadow: it did nothing. */
+/** An icon for each policy that matched. A policy in shadow mode had no effect, so it is faint. */
 export function PolicyMarks({ policies }: { policies: Schemas["PolicyMark"][] }) {
   return (
     <span className="flex items-center gap-1">

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { placeOf, word, words } from "./cel";
+import { rangeAt, word, words } from "./cel";
 
 const VARIABLES = ["model", "cost_usd", "agent"].map((name) => ({ name }));
 
@@ -8,7 +8,7 @@ const kinds = (text: string) =>
     .filter((it) => it.kind)
     .map((it) => `${it.kind}:${it.text}`);
 
-describe("the words of an expression", () => {
+describe("words of an expression", () => {
   it("have their kinds", () => {
     expect(kinds("cost_usd > 1.5 && agent.startsWith('x')")).toEqual([
       "variable:cost_usd",
@@ -37,11 +37,11 @@ describe("the words of an expression", () => {
     expect(kinds("a § b")).toContain("wrong:§");
   });
 
-  it("keep quotes within strings, and take an open one to the line's end", () => {
+  it("keep escaped quotes, and run an unclosed string to the end of the line", () => {
     expect(kinds(`"a \\" b" == 'x`)).toEqual([`string:"a \\" b"`, "operator:==", "string:'x"]);
   });
 
-  it("always go on, whatever the text", () => {
+  it("always end after they start, whatever the text", () => {
     for (const text of ["\u0000", "🌕", "'", '"\\', "&", "|", "..", "\u202e", "a".repeat(5_000)]) {
       for (let at = 0; at < text.length; ) {
         const { end } = word(text, at);
@@ -51,7 +51,7 @@ describe("the words of an expression", () => {
     }
   });
 
-  it("put together are the text, with single spaces", () => {
+  it("join to the text with single spaces", () => {
     expect(
       words("  a  &&\n b ")
         .map((it) => it.text)
@@ -60,22 +60,22 @@ describe("the words of an expression", () => {
   });
 });
 
-describe("the place of a mistake", () => {
-  it("is the word at it", () => {
+describe("range of a mistake", () => {
+  it("is the word at the reported position", () => {
     const text = "true &&\n  costs > 1";
-    const { from, to } = placeOf(text, { line: 2, column: 3 });
+    const { from, to } = rangeAt(text, { line: 2, column: 3 });
     expect(text.slice(from, to)).toBe("costs");
   });
 
-  it("counts characters, not UTF-16 units", () => {
+  it("counts characters, not UTF-16 units, in the position", () => {
     const text = "'🌕🌕' == modl";
-    const { from, to } = placeOf(text, { line: 1, column: 9 });
+    const { from, to } = rangeAt(text, { line: 1, column: 9 });
     expect(text.slice(from, to)).toBe("modl");
   });
 
-  it("at the end is what comes before", () => {
-    expect(placeOf("1 +", { line: 1, column: 4 })).toEqual({ from: 2, to: 3 });
-    expect(placeOf("", { line: 1, column: 1 })).toEqual({ from: 0, to: 0 });
-    expect(placeOf("x", { line: 9, column: 99 })).toEqual({ from: 0, to: 1 });
+  it("is the last character when the position is at the end", () => {
+    expect(rangeAt("1 +", { line: 1, column: 4 })).toEqual({ from: 2, to: 3 });
+    expect(rangeAt("", { line: 1, column: 1 })).toEqual({ from: 0, to: 0 });
+    expect(rangeAt("x", { line: 9, column: 99 })).toEqual({ from: 0, to: 1 });
   });
 });

@@ -54,8 +54,11 @@ export function words(text: string, variables: readonly Named[] = []): { kind: W
   return list;
 }
 
-/** Where the server's position lies in the editor's text; it counts lines and columns in characters, we count UTF-16 units. */
-export function placeOf(text: string, position: { line: number; column: number }): { from: number; to: number } {
+/**
+ * The word at a position that the gateway reports, as a range of the editor's text. The gateway counts columns in
+ * characters, the editor in UTF-16 units.
+ */
+export function rangeAt(text: string, position: { line: number; column: number }): { from: number; to: number } {
   const lines = text.split("\n");
   const line = Math.min(Math.max(position.line, 1), lines.length);
   const start = lines.slice(0, line - 1).reduce((sum, it) => sum + it.length + 1, 0);
@@ -63,8 +66,6 @@ export function placeOf(text: string, position: { line: number; column: number }
   const before = [...own].slice(0, Math.max(0, position.column - 1)).join("").length;
   const from = start + Math.min(before, own.length);
   const { end } = from < text.length ? word(text, from) : { end: from };
-  // At the very end there is nothing to underline but what comes before.
+  // Nothing follows at the very end, so the character before it is underlined.
   return end > from ? { from, to: Math.min(end, start + own.length) } : { from: Math.max(0, from - 1), to: from };
 }
-
-export const EXPRESSION_BYTES_MAX = 4096;

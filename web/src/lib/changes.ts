@@ -1,4 +1,4 @@
-// What differs between two JSON values, as paths with the value before and after.
+// Differences between two JSON values: paths with the value before and after.
 
 export type Difference = { path: string; before?: unknown; after?: unknown };
 
@@ -15,17 +15,18 @@ export function differences(before: unknown, after: unknown, path = ""): Differe
   return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ path, before, after }];
 }
 
-/** The value at a dotted path such as `providers[0].base_url`; undefined where there is none. */
-export function at(root: unknown, path: string): unknown {
+/** Returns the value at a path such as `providers[0].base_url`, or undefined. */
+export function valueAt(root: unknown, path: string): unknown {
   let value = root;
-  for (const step of path.split(/[.[\]]+/).filter((it) => it !== "")) {
+  for (const step of path.split(/[.[\]]+/).filter((part) => part !== "")) {
     if (typeof value !== "object" || value === null || !Object.hasOwn(value, step)) return undefined;
     value = (value as Record<string, unknown>)[step];
   }
   return value;
 }
 
-export function written(value: unknown): string {
+/** A JSON value as text. Distinguishes a missing value, null and an empty string. */
+export function valueText(value: unknown): string {
   if (value === undefined) return "not set";
   if (value === null) return "none";
   return typeof value === "string" ? value || "empty" : JSON.stringify(value);

@@ -1,7 +1,7 @@
-// A stored request as a command to run again, with a placeholder where the key goes.
+// Writes a stored request as a curl command, with a placeholder for the API key.
 
-/** Safe within a POSIX shell, whatever the text holds. */
-export function quoted(text: string): string {
+/** Quotes any text for a POSIX shell. */
+export function shellQuote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
@@ -10,13 +10,13 @@ export type CurlRequest = { url: string; body: string | null; model: string; hea
 export function curl({ url, body, model, headers }: CurlRequest): string {
   const data = body ?? JSON.stringify({ model, messages: [{ role: "user", content: "…" }] });
   const lines = [
-    `curl ${quoted(url)}`,
+    `curl ${shellQuote(url)}`,
     `  -H "Authorization: Bearer $OPENAI_API_KEY"`,
     `  -H 'Content-Type: application/json'`,
     ...Object.entries(headers)
       .filter(([, value]) => value !== "")
-      .map(([name, value]) => `  -H ${quoted(`${name}: ${value}`)}`),
-    `  -d ${quoted(data)}`,
+      .map(([name, value]) => `  -H ${shellQuote(`${name}: ${value}`)}`),
+    `  -d ${shellQuote(data)}`,
   ];
   return lines.join(" \\\n");
 }

@@ -1,5 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { ago, change, compact, count, duration, percent, plural, span, tick, time, trimmed, usd } from "./format";
+import {
+  ago,
+  axisTime,
+  change,
+  compact,
+  count,
+  duration,
+  longDuration,
+  percent,
+  plural,
+  time,
+  trimZeros,
+  usd,
+} from "./format";
 
 describe("dollars", () => {
   it.each([
@@ -35,15 +48,15 @@ describe("durations", () => {
     [undefined, "–"],
   ])("%s ms reads %s", (value, text) => expect(duration(value)).toBe(text));
 
-  it("keep to the two largest units", () => {
-    expect(span(93_784)).toBe("1 d 2 h");
-    expect(span(86_400)).toBe("1 d");
-    expect(span(0)).toBe("0 s");
+  it("use the two largest units", () => {
+    expect(longDuration(93_784)).toBe("1 d 2 h");
+    expect(longDuration(86_400)).toBe("1 d");
+    expect(longDuration(0)).toBe("0 s");
   });
 });
 
 describe("numbers", () => {
-  it("are whole until a hundred thousand, then short", () => {
+  it("are whole below a hundred thousand, then compact", () => {
     expect(compact(99_999)).toBe("99,999");
     expect(compact(161_204)).toBe("161K");
     expect(count(1_234_567)).toBe("1,234,567");
@@ -51,7 +64,7 @@ describe("numbers", () => {
     expect(plural(2, "match", "matches")).toBe("2 matches");
   });
 
-  it("are shares that never round to none or to all", () => {
+  it("as percentages never round to 0% or 100%", () => {
     expect(percent(0.00001)).toBe("<0.01%");
     expect(percent(0.0004)).toBe("0.04%");
     expect(percent(0.024)).toBe("2.4%");
@@ -60,12 +73,12 @@ describe("numbers", () => {
     expect(percent(0)).toBe("0%");
   });
 
-  it("beside an axis have no idle zeros", () => {
-    expect(trimmed("30.0 s")).toBe("30 s");
-    expect(trimmed("$0.800")).toBe("$0.8");
-    expect(trimmed("1.25 s")).toBe("1.25 s");
-    expect(trimmed("200 ms")).toBe("200 ms");
-    expect(trimmed("$1,000.00")).toBe("$1,000");
+  it("on an axis have no trailing zeros", () => {
+    expect(trimZeros("30.0 s")).toBe("30 s");
+    expect(trimZeros("$0.800")).toBe("$0.8");
+    expect(trimZeros("1.25 s")).toBe("1.25 s");
+    expect(trimZeros("200 ms")).toBe("200 ms");
+    expect(trimZeros("$1,000.00")).toBe("$1,000");
   });
 });
 
@@ -78,7 +91,7 @@ describe("a change", () => {
     expect(change(1756, 1)).toBeNull();
   });
 
-  it("is none where there was nothing before", () => {
+  it("is null when there was nothing before", () => {
     expect(change(5, 0)).toBeNull();
     expect(change(null, 5)).toBeNull();
   });
@@ -86,17 +99,17 @@ describe("a change", () => {
 
 describe("times", () => {
   const now = new Date(2026, 0, 31, 14, 0, 0);
-  it("of today have no day", () => expect(time(new Date(2026, 0, 31, 9, 5, 7), now)).toBe("09:05:07"));
-  it("of another day have it", () => expect(time(new Date(2026, 0, 30, 9, 5, 7), now)).toBe("Jan 30 09:05:07"));
-  it("that are none say so", () => expect(time("soon")).toBe("–"));
-  it("are told from now", () => {
+  it("of today omit the day", () => expect(time(new Date(2026, 0, 31, 9, 5, 7), now)).toBe("09:05:07"));
+  it("of another day include it", () => expect(time(new Date(2026, 0, 30, 9, 5, 7), now)).toBe("Jan 30 09:05:07"));
+  it("that are invalid are shown as missing", () => expect(time("soon")).toBe("–"));
+  it("are shown relative to now", () => {
     expect(ago(now.getTime() - 3_000, now.getTime())).toBe("just now");
     expect(ago(now.getTime() - 12 * 60_000, now.getTime())).toBe("12 min ago");
     expect(ago(now.getTime() - 5 * 86_400_000, now.getTime())).toBe("5 d ago");
   });
-  it("beside an axis are hours, or days where one begins", () => {
-    expect(tick(new Date(2026, 0, 31, 9, 0), 900)).toBe("09:00");
-    expect(tick(new Date(2026, 0, 31, 0, 0), 900)).toBe("Jan 31");
-    expect(tick(new Date(2026, 0, 31, 9, 0), 86_400)).toBe("Jan 31");
+  it("on an axis are hours, or days at midnight", () => {
+    expect(axisTime(new Date(2026, 0, 31, 9, 0), 900)).toBe("09:00");
+    expect(axisTime(new Date(2026, 0, 31, 0, 0), 900)).toBe("Jan 31");
+    expect(axisTime(new Date(2026, 0, 31, 9, 0), 86_400)).toBe("Jan 31");
   });
 });

@@ -1,8 +1,8 @@
-// Every number, price, duration and time that a person reads is written here.
+// Formats every number, price, duration and time that the console shows.
 
 const LOCALE = "en";
-/** Where there is nothing to say. */
-export const NOTHING = "–";
+/** Stands for a missing value. */
+export const NO_VALUE = "–";
 
 const whole = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumSignificantDigits: 3 });
@@ -15,31 +15,31 @@ const missing = (value: Maybe): value is null | undefined =>
 
 /** 34,186 */
 export function count(value: Maybe): string {
-  return missing(value) ? NOTHING : whole.format(value);
+  return missing(value) ? NO_VALUE : whole.format(value);
 }
 
-/** 342K; whole below a hundred thousand. */
+/** 342K; whole numbers below a hundred thousand. */
 export function compact(value: Maybe): string {
-  if (missing(value)) return NOTHING;
+  if (missing(value)) return NO_VALUE;
   return Math.abs(value) < 100_000 ? whole.format(value) : short.format(value);
 }
 
-/** Dollars, as exact as the amount is small: $1,204.50, $0.084, $0.00042. */
+/** Dollars, with more digits for smaller amounts: $1,204.50, $0.0843, $0.000420. */
 export function usd(value: Maybe): string {
-  if (missing(value)) return NOTHING;
+  if (missing(value)) return NO_VALUE;
   if (value === 0) return "$0";
   const [sign, amount] = value < 0 ? ["−", -value] : ["", value];
   if (amount >= 100_000) return `${sign}$${short.format(amount)}`;
   if (amount >= 1) return `${sign}$${cents.format(amount)}`;
   if (amount < 0.000_001) return `${sign}<$0.000001`;
-  // Three digits that say something, and at least cents.
+  // Three significant digits, and at least cents.
   const digits = Math.max(2, 2 - Math.floor(Math.log10(amount)));
   return `${sign}$${amount.toFixed(Math.min(digits, 6))}`;
 }
 
 /** 0.42 ms, 4.2 ms, 420 ms, 1.24 s, 2 min 5 s */
 export function duration(ms: Maybe): string {
-  if (missing(ms)) return NOTHING;
+  if (missing(ms)) return NO_VALUE;
   if (ms === 0) return "0 ms";
   if (ms < 0.001) return "<1 µs";
   if (ms < 0.1) return `${whole.format(ms * 1000)} µs`;
@@ -48,12 +48,12 @@ export function duration(ms: Maybe): string {
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 9_995) return `${(ms / 1000).toFixed(2)} s`;
   if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
-  return span(ms / 1000);
+  return longDuration(ms / 1000);
 }
 
-/** The two largest units: 3 d 4 h, 12 min 5 s */
-export function span(seconds: Maybe): string {
-  if (missing(seconds)) return NOTHING;
+/** Seconds in their two largest units: 3 d 4 h, 12 min 5 s */
+export function longDuration(seconds: Maybe): string {
+  if (missing(seconds)) return NO_VALUE;
   const units: [string, number][] = [
     ["d", 86_400],
     ["h", 3_600],
@@ -63,18 +63,18 @@ export function span(seconds: Maybe): string {
   let left = Math.max(0, Math.round(seconds));
   const parts: string[] = [];
   for (const [name, size] of units) {
-    const many = Math.floor(left / size);
-    left -= many * size;
-    if (many > 0) parts.push(`${many} ${name}`);
+    const amount = Math.floor(left / size);
+    left -= amount * size;
+    if (amount > 0) parts.push(`${amount} ${name}`);
     else if (parts.length > 0) break;
     if (parts.length === 2) break;
   }
   return parts.join(" ") || "0 s";
 }
 
-/** From a share of 1: 12.3%, 0.04%, 100% */
+/** A share from 0 to 1 as a percentage: 12.3%, 0.04%, 100% */
 export function percent(share: Maybe): string {
-  if (missing(share)) return NOTHING;
+  if (missing(share)) return NO_VALUE;
   const value = share * 100;
   if (value === 0) return "0%";
   if (value < 0.01) return "<0.01%";
@@ -84,10 +84,10 @@ export function percent(share: Maybe): string {
 
 export type Change = { text: string; direction: "up" | "down" | "same" };
 
-/** More than that is no growth but a beginning: the period before was all but empty. Arbitrary. */
+/** A larger growth says only that the previous period was almost empty, so it is not shown. Arbitrary. */
 const GROWTH_MAX = 100;
 
-/** Against the period before; nothing where that had nothing, or next to nothing. */
+/** The change since the previous period. Null if that period was empty or almost empty. */
 export function change(now: Maybe, before: Maybe): Change | null {
   if (missing(now) || missing(before) || before === 0) return null;
   const share = now / before - 1;
@@ -122,51 +122,53 @@ const fullOf = new Intl.DateTimeFormat(LOCALE, {
 type Instant = string | number | Date;
 
 function date(at: Instant): Date | null {
-  const it = new Date(at);
-  return Number.isNaN(it.getTime()) ? null : it;
+  const parsed = new Date(at);
+  return Number.isNaN(parsed.getTime()) ? null : parsed;
 }
 
-/** 14:05:33, with the day where it is another; in the browser's zone. */
+/** 14:05:33 in the browser's time zone, with the day in front unless it is today. */
 export function time(at: Instant, now: Date = new Date()): string {
-  const it = date(at);
-  if (!it) return NOTHING;
-  return it.toDateString() === now.toDateString() ? timeOf.format(it) : `${dayOf.format(it)} ${timeOf.format(it)}`;
+  const moment = date(at);
+  if (!moment) return NO_VALUE;
+  return moment.toDateString() === now.toDateString()
+    ? timeOf.format(moment)
+    : `${dayOf.format(moment)} ${timeOf.format(moment)}`;
 }
 
 /** Nov 24 14:05 */
 export function minute(at: Instant): string {
-  const it = date(at);
-  return it ? `${dayOf.format(it)} ${shortTimeOf.format(it)}` : NOTHING;
+  const moment = date(at);
+  return moment ? `${dayOf.format(moment)} ${shortTimeOf.format(moment)}` : NO_VALUE;
 }
 
-/** Beside an axis: the hour, or the day where one begins or the steps are days. */
-export function tick(at: Instant, step_s: number): string {
-  const it = date(at);
-  if (!it) return NOTHING;
-  const midnight = it.getHours() === 0 && it.getMinutes() === 0;
-  return step_s >= 86_400 || midnight ? dayOf.format(it) : shortTimeOf.format(it);
+/** A label of a time axis: the time of day, or the day at midnight and when the steps are days. */
+export function axisTime(at: Instant, step_s: number): string {
+  const moment = date(at);
+  if (!moment) return NO_VALUE;
+  const midnight = moment.getHours() === 0 && moment.getMinutes() === 0;
+  return step_s >= 86_400 || midnight ? dayOf.format(moment) : shortTimeOf.format(moment);
 }
 
-/** Without the zeros that say nothing: 30 s for 30.0 s, $0.8 for $0.800. */
-export function trimmed(label: string): string {
+/** Removes trailing zeros: 30 s for 30.0 s, $0.8 for $0.800. */
+export function trimZeros(label: string): string {
   return label.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
 }
 
-/** All of it, for a tooltip. */
-export function instant(at: Instant): string {
-  const it = date(at);
-  return it ? fullOf.format(it) : NOTHING;
+/** The complete date and time with the zone, for tooltips. */
+export function fullTime(at: Instant): string {
+  const moment = date(at);
+  return moment ? fullOf.format(moment) : NO_VALUE;
 }
 
 /** just now, 12 min ago, 3 d 4 h ago */
 export function ago(at: Instant, now: number = Date.now()): string {
-  const it = date(at);
-  if (!it) return NOTHING;
-  const seconds = (now - it.getTime()) / 1000;
-  return seconds < 10 ? "just now" : `${span(seconds).split(" ").slice(0, 2).join(" ")} ago`;
+  const moment = date(at);
+  if (!moment) return NO_VALUE;
+  const seconds = (now - moment.getTime()) / 1000;
+  return seconds < 10 ? "just now" : `${longDuration(seconds).split(" ").slice(0, 2).join(" ")} ago`;
 }
 
 /** 1 trace, 2 traces */
-export function plural(many: number, one: string, several = `${one}s`): string {
-  return `${count(many)} ${many === 1 ? one : several}`;
+export function plural(number: number, one: string, several = `${one}s`): string {
+  return `${count(number)} ${number === 1 ? one : several}`;
 }

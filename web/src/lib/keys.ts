@@ -1,4 +1,4 @@
-// Keys of a page. Plain letters do nothing while someone types, or while a dialog is open.
+// Keyboard shortcuts of a page. Those without Ctrl or ⌘ are ignored while someone types or a dialog is open.
 import { useEffect, useRef } from "react";
 
 export type KeyMap = Record<string, (event: KeyboardEvent) => void>;
@@ -9,11 +9,11 @@ export function keyName(event: Pick<KeyboardEvent, "key" | "metaKey" | "ctrlKey"
   return `${event.metaKey || event.ctrlKey ? "mod+" : ""}${event.altKey ? "alt+" : ""}${key}`;
 }
 
-/** The editor lives in a shadow root, so the first of the path is asked, not the target. */
+/** Looks at the composed path: the editor is in a shadow root, so the event's target would be its host. */
 export function isTyping(event: Event): boolean {
-  const at = event.composedPath()[0];
-  if (!(at instanceof HTMLElement)) return false;
-  return at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName);
+  const element = event.composedPath()[0];
+  if (!(element instanceof HTMLElement)) return false;
+  return element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
 }
 
 export function useKeys(keys: KeyMap, enabled = true) {

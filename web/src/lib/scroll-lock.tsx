@@ -1,5 +1,5 @@
-// Takes the place of react-remove-scroll in Radix' dialogs: that one adds a <style> element, which the content security
-// policy forbids. This one sets a class of ours on the page.
+// Replaces react-remove-scroll in Radix dialogs. The original adds a <style> element, which the content security policy
+// forbids; this one sets a class on the page.
 import { Slot } from "radix-ui";
 import { type ComponentProps, useEffect } from "react";
 

@@ -1,21 +1,21 @@
 import { describe, expect, it } from "vitest";
 import {
-  changed,
+  applyChange,
   parseSearch,
   readDashboardSearch,
   readNext,
   readTraceSearch,
   readTracesSearch,
+  setUnnamed,
   stringifySearch,
   type TraceFilter,
   traceIdIn,
-  unnamed,
 } from "./search";
 
 const ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-describe("the address of the list", () => {
-  it("survives being written and read again", () => {
+describe("search parameters", () => {
+  it("survive being written and read again", () => {
     const search = {
       range: "7d",
       q: "a&b=c #?",
@@ -30,21 +30,21 @@ describe("the address of the list", () => {
     expect(readTracesSearch(parseSearch(stringifySearch(search)))).toEqual(search);
   });
 
-  it("asks for a name or for none, not for both", () => {
+  it("ask for a name or for none, never for both", () => {
     const named: TraceFilter = { user_id: "ana" };
-    const empty = changed(named, unnamed(named, "user_id", true));
+    const empty = applyChange(named, setUnnamed(named, "user_id", true));
     expect(empty).toEqual({ unnamed: "user_id" });
-    const both = changed(empty, unnamed(empty, "tenant_id", true));
+    const both = applyChange(empty, setUnnamed(empty, "tenant_id", true));
     expect(both.unnamed).toBe("user_id,tenant_id");
-    expect(changed(both, { user_id: "ben" })).toEqual({ user_id: "ben", unnamed: "tenant_id" });
+    expect(applyChange(both, { user_id: "ben" })).toEqual({ user_id: "ben", unnamed: "tenant_id" });
     expect(readTracesSearch({ unnamed: "model,tenant_id,x" })).toEqual({ unnamed: "tenant_id" });
   });
 
-  it("keeps a status that looks like a number as text", () => {
+  it("keep a status code as text", () => {
     expect(readTracesSearch(parseSearch("?status=502"))).toEqual({ status: "502" });
   });
 
-  it("forgets what makes no sense", () => {
+  it("drop invalid values", () => {
     expect(
       readTracesSearch({ page: "-3", min_ms: "soon", min_cost: "0", q: "", live: "0", range: "1y", nonsense: "x" }),
     ).toEqual({});
@@ -52,29 +52,29 @@ describe("the address of the list", () => {
     expect(readTracesSearch({ page: "2.7" })).toEqual({ page: 2 });
   });
 
-  it("cuts what is no name but an accident", () => {
+  it("are cut at the longest accepted length", () => {
     expect(readTracesSearch({ q: "x".repeat(9_999) }).q).toHaveLength(512);
   });
 
-  it("writes nothing for what is not set", () => {
+  it("omit unset values when written", () => {
     expect(stringifySearch({ q: undefined, status: "", page: null })).toBe("");
   });
 
-  it("of a trace has a span and no page", () => {
+  it("of a trace have a span and no page", () => {
     expect(readTraceSearch({ span: "00f067aa0ba902b7", page: "4", user_id: "ada" })).toEqual({
       span: "00f067aa0ba902b7",
       user_id: "ada",
     });
   });
 
-  it("of the dashboard has no word for its default", () => {
+  it("of the dashboard omit the default grouping", () => {
     expect(readDashboardSearch({ by: "agent" })).toEqual({});
     expect(readDashboardSearch({ by: "model" })).toEqual({ by: "model" });
     expect(readDashboardSearch({ by: "nobody" })).toEqual({});
   });
 });
 
-describe("a pasted text", () => {
+describe("pasted text", () => {
   it.each([
     [ID, ID],
     [` ${ID.toUpperCase()}\n`, ID],
@@ -84,13 +84,13 @@ describe("a pasted text", () => {
     [`${ID}0`, null],
     ["0".repeat(32), null],
     ["", null],
-  ])("%j holds the trace id %s", (pasted, id) => expect(traceIdIn(pasted)).toBe(id));
+  ])("%j yields the trace ID %s", (pasted, id) => expect(traceIdIn(pasted)).toBe(id));
 });
 
-describe("the way back after signing in", () => {
+describe("page after signing in", () => {
   it.each(["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])(
-    "is never %j",
+    "is not %j",
     (next) => expect(readNext({ next })).toEqual({}),
   );
-  it("is a page of ours", () => expect(readNext({ next: "/traces?q=x" })).toEqual({ next: "/traces?q=x" }));
+  it("is a page of the console", () => expect(readNext({ next: "/traces?q=x" })).toEqual({ next: "/traces?q=x" }));
 });

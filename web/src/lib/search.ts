@@ -1,4 +1,4 @@
-// What of the URL each page understands. Values are plain text there, so that addresses can be read and written by hand.
+// The URL parameters of each page. Values are plain text, so people can read and write addresses by hand.
 import { type RangeSearch, readRange } from "./time-range";
 
 type Params = Record<string, unknown>;
@@ -25,10 +25,10 @@ export const FILTER_LABELS = {
   provider: "Provider",
   status: "Status",
   policy: "Matched by",
-  unnamed: "Not named",
+  unnamed: "Not set",
   q: "Search",
-  min_cost: "Cost from",
-  min_ms: "Duration from",
+  min_cost: "Min. cost",
+  min_ms: "Min. duration",
 } as const;
 
 export type TraceFilter = {
@@ -39,9 +39,9 @@ export type TraceFilter = {
   model?: string;
   provider?: string;
   status?: string;
-  /** The id of a policy that matched. */
+  /** The ID of a policy that matched. */
   policy?: string;
-  /** Which of [NAMED] must be empty, with commas between. */
+  /** The fields of {@link IDENTITY_FIELDS} that must be empty, separated by commas. */
   unnamed?: string;
   min_cost?: number;
   min_ms?: number;
@@ -50,66 +50,66 @@ export type FilterName = keyof TraceFilter;
 export type TracesSearch = RangeSearch & TraceFilter & { page?: number; live?: boolean };
 export type TraceSearch = RangeSearch & TraceFilter & { span?: string };
 
-/** Longer is no name but an accident. */
+/** Longest value, in characters. Arbitrary: the gateway accepts names of up to 256 bytes. */
 const TEXT_MAX = 512;
 
-function text(value: unknown): string | undefined {
+function readText(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value.slice(0, TEXT_MAX) : undefined;
 }
 
-function positive(value: unknown): number | undefined {
+function readPositive(value: unknown): number | undefined {
   const number =
     typeof value === "number" ? value : typeof value === "string" && value !== "" ? Number(value) : Number.NaN;
   return Number.isFinite(number) && number > 0 ? number : undefined;
 }
 
-function defined<T extends object>(value: T): T {
+function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, it]) => it !== undefined)) as T;
 }
 
 export function readFilter(search: Params): TraceFilter {
-  return defined({
-    q: text(search.q),
-    agent_name: text(search.agent_name),
-    user_id: text(search.user_id),
-    tenant_id: text(search.tenant_id),
-    model: text(search.model),
-    provider: text(search.provider),
-    status: text(search.status),
-    policy: text(search.policy),
-    unnamed: unnamedIn({ unnamed: text(search.unnamed) }).join(",") || undefined,
-    min_cost: positive(search.min_cost),
-    min_ms: positive(search.min_ms),
+  return withoutUndefined({
+    q: readText(search.q),
+    agent_name: readText(search.agent_name),
+    user_id: readText(search.user_id),
+    tenant_id: readText(search.tenant_id),
+    model: readText(search.model),
+    provider: readText(search.provider),
+    status: readText(search.status),
+    policy: readText(search.policy),
+    unnamed: unnamedFields({ unnamed: readText(search.unnamed) }).join(",") || undefined,
+    min_cost: readPositive(search.min_cost),
+    min_ms: readPositive(search.min_ms),
   });
 }
 
-/** What a request may leave out about who sends it. */
-export const NAMED = ["agent_name", "user_id", "tenant_id"] as const;
-export type Named = (typeof NAMED)[number];
+/** The identity fields that a request may leave empty. */
+export const IDENTITY_FIELDS = ["agent_name", "user_id", "tenant_id"] as const;
+export type IdentityField = (typeof IDENTITY_FIELDS)[number];
 
-/** Those that must be empty. */
-export function unnamedIn({ unnamed = "" }: TraceFilter): Named[] {
+/** The identity fields that must be empty. */
+export function unnamedFields({ unnamed = "" }: TraceFilter): IdentityField[] {
   const wanted = unnamed.split(",");
-  return NAMED.filter((name) => wanted.includes(name));
+  return IDENTITY_FIELDS.filter((name) => wanted.includes(name));
 }
 
-/** The change after which this name must be empty, or need not be any more. */
-export function unnamed(filter: TraceFilter, name: Named, must: boolean): Partial<TraceFilter> {
-  const others = unnamedIn(filter).filter((it) => it !== name);
-  const all = NAMED.filter((it) => others.includes(it) || (must && it === name));
-  return { unnamed: all.join(",") || undefined, ...(must ? { [name]: undefined } : {}) };
+/** The filter change that requires a field to be empty, or stops requiring it. */
+export function setUnnamed(filter: TraceFilter, name: IdentityField, required: boolean): Partial<TraceFilter> {
+  const others = unnamedFields(filter).filter((it) => it !== name);
+  const all = IDENTITY_FIELDS.filter((it) => others.includes(it) || (required && it === name));
+  return { unnamed: all.join(",") || undefined, ...(required ? { [name]: undefined } : {}) };
 }
 
-/** The filter after a change: a name that is asked for need not be empty any more. */
-export function changed<T extends TraceFilter>(filter: T, change: Partial<TraceFilter>): T {
-  const asked = NAMED.filter((name) => change[name]);
-  const left = unnamedIn({ ...filter, ...change }).filter((name) => !asked.includes(name));
+/** Applies a change to a filter. A field that now has a value is no longer required to be empty. */
+export function applyChange<T extends TraceFilter>(filter: T, change: Partial<TraceFilter>): T {
+  const asked = IDENTITY_FIELDS.filter((name) => change[name]);
+  const left = unnamedFields({ ...filter, ...change }).filter((name) => !asked.includes(name));
   return { ...filter, ...change, unnamed: left.join(",") || undefined };
 }
 
 export function readTracesSearch(search: Params): TracesSearch {
-  const page = Math.floor(positive(search.page) ?? 1);
-  return defined({
+  const page = Math.floor(readPositive(search.page) ?? 1);
+  return withoutUndefined({
     ...readRange(search),
     ...readFilter(search),
     page: page > 1 ? page : undefined,
@@ -118,7 +118,7 @@ export function readTracesSearch(search: Params): TracesSearch {
 }
 
 export function readTraceSearch(search: Params): TraceSearch {
-  return defined({ ...readRange(search), ...readFilter(search), span: text(search.span) });
+  return withoutUndefined({ ...readRange(search), ...readFilter(search), span: readText(search.span) });
 }
 
 export const DASHBOARD_BY = ["agent", "user", "tenant", "model", "provider"] as const;
@@ -127,16 +127,16 @@ export type DashboardSearch = RangeSearch & { by?: CostBy };
 
 export function readDashboardSearch(search: Params): DashboardSearch {
   const by = DASHBOARD_BY.find((it) => it === search.by);
-  return defined({ ...readRange(search), by: by === "agent" ? undefined : by });
+  return withoutUndefined({ ...readRange(search), by: by === "agent" ? undefined : by });
 }
 
-/** A page inside luner to go to after signing in; never another site. */
+/** The page to open after signing in. Ignores other sites. */
 export function readNext(search: Params): { next?: string } {
-  const next = text(search.next);
+  const next = readText(search.next);
   return next && /^\/(?![/\\])/.test(next) ? { next } : {};
 }
 
-/** What someone pasted as a trace id: 32 hex digits, bare or within a traceparent. */
+/** Finds a trace ID in pasted text: 32 hex digits, alone or in a traceparent or URL. Returns null if there is none. */
 export function traceIdIn(pasted: string): string | null {
   const found = /(?:^|[^0-9a-f])([0-9a-f]{32})(?:$|[^0-9a-f])/i.exec(pasted.trim());
   const id = found?.[1]?.toLowerCase();

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { at, differences, written } from "./changes";
-import { curl, quoted } from "./curl";
+import { differences, valueAt, valueText } from "./changes";
+import { curl, shellQuote } from "./curl";
 import { isTyping, keyName } from "./keys";
 import { stacked, sum } from "./stack";
 
 describe("curl", () => {
-  it("never breaks out of its quotes", () => {
-    expect(quoted("it's; rm -rf / $(x) `y`")).toBe(`'it'\\''s; rm -rf / $(x) \`y\`'`);
+  it("escapes quotes for the shell", () => {
+    expect(shellQuote("it's; rm -rf / $(x) `y`")).toBe(`'it'\\''s; rm -rf / $(x) \`y\`'`);
   });
 
-  it("has a placeholder for the key and no empty headers", () => {
+  it("uses a placeholder for the key and omits empty headers", () => {
     const command = curl({
       url: "http://h/v1/chat/completions",
       body: '{"model":"m"}',
@@ -21,13 +21,13 @@ describe("curl", () => {
     expect(command).not.toContain("X-Luner-Agent");
   });
 
-  it("makes a body up where none is stored", () => {
+  it("invents a body when none is stored", () => {
     expect(curl({ url: "u", body: null, model: "m", headers: {} })).toContain('"model":"m"');
   });
 });
 
 describe("differences", () => {
-  it("are the leaves that changed, by path", () => {
+  it("list the changed leaves by path", () => {
     const before = { a: { b: 1, c: [1, 2] }, d: "x" };
     const after = { a: { b: 2, c: [1, 2] }, e: null };
     expect(differences(before, after)).toEqual([
@@ -37,21 +37,21 @@ describe("differences", () => {
     ]);
   });
 
-  it("of something made or deleted are all of it", () => {
+  it("of a created or deleted value list all of it", () => {
     expect(differences(null, { a: 1 })).toEqual([{ path: "a", before: undefined, after: 1 }]);
     expect(differences({ a: 1 }, null)).toEqual([{ path: "a", before: 1, after: undefined }]);
   });
 
-  it("are looked up by the paths that the gateway names", () => {
+  it("are found by the paths that the gateway reports", () => {
     const config = { providers: [{ name: "a" }, { name: "b", limits: { qps: 5 } }] };
-    expect(at(config, "providers[1].limits.qps")).toBe(5);
-    expect(at(config, "providers[7].name")).toBeUndefined();
-    expect(at(config, "constructor.name")).toBeUndefined();
-    expect(at(config, "")).toBe(config);
+    expect(valueAt(config, "providers[1].limits.qps")).toBe(5);
+    expect(valueAt(config, "providers[7].name")).toBeUndefined();
+    expect(valueAt(config, "constructor.name")).toBeUndefined();
+    expect(valueAt(config, "")).toBe(config);
   });
 
-  it("are written so that nothing looks like something", () => {
-    expect([undefined, null, "", "x", false, ["a"]].map(written)).toEqual([
+  it("distinguish missing, null and empty values", () => {
+    expect([undefined, null, "", "x", false, ["a"]].map(valueText)).toEqual([
       "not set",
       "none",
       "empty",
@@ -62,8 +62,8 @@ describe("differences", () => {
   });
 });
 
-describe("stacks", () => {
-  it("sum up from below, and take a gap for nothing", () => {
+describe("stacked series", () => {
+  it("add up from below and count gaps as zero", () => {
     expect(
       stacked([
         [1, null, 3],
@@ -77,7 +77,7 @@ describe("stacks", () => {
   });
 });
 
-describe("keys", () => {
+describe("keyboard shortcuts", () => {
   const press = (key: string, more = {}) => keyName({ key, metaKey: false, ctrlKey: false, altKey: false, ...more });
   it("have one name on every system", () => {
     expect(press("K", { metaKey: true })).toBe("mod+k");
@@ -86,7 +86,7 @@ describe("keys", () => {
     expect(press("?")).toBe("?");
   });
 
-  it("do nothing while someone types, in the page or in a shadow root", () => {
+  it("are ignored while someone types, also in a shadow root", () => {
     const host = document.body.appendChild(document.createElement("div"));
     const input = host.attachShadow({ mode: "open" }).appendChild(document.createElement("textarea"));
     const seen: boolean[] = [];

@@ -1,4 +1,5 @@
-// Series on top of each other: each becomes its sum with those below, so that bars painted from the last to the first stand stacked.
+// Stacks series for bar charts: each becomes its sum with those below it. Bars drawn from the last series to the first then
+// look stacked.
 
 export type Values = (number | null)[];
 

@@ -1,31 +1,31 @@
-// Dark, light, or as the system has it. Kept in the browser; public/theme.js applies it before the first paint.
+// The theme: dark, light, or the system's. Stored in the browser; public/theme.js applies it before the first paint.
 import { useSyncExternalStore } from "react";
 
 export type Theme = "dark" | "light" | "system";
 const KEY = "luner.theme";
 const listeners = new Set<() => void>();
 
-export function theme(): Theme {
+function theme(): Theme {
   try {
-    const kept = localStorage.getItem(KEY);
-    return kept === "light" || kept === "system" ? kept : "dark";
+    const stored = localStorage.getItem(KEY);
+    return stored === "light" || stored === "system" ? stored : "dark";
   } catch {
     return "dark";
   }
 }
 
 function apply() {
-  const it = theme();
-  const light = it === "light" || (it === "system" && matchMedia("(prefers-color-scheme: light)").matches);
+  const chosen = theme();
+  const light = chosen === "light" || (chosen === "system" && matchMedia("(prefers-color-scheme: light)").matches);
   document.documentElement.dataset.theme = light ? "light" : "dark";
   for (const listener of listeners) listener();
 }
 
-export function chooseTheme(it: Theme) {
+export function chooseTheme(chosen: Theme) {
   try {
-    localStorage.setItem(KEY, it);
+    localStorage.setItem(KEY, chosen);
   } catch {
-    // Private mode: it lasts as long as the page.
+    // In private mode nothing is stored.
   }
   apply();
 }
@@ -39,16 +39,12 @@ function subscribe(listener: () => void) {
   return () => listeners.delete(listener);
 }
 
-export function useTheme(): Theme {
-  return useSyncExternalStore(subscribe, theme);
-}
-
-/** What is on the screen: dark or light. */
-export function useShade(): string {
+/** The theme on the screen: dark or light, never system. */
+export function useVisibleTheme(): string {
   return useSyncExternalStore(subscribe, () => document.documentElement.dataset.theme ?? "dark");
 }
 
-/** The value of a token now, for what is drawn on a canvas. */
-export function token(name: string): string {
+/** The current value of a CSS variable, for drawing on a canvas. */
+export function cssVariable(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }

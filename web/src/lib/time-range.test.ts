@@ -4,7 +4,7 @@ import { localInput, period, periodQuery, readRange, stepSeconds } from "./time-
 const NOW = new Date("2026-01-31T12:00:00Z");
 
 describe("a period", () => {
-  it("is counted back from now unless two instants are given", () => {
+  it("ends now unless two points in time are given", () => {
     expect(periodQuery({ range: "1h" }, NOW)).toEqual({
       from: "2026-01-31T11:00:00.000Z",
       to: "2026-01-31T12:00:00.000Z",
@@ -15,7 +15,7 @@ describe("a period", () => {
     );
   });
 
-  it("is none when its ends are wrong or turned around", () => {
+  it("is ignored when its ends are invalid or reversed", () => {
     expect(readRange({ from: "2026-01-02", to: "2026-01-01" })).toEqual({});
     expect(readRange({ from: "2026-01-02", to: "x" })).toEqual({});
     expect(readRange({ from: "2026-01-02" })).toEqual({});
@@ -30,9 +30,9 @@ describe("a period", () => {
     ["24h", 900],
     ["7d", 10_800],
     ["30d", 86_400],
-  ] as const)("of %s has steps of %i s", (range, step) => expect(stepSeconds(period({ range }, NOW))).toBe(step));
+  ] as const)("of %s uses steps of %i s", (range, step) => expect(stepSeconds(period({ range }, NOW))).toBe(step));
 
-  it("is edited in the browser's zone", () => {
+  it("is edited in the browser's time zone", () => {
     const at = new Date(2026, 0, 31, 9, 5);
     expect(localInput(at)).toBe("2026-01-31T09:05");
   });

@@ -1,4 +1,4 @@
-// The period that a page looks at: a preset counted back from now, or two instants. It lives in the URL.
+// The period that a page shows: a preset that ends now, or two points in time. It is part of the URL.
 
 export const PRESETS = {
   "15m": { label: "Last 15 minutes", seconds: 900 },
@@ -15,24 +15,24 @@ export const DEFAULT_PRESET: Preset = "24h";
 export type RangeSearch = { range?: Preset; from?: string; to?: string };
 export type Period = { from: Date; to: Date };
 
-/** Buckets that a chart may have, in seconds; a minute is the finest that is stored. */
+/** Steps that a chart may use, in seconds. The gateway stores nothing finer than a minute. */
 const STEPS = [60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400];
-/** More bars than this are narrower than the eye reads. Arbitrary. */
+/** Most bars in a chart. Arbitrary: more would be too narrow to read. */
 const POINTS_MAX = 100;
 
 export function isPreset(value: unknown): value is Preset {
   return typeof value === "string" && Object.hasOwn(PRESETS, value);
 }
 
-function instant(value: unknown): string | undefined {
+function isoTime(value: unknown): string | undefined {
   if (typeof value !== "string") return undefined;
   const at = new Date(value);
   return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
 }
 
-/** What of a URL's parameters is a period; a wrong one is none. */
+/** Reads the period from URL parameters. Ignores an invalid one. */
 export function readRange(search: Record<string, unknown>): RangeSearch {
-  const [from, to] = [instant(search.from), instant(search.to)];
+  const [from, to] = [isoTime(search.from), isoTime(search.to)];
   if (from && to && from < to) return { from, to };
   return isPreset(search.range) && search.range !== DEFAULT_PRESET ? { range: search.range } : {};
 }
@@ -47,7 +47,7 @@ export function isRelative(search: RangeSearch): boolean {
   return !(search.from && search.to);
 }
 
-/** For the API; relative ones are counted from when they are asked. */
+/** The period as the API takes it. A preset ends at the time of the call. */
 export function periodQuery(search: RangeSearch, now?: Date): { from: string; to: string } {
   const { from, to } = period(search, now);
   return { from: from.toISOString(), to: to.toISOString() };
@@ -58,7 +58,7 @@ export function stepSeconds({ from, to }: Period): number {
   return STEPS.find((step) => seconds / step <= POINTS_MAX) ?? 86_400;
 }
 
-/** For <input type="datetime-local">, in the browser's zone. */
+/** A value for <input type="datetime-local">, in the browser's time zone. */
 export function localInput(at: Date): string {
   const shifted = new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
   return shifted.toISOString().slice(0, 16);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { extent, find, rows, ruler, type SpanLike } from "./tree";
+import { extent, findSpan, rows, ruler, type SpanLike } from "./tree";
 
 interface Span extends SpanLike<Span> {}
 const span = (id: string, start_ms: number, duration_ms: number, children: Span[] = []): Span => ({
@@ -10,8 +10,8 @@ const span = (id: string, start_ms: number, duration_ms: number, children: Span[
 });
 const TREE = [span("root", 0, 100, [span("late", 50, 50, [span("leaf", 60, 20)]), span("early", 10, 20)])];
 
-describe("the waterfall", () => {
-  it("is in order of time within each parent, with depths", () => {
+describe("waterfall", () => {
+  it("orders spans by start within each parent, with depths", () => {
     expect(rows(TREE, new Set()).map((row) => `${row.span.id}@${row.depth}`)).toEqual([
       "root@0",
       "early@1",
@@ -20,18 +20,18 @@ describe("the waterfall", () => {
     ]);
   });
 
-  it("places spans within the whole", () => {
+  it("places spans as shares of the whole duration", () => {
     const leaf = rows(TREE, new Set()).find((row) => row.span.id === "leaf");
     expect(leaf).toMatchObject({ left: 0.6, width: 0.2 });
   });
 
-  it("hides what is folded, and says so", () => {
+  it("hides the children of folded spans", () => {
     const list = rows(TREE, new Set(["late", "leaf"]));
     expect(list.map((row) => row.span.id)).toEqual(["root", "early", "late"]);
     expect(list.map((row) => row.folded)).toEqual([false, false, true]);
   });
 
-  it("stays within its bounds with spans that lie", () => {
+  it("stays within bounds when spans have impossible times", () => {
     const odd = [span("a", -5, 3), span("b", 0, 0), span("c", 90, 50)];
     for (const row of rows(odd, new Set())) {
       expect(row.left).toBeGreaterThanOrEqual(0);
@@ -42,12 +42,12 @@ describe("the waterfall", () => {
   });
 
   it("finds a span at any depth", () => {
-    expect(find(TREE, "leaf")?.id).toBe("leaf");
-    expect(find(TREE, "gone")).toBeNull();
+    expect(findSpan(TREE, "leaf")?.id).toBe("leaf");
+    expect(findSpan(TREE, "gone")).toBeNull();
   });
 });
 
-describe("the ruler", () => {
+describe("time axis", () => {
   it.each([
     [100, [0, 25, 50, 75, 100]],
     [5910, [0, 2000, 4000]],
@@ -55,7 +55,7 @@ describe("the ruler", () => {
     [0, [0]],
   ])("of %s ms has round marks", (whole, marks) => expect(ruler(whole)).toEqual(marks));
 
-  it("never has more than five", () => {
+  it("has at most five marks", () => {
     for (let whole = 0.001; whole < 1e6; whole *= 1.37) expect(ruler(whole).length).toBeLessThanOrEqual(5);
   });
 });

@@ -1,16 +1,16 @@
-// A tree of spans as rows of a waterfall: in order, with depth, and each where it lies within the whole.
+// Turns a tree of spans into rows of a waterfall: ordered by start, with their depth and their place on the time axis.
 
 export type SpanLike<T> = { id: string; start_ms: number; duration_ms: number; children: T[] };
 export type SpanRow<T> = {
   span: T;
   depth: number;
-  /** Shares of the whole, from 0 to 1. */
+  /** Shares of the whole duration, from 0 to 1. */
   left: number;
   width: number;
   folded: boolean;
 };
 
-/** Deeper is shown as deep as this: the names need the room. */
+/** Deepest indentation; deeper spans share it. Arbitrary: more would leave no room for names. */
 const DEPTH_MAX = 12;
 
 export function extent<T extends SpanLike<T>>(roots: T[]): number {
@@ -41,15 +41,15 @@ export function rows<T extends SpanLike<T>>(roots: T[], folded: ReadonlySet<stri
   return list;
 }
 
-export function find<T extends SpanLike<T>>(roots: T[], id: string): T | null {
+export function findSpan<T extends SpanLike<T>>(roots: T[], id: string): T | null {
   for (const span of roots) {
-    const found = span.id === id ? span : find(span.children, id);
+    const found = span.id === id ? span : findSpan(span.children, id);
     if (found) return found;
   }
   return null;
 }
 
-/** Round marks of a ruler, from 0, at most five of them. */
+/** At most five round marks of a time axis, starting at 0. */
 export function ruler(whole_ms: number): number[] {
   if (!(whole_ms > 0)) return [0];
   const rough = whole_ms / 4;

@@ -1,4 +1,4 @@
-// The cache and the traffic of this moment, asked every five seconds; the hit rate's course since the page was opened.
+// Current traffic and cache figures, refetched every five seconds, and the hit rate since the page was opened.
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import type { Schemas } from "@/api/client";
@@ -7,23 +7,23 @@ import { Sparkline } from "@/components/sparkline";
 import { compact, count, percent } from "@/lib/format";
 import { Panel } from "./panel";
 
-/** Ten minutes at one sample in five seconds. */
+/** Ten minutes at one sample every five seconds. */
 const SAMPLES_MAX = 120;
 
-/** The hit rate between two samples; the one since the start for the first. */
-export function rateBetween(before: Schemas["Live"] | null, now: Schemas["Live"]): number | null {
+/** The hit rate between two samples. For the first sample, the rate since luner started. Null if nothing was looked up. */
+export function hitRateBetween(before: Schemas["Live"] | null, now: Schemas["Live"]): number | null {
   if (!before) return now.cache.hit_rate;
   const hits = now.cache.hits - before.cache.hits;
-  const asked = hits + now.cache.misses - before.cache.misses;
-  return asked > 0 && hits >= 0 ? hits / asked : null;
+  const lookups = hits + now.cache.misses - before.cache.misses;
+  return lookups > 0 && hits >= 0 ? hits / lookups : null;
 }
 
-function useRates(data: Schemas["Live"] | undefined): (number | null)[] {
+function useHitRates(data: Schemas["Live"] | undefined): (number | null)[] {
   const before = useRef<Schemas["Live"]>(null);
   const [rates, setRates] = useState<(number | null)[]>([]);
   useEffect(() => {
     if (!data) return;
-    const rate = rateBetween(before.current, data);
+    const rate = hitRateBetween(before.current, data);
     before.current = data;
     setRates((list) => [...(list.length === 0 ? [rate] : list), rate ?? list.at(-1) ?? 0].slice(-SAMPLES_MAX));
   }, [data]);
@@ -33,7 +33,7 @@ function useRates(data: Schemas["Live"] | undefined): (number | null)[] {
 export function CachePanel({ className }: { className: string }) {
   const query = useQuery(live());
   const { data } = query;
-  const rates = useRates(data);
+  const rates = useHitRates(data);
   const full = data && data.cache.max_items > 0 ? data.cache.size / data.cache.max_items : 0;
   return (
     <Panel
@@ -50,12 +50,12 @@ export function CachePanel({ className }: { className: string }) {
       {data && (
         <div className="flex flex-1 flex-col gap-4">
           <div className="grid grid-cols-2 gap-4">
-            <Now label="Requests a second" value={data.requests_per_second.toFixed(1)} />
-            <Now label="In flight" value={count(data.in_flight)} />
+            <LiveFigure label="Requests per second" value={data.requests_per_second.toFixed(1)} />
+            <LiveFigure label="In flight" value={count(data.in_flight)} />
           </div>
           <div className="border-t border-line pt-3">
             <div className="flex items-baseline justify-between">
-              <p className="eyebrow">Cache hit rate since the start</p>
+              <p className="eyebrow">Cache hit rate since start</p>
               <p className="text-lg font-semibold text-cache">{percent(data.cache.hit_rate)}</p>
             </div>
             <Sparkline values={rates} tone="text-cache" className="mt-1 h-9 w-full" />
@@ -79,7 +79,7 @@ export function CachePanel({ className }: { className: string }) {
   );
 }
 
-function Now({ label, value }: { label: string; value: string }) {
+function LiveFigure({ label, value }: { label: string; value: string }) {
   return (
     <div>
       <p className="eyebrow">{label}</p>

@@ -1,4 +1,4 @@
-// Who spent it: by agent, user, tenant, model or provider, the dearest first; each leads to its traces.
+// Cost by agent, user, tenant, model or provider, highest first. Each row links to its traces.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import type { Schemas } from "@/api/client";
@@ -23,15 +23,15 @@ const FILTERS = {
   model: "model",
   provider: "provider",
 } as const satisfies Record<CostBy, keyof TraceFilter>;
-/** As many as fit beside the chart. */
-const SHOWN_MAX = 7;
+/** Most rows. Arbitrary: as many as fit beside the chart. */
+const ROWS_MAX = 7;
 
 export function CostPanel({ range, by, className }: { range: RangeSearch; by: CostBy; className: string }) {
   const query = useQuery(cost(by, range));
   const navigate = useNavigate();
   const items = query.data?.items ?? [];
-  const dearest = Math.max(...items.map((it) => it.cost_usd), 0);
-  const others = items.slice(SHOWN_MAX);
+  const highest = Math.max(...items.map((it) => it.cost_usd), 0);
+  const others = items.slice(ROWS_MAX);
   const choose = (next: CostBy) =>
     navigate({ to: "/", search: (before) => ({ ...before, by: next === "agent" ? undefined : next }), replace: true });
   return (
@@ -42,7 +42,7 @@ export function CostPanel({ range, by, className }: { range: RangeSearch; by: Co
       aside={<Segmented label="Cost by" value={by} options={OPTIONS} onChange={choose} />}
     >
       {items.length === 0 ? (
-        <p className="py-8 text-center text-faint">Nothing was spent in this period.</p>
+        <p className="py-8 text-center text-faint">No spend in this period.</p>
       ) : (
         <table className="w-full table-fixed">
           <thead>
@@ -55,8 +55,8 @@ export function CostPanel({ range, by, className }: { range: RangeSearch; by: Co
             </tr>
           </thead>
           <tbody>
-            {items.slice(0, SHOWN_MAX).map((item) => (
-              <Row key={item.key} item={item} by={by} dearest={dearest} />
+            {items.slice(0, ROWS_MAX).map((item) => (
+              <Row key={item.key} item={item} by={by} highest={highest} />
             ))}
           </tbody>
           {others.length > 0 && (
@@ -78,8 +78,8 @@ export function CostPanel({ range, by, className }: { range: RangeSearch; by: Co
   );
 }
 
-function Row({ item, by, dearest }: { item: Schemas["CostItem"]; by: CostBy; dearest: number }) {
-  const share = dearest > 0 ? item.cost_usd / dearest : 0;
+function Row({ item, by, highest }: { item: Schemas["CostItem"]; by: CostBy; highest: number }) {
+  const share = highest > 0 ? item.cost_usd / highest : 0;
   return (
     <tr className="group border-t border-line">
       <td className="relative h-8 pr-3">
@@ -89,13 +89,13 @@ function Row({ item, by, dearest }: { item: Schemas["CostItem"]; by: CostBy; dea
           style={{ width: `calc(${(share * 100).toFixed(2)}% - 8px)` }}
         />
         {item.key === "" ? (
-          <span className="relative pl-2 text-faint">not named</span>
+          <span className="relative pl-2 text-faint">not set</span>
         ) : (
           <Link
             to="/traces"
             search={(before) => ({ ...before, by: undefined, [FILTERS[by]]: item.key })}
             title={item.key}
-            className="relative block outside rounded-sm pl-2 hover:text-accent"
+            className="relative block untrusted rounded-sm pl-2 hover:text-accent"
           >
             {item.key}
           </Link>

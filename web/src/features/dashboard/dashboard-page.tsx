@@ -1,4 +1,4 @@
-// The dashboard: how much, how fast, how dear, how well, over the period in the address.
+// The dashboard: traffic, cost, latency, errors and cache over the period in the URL.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "@tanstack/react-router";
 import { basePath } from "@/api/client";
@@ -17,7 +17,7 @@ export function DashboardPage() {
   const search = useSearch({ from: "/app/" });
   const { by = "agent", ...range } = search;
   const { data, error, refetch } = useQuery(summary(range));
-  const silent = data && data.total_requests === 0 && !data.previous?.total_requests;
+  const hasNoTraffic = data && data.total_requests === 0 && !data.previous?.total_requests;
   return (
     <>
       <PageHeader title="Dashboard">
@@ -25,8 +25,8 @@ export function DashboardPage() {
       </PageHeader>
       {error && !data ? (
         <Failure error={error} retry={() => refetch()} />
-      ) : silent ? (
-        <Silent />
+      ) : hasNoTraffic ? (
+        <NoTraffic />
       ) : (
         <div className="px-4 py-5 sm:px-6">
           <Figures range={range} data={data} />
@@ -44,7 +44,7 @@ export function DashboardPage() {
   );
 }
 
-function Silent() {
+function NoTraffic() {
   const address = `${location.origin}${basePath()}v1`;
   return (
     <Empty
@@ -52,11 +52,11 @@ function Silent() {
       title="No requests in this period"
       action={
         <Link to="/" search={{ range: "30d" }} className={buttonClass("line")}>
-          Look at the last 30 days
+          Show the last 30 days
         </Link>
       }
     >
-      <p>Point an application's base URL at luner, and its traffic shows up here within a second.</p>
+      <p>Point an application's base URL at luner. Its traffic appears here within a second.</p>
       <p className="mt-3 inline-flex items-center gap-1 rounded-md border border-line bg-surface py-1 pr-1 pl-3 font-mono text-xs text-ink">
         OPENAI_BASE_URL={address}
         <CopyButton label="Copy" text={`OPENAI_BASE_URL=${address}`} />

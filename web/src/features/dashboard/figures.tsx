@@ -1,9 +1,9 @@
-// The eight numbers that are looked at first, each with its course over the period and the change against the one before.
+// The eight main figures, each with a sparkline over the period and the change since the previous period.
 import { useQuery } from "@tanstack/react-query";
 import type { Schemas } from "@/api/client";
 import { type MetricName, series } from "@/api/queries";
 import { Sparkline } from "@/components/sparkline";
-import { Bone } from "@/components/states";
+import { Skeleton } from "@/components/states";
 import { change, compact, count, duration, percent, usd } from "@/lib/format";
 import type { RangeSearch } from "@/lib/time-range";
 
@@ -11,11 +11,12 @@ type Sums = Schemas["Sums"];
 type Figure = {
   label: string;
   metric: MetricName;
+  /** The key of the series' values to draw. */
   value: string;
   of: (sums: Sums) => number | null;
   format: (value: number | null) => string;
   about?: (sums: Sums) => string;
-  /** Which way is better: it decides the colour of the change. */
+  /** Which direction is an improvement. Decides the colour of the change. */
   better?: "up" | "down";
   tone?: string;
 };
@@ -35,7 +36,7 @@ const FIGURES: Figure[] = [
     value: "cost_usd",
     of: (it) => it.total_cost_usd,
     format: usd,
-    about: (it) => (it.total_requests > 0 ? `${usd(it.total_cost_usd / it.total_requests)} a request` : ""),
+    about: (it) => (it.total_requests > 0 ? `${usd(it.total_cost_usd / it.total_requests)} per request` : ""),
     better: "down",
     tone: "text-cost",
   },
@@ -54,7 +55,7 @@ const FIGURES: Figure[] = [
     value: "prompt",
     of: (it) => it.total_tokens,
     format: compact,
-    about: (it) => (it.total_requests > 0 ? `${compact(it.total_tokens / it.total_requests)} a request` : ""),
+    about: (it) => (it.total_requests > 0 ? `${compact(it.total_tokens / it.total_requests)} per request` : ""),
   },
   {
     label: "Latency p95",
@@ -80,7 +81,7 @@ const FIGURES: Figure[] = [
     value: "hit_rate",
     of: (it) => it.cache_hit_rate,
     format: percent,
-    about: () => "of those asked",
+    about: () => "of cacheable requests",
     better: "up",
   },
   {
@@ -97,15 +98,23 @@ export function Figures({ range, data }: { range: RangeSearch; data: Schemas["Su
   return (
     <div className="grid grid-cols-2 gap-px overflow-hidden rounded-lg border border-line bg-line md:grid-cols-4">
       {FIGURES.map((figure) => (
-        <One key={figure.label} figure={figure} range={range} data={data} />
+        <FigureCard key={figure.label} figure={figure} range={range} data={data} />
       ))}
     </div>
   );
 }
 
-function One({ figure, range, data }: { figure: Figure; range: RangeSearch; data: Schemas["Summary"] | undefined }) {
-  const { data: course } = useQuery(series(figure.metric, range));
-  const values = course?.points.map((point) => point.values[figure.value] ?? null) ?? [];
+function FigureCard({
+  figure,
+  range,
+  data,
+}: {
+  figure: Figure;
+  range: RangeSearch;
+  data: Schemas["Summary"] | undefined;
+}) {
+  const { data: history } = useQuery(series(figure.metric, range));
+  const values = history?.points.map((point) => point.values[figure.value] ?? null) ?? [];
   return (
     <section aria-label={figure.label} className="relative flex min-w-0 flex-col bg-surface pt-3 pb-1">
       <h2 className="px-3.5 eyebrow">{figure.label}</h2>
@@ -115,10 +124,10 @@ function One({ figure, range, data }: { figure: Figure; range: RangeSearch; data
             <span className={`text-xl font-semibold tracking-tight ${figure.tone ?? ""}`}>
               {figure.format(figure.of(data))}
             </span>
-            <Against figure={figure} data={data} />
+            <ChangeNote figure={figure} data={data} />
           </>
         ) : (
-          <Bone className="my-1.5 h-5 w-20" />
+          <Skeleton className="my-1.5 h-5 w-20" />
         )}
       </div>
       <p className="mb-2 truncate px-3.5 text-xs text-faint">{data ? figure.about?.(data) : "\u00a0"}</p>
@@ -131,16 +140,16 @@ function One({ figure, range, data }: { figure: Figure; range: RangeSearch; data
   );
 }
 
-function Against({ figure, data }: { figure: Figure; data: Schemas["Summary"] }) {
+function ChangeNote({ figure, data }: { figure: Figure; data: Schemas["Summary"] }) {
   if (!data.previous) return null;
-  const it = change(figure.of(data), figure.of(data.previous));
-  if (!it) return null;
-  const good = figure.better === it.direction;
-  const tone = !figure.better || it.direction === "same" ? "text-faint" : good ? "text-good" : "text-bad";
+  const changed = change(figure.of(data), figure.of(data.previous));
+  if (!changed) return null;
+  const better = figure.better === changed.direction;
+  const tone = !figure.better || changed.direction === "same" ? "text-faint" : better ? "text-good" : "text-bad";
   const before = figure.format(figure.of(data.previous));
   return (
-    <span className={`text-xs ${tone}`} title={`${before} in the period before`}>
-      {it.text}
+    <span className={`text-xs ${tone}`} title={`${before} in the previous period`}>
+      {changed.text}
     </span>
   );
 }

@@ -1,9 +1,9 @@
-// Courses over the period. A drag over any of them looks at that part alone.
+// Charts over the period. Dragging over one zooms all of them to that part.
 import { useQuery } from "@tanstack/react-query";
 import { type MetricName, series } from "@/api/queries";
 import { Chart, type ChartSeries } from "@/components/chart";
 import { useSetRange } from "@/features/shell/time-range-picker";
-import { compact, duration, span, usd } from "@/lib/format";
+import { compact, duration, longDuration, usd } from "@/lib/format";
 import type { RangeSearch } from "@/lib/time-range";
 import { Panel } from "./panel";
 
@@ -23,9 +23,9 @@ const LATENCY: ChartSeries[] = [
   { key: "p95_ms", label: "p95", color: "accent" },
   { key: "p50_ms", label: "p50", color: "cache" },
 ];
-const COST: ChartSeries[] = [{ key: "cost_usd", label: "Spent", color: "cost" }];
+const COST: ChartSeries[] = [{ key: "cost_usd", label: "Cost", color: "cost" }];
 
-function Course({
+function SeriesPanel({
   range,
   className,
   title,
@@ -33,7 +33,7 @@ function Course({
   list,
   kind,
   format,
-  resting,
+  idleValue,
   height,
 }: Props & {
   title: string;
@@ -41,7 +41,7 @@ function Course({
   list: ChartSeries[];
   kind: "bars" | "lines";
   format: (value: number | null) => string;
-  resting?: "sum" | "none";
+  idleValue?: "sum" | "none";
   height?: number;
 }) {
   const query = useQuery(series(metric, range));
@@ -50,7 +50,7 @@ function Course({
   return (
     <Panel
       title={title}
-      about={query.data ? `per ${span(query.data.step_s)}` : undefined}
+      about={query.data ? `per ${longDuration(query.data.step_s)}` : undefined}
       className={className}
       query={query}
     >
@@ -60,7 +60,7 @@ function Course({
         series={list}
         kind={kind}
         format={format}
-        resting={resting}
+        idleValue={idleValue}
         onZoom={zoom}
         height={height}
       />
@@ -69,19 +69,29 @@ function Course({
 }
 
 export function StatusPanel(props: Props) {
-  return <Course {...props} title="Requests by status" metric="status" list={STATUS} kind="bars" format={compact} />;
+  return (
+    <SeriesPanel {...props} title="Requests by status" metric="status" list={STATUS} kind="bars" format={compact} />
+  );
 }
 
 export function TokensPanel(props: Props) {
-  return <Course {...props} title="Tokens" metric="tokens" list={TOKENS} kind="bars" format={compact} />;
+  return <SeriesPanel {...props} title="Tokens" metric="tokens" list={TOKENS} kind="bars" format={compact} />;
 }
 
 export function LatencyPanel(props: Props) {
   return (
-    <Course {...props} title="Latency" metric="latency" list={LATENCY} kind="lines" format={duration} resting="none" />
+    <SeriesPanel
+      {...props}
+      title="Latency"
+      metric="latency"
+      list={LATENCY}
+      kind="lines"
+      format={duration}
+      idleValue="none"
+    />
   );
 }
 
 export function CostOverTime(props: Props) {
-  return <Course {...props} title="Cost" metric="cost" list={COST} kind="bars" format={usd} height={232} />;
+  return <SeriesPanel {...props} title="Cost" metric="cost" list={COST} kind="bars" format={usd} height={232} />;
 }

@@ -1,6 +1,6 @@
-// A part of the dashboard: its name, what is said beside it, and its content or why there is none.
+// A panel of the dashboard: title, an optional control beside it, and the content, a skeleton or an error.
 import type { ReactNode } from "react";
-import { Bone, Failure } from "@/components/states";
+import { Failure, Skeleton } from "@/components/states";
 
 type Query = { data: unknown; isPending: boolean; error: unknown; refetch: () => unknown };
 
@@ -29,7 +29,7 @@ export function Panel({
         {aside}
       </div>
       {query?.isPending ? (
-        <Bone className="min-h-48 w-full flex-1" />
+        <Skeleton className="min-h-48 w-full flex-1" />
       ) : query?.error && query.data === undefined ? (
         <Failure error={query.error} retry={() => query.refetch()} />
       ) : (

@@ -1,4 +1,4 @@
-// Changes to policies: each is in force when it is answered, and each that can be is undone from its message.
+// Changes to policies. Each is in force once the gateway has answered. Deleting offers an undo.
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { post, put, remove, type Schemas } from "@/api/client";
 import type { Draft } from "@/api/queries";
@@ -6,7 +6,8 @@ import { toast } from "@/components/toast";
 
 type Policy = Schemas["Policy"];
 
-export const NEW: Draft = {
+/** The form of a new policy. It starts in shadow mode. */
+export const NEW_DRAFT: Draft = {
   name: "",
   description: "",
   expression: "",
@@ -18,7 +19,7 @@ export const NEW: Draft = {
   mode: "shadow",
 };
 
-/** What of a policy is the author's. */
+/** The fields of a policy that its author sets. */
 export function draftOf(policy: Policy): Draft {
   const {
     name,
@@ -34,8 +35,8 @@ export function draftOf(policy: Policy): Draft {
   return { name, description, expression, action, target_model, message, priority, enabled, mode };
 }
 
-/** As it is sent: what belongs to another action is left out. */
-export function sendable(draft: Draft): Draft {
+/** The draft as it is sent: trimmed, and without the fields of other actions. */
+export function requestBody(draft: Draft): Draft {
   const text = (value: string | null) => (value?.trim() ? value.trim() : null);
   return {
     ...draft,
@@ -47,43 +48,43 @@ export function sendable(draft: Draft): Draft {
 
 export function usePolicyChanges() {
   const client = useQueryClient();
-  const settled = () =>
+  const refetch = () =>
     Promise.all([
       client.invalidateQueries({ queryKey: ["policies"] }),
       client.invalidateQueries({ queryKey: ["audit"] }),
     ]);
-  const failed = (error: Error) => toast(error.message, { tone: "bad" });
+  const showError = (error: Error) => toast(error.message, { tone: "bad" });
 
   const save = useMutation({
     mutationFn: ({ id, draft }: { id: string | null; draft: Draft }) =>
       id === null
-        ? post("/api/policies", { body: sendable(draft) })
-        : put("/api/policies/{id}", { at: { id }, body: sendable(draft) }),
-    onSettled: settled,
+        ? post("/api/policies", { body: requestBody(draft) })
+        : put("/api/policies/{id}", { params: { id }, body: requestBody(draft) }),
+    onSettled: refetch,
   });
   const toggle = useMutation({
     mutationFn: (policy: Policy) =>
-      put("/api/policies/{id}", { at: { id: policy.id }, body: { ...draftOf(policy), enabled: !policy.enabled } }),
-    onSuccess: (_, policy) => toast(`“${policy.name}” is ${policy.enabled ? "off" : "on"} from the next request on.`),
-    onError: failed,
-    onSettled: settled,
+      put("/api/policies/{id}", { params: { id: policy.id }, body: { ...draftOf(policy), enabled: !policy.enabled } }),
+    onSuccess: (_, policy) => toast(`“${policy.name}” is ${policy.enabled ? "off" : "on"} from the next request.`),
+    onError: showError,
+    onSettled: refetch,
   });
-  const erase = useMutation({
-    mutationFn: (policy: Policy) => remove("/api/policies/{id}", { at: { id: policy.id } }),
+  const deletion = useMutation({
+    mutationFn: (policy: Policy) => remove("/api/policies/{id}", { params: { id: policy.id } }),
     onSuccess: (_, policy) =>
-      toast(`“${policy.name}” is deleted and no longer acts.`, {
+      toast(`“${policy.name}” is deleted.`, {
         action: {
           label: "Undo",
-          // It comes back as it was, under a new id.
+          // It is created again, with a new ID.
           run: () =>
             save.mutate(
               { id: null, draft: draftOf(policy) },
-              { onError: failed, onSuccess: () => toast(`“${policy.name}” is back.`) },
+              { onError: showError, onSuccess: () => toast(`“${policy.name}” is restored.`) },
             ),
         },
       }),
-    onError: failed,
-    onSettled: settled,
+    onError: showError,
+    onSettled: refetch,
   });
-  return { save, toggle, erase };
+  return { save, toggle, deletion };
 }

@@ -1,10 +1,10 @@
-// Asks before unsaved work is left.
+// Asks before leaving a page with unsaved changes.
 import { useBlocker } from "@tanstack/react-router";
 import type { RefObject } from "react";
 import { Button } from "@/components/button";
 import { Dialog } from "@/components/dialog";
 
-/** `saved` is read when one leaves: at the moment of saving the page has not been drawn anew yet. */
+/** `saved` is a ref because leaving follows saving at once, before the page has rendered again. */
 export function useLeaveGuard(dirty: boolean, saved: RefObject<boolean>) {
   return useBlocker({
     shouldBlockFn: ({ current, next }) => dirty && !saved.current && current.pathname !== next.pathname,
@@ -22,7 +22,7 @@ export function LeaveDialog({ guard }: { guard: ReturnType<typeof useLeaveGuard>
       className="max-w-sm"
     >
       <div className="flex flex-col gap-4 p-4">
-        <p className="text-soft">What you changed here is not saved.</p>
+        <p className="text-soft">Your changes are not saved.</p>
         <div className="flex justify-end gap-2">
           <Button onClick={() => guard.reset?.()}>Stay</Button>
           <Button kind="danger" onClick={() => guard.proceed?.()}>

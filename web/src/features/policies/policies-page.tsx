@@ -1,4 +1,4 @@
-// The policies in the order in which they are judged.
+// The list of policies, in the order of their evaluation.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMemo } from "react";
@@ -13,7 +13,7 @@ import { Empty, Failure, Loading } from "@/components/states";
 import { Switch } from "@/components/switch";
 import { ActionTag } from "@/components/tone";
 import { PageHeader } from "@/features/shell/page-header";
-import { ago, compact, count, instant, plural } from "@/lib/format";
+import { ago, compact, count, fullTime, plural } from "@/lib/format";
 import { sum } from "@/lib/stack";
 import { usePolicyChanges } from "./changes";
 import { useLanguage } from "./use-language";
@@ -40,7 +40,7 @@ export function PoliciesPage() {
           data && list.length > 0 ? (
             <>
               {`${list.filter((it) => it.enabled).length} of ${count(list.length)} on`}
-              <span className="max-sm:hidden">, judged from the top</span>
+              <span className="max-sm:hidden">, evaluated from the top</span>
             </>
           ) : undefined
         }
@@ -53,11 +53,11 @@ export function PoliciesPage() {
         <Loading />
       ) : list.length === 0 ? (
         <Empty icon="policies" title="No policies yet" action={create}>
-          A policy is one expression over a request: what it costs, who sends it, which model it asks for. It can block,
-          downgrade to a cheaper model, or raise an alert, before anything is spent.
+          A policy is an expression over a request: its cost, its sender, its model. It can block the request, downgrade
+          it to a cheaper model, or raise an alert, before anything is spent.
         </Empty>
       ) : (
-        <List list={list} />
+        <PolicyList list={list} />
       )}
     </>
   );
@@ -66,7 +66,7 @@ export function PoliciesPage() {
 const COLUMNS =
   "grid grid-cols-[32px_minmax(0,1fr)_auto] items-center gap-x-4 md:grid-cols-[32px_minmax(0,1fr)_112px_72px_56px_148px_112px_32px]";
 
-function List({ list }: { list: Policy[] }) {
+function PolicyList({ list }: { list: Policy[] }) {
   return (
     <div>
       <div
@@ -78,7 +78,7 @@ function List({ list }: { list: Policy[] }) {
         <span>Action</span>
         <span>Mode</span>
         <span className="text-right">Priority</span>
-        <span>Matches, last day</span>
+        <span>Matches, last 24 h</span>
         <span>Changed</span>
         <span />
       </div>
@@ -91,29 +91,29 @@ function List({ list }: { list: Policy[] }) {
   );
 }
 
-/** Of the last day where that is stored, else since the start. */
+/** Matches in the last 24 hours, or since luner started if storage did not answer. */
 function matchesOf(policy: Policy): number {
   return policy.series ? sum(policy.series) : policy.matches;
 }
 
 function Row({ policy }: { policy: Policy }) {
-  const { toggle, erase } = usePolicyChanges();
+  const { toggle, deletion } = usePolicyChanges();
   const { variables } = useLanguage();
   const navigate = useNavigate();
-  const to = (id: string, search = {}) => navigate({ to: "/policies/$id", params: { id }, search });
+  const open = (id: string, search = {}) => navigate({ to: "/policies/$id", params: { id }, search });
   return (
     <li className={`${COLUMNS} border-b border-line px-4 py-2.5 hover:bg-hover sm:px-6`}>
       <Switch
         checked={policy.enabled}
         disabled={toggle.isPending}
         onChange={() => toggle.mutate(policy)}
-        label={`${policy.name} is on`}
+        label={`Enable ${policy.name}`}
       />
       <Link to="/policies/$id" params={{ id: policy.id }} className={`group min-w-0 rounded-sm`}>
         <span className="flex min-w-0 items-center gap-2">
           <span
             title={policy.name}
-            className={`outside font-medium group-hover:text-accent ${policy.enabled ? "" : "text-soft"}`}
+            className={`untrusted font-medium group-hover:text-accent ${policy.enabled ? "" : "text-soft"}`}
           >
             {policy.name}
           </span>
@@ -144,33 +144,33 @@ function Row({ policy }: { policy: Policy }) {
           <Link
             to="/traces"
             search={{ policy: policy.id }}
-            title={policy.series ? "The traces that it matched" : "Since luner was started; the traces that it matched"}
+            title={policy.series ? "Show matched traces" : "Since luner started. Show matched traces"}
             className="rounded-sm underline decoration-edge underline-offset-4 hover:text-accent"
           >
             {compact(matchesOf(policy))}
-            <span className="sr-only"> traces that it matched</span>
+            <span className="sr-only"> matched traces</span>
           </Link>
         ) : (
           <span className="text-faint">0</span>
         )}
         {policy.errors > 0 && (
-          <span className="text-bad" title="It failed at run time">{`${compact(policy.errors)} failed`}</span>
+          <span className="text-bad" title="Evaluations that failed">{`${compact(policy.errors)} failed`}</span>
         )}
       </span>
-      <span className="hidden text-faint md:block" title={instant(policy.updated_at)}>
+      <span className="hidden text-faint md:block" title={fullTime(policy.updated_at)}>
         {ago(policy.updated_at)}
       </span>
       <Menu trigger={<IconButton icon="more" label={`Actions for ${policy.name}`} hint="Actions" />}>
-        <MenuItem icon="pencil" onSelect={() => to(policy.id)}>
+        <MenuItem icon="pencil" onSelect={() => open(policy.id)}>
           Edit
         </MenuItem>
         <MenuItem icon="traces" onSelect={() => navigate({ to: "/traces", search: { policy: policy.id } })}>
-          Traces it matched
+          Matched traces
         </MenuItem>
-        <MenuItem icon="copy" onSelect={() => to("new", { from: policy.id })}>
+        <MenuItem icon="copy" onSelect={() => open("new", { from: policy.id })}>
           Duplicate
         </MenuItem>
-        <MenuItem icon="trash" danger onSelect={() => erase.mutate(policy)}>
+        <MenuItem icon="trash" danger onSelect={() => deletion.mutate(policy)}>
           Delete
         </MenuItem>
       </Menu>

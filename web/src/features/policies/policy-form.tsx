@@ -1,11 +1,11 @@
-// The fields of a policy, in the order in which one thinks of them: when, what then, how seriously.
+// The form of a policy: when it matches, what happens then, and in which mode it runs.
 import { lazy, type ReactNode, Suspense } from "react";
 import type { Detail, Schemas } from "@/api/client";
 import type { Draft } from "@/api/queries";
 import { INPUT, TextField } from "@/components/field";
 import { Icon, type IconName } from "@/components/icon";
 import { Segmented } from "@/components/segmented";
-import { Bone } from "@/components/states";
+import { Skeleton } from "@/components/states";
 import { Switch } from "@/components/switch";
 import { useLanguage } from "./use-language";
 
@@ -17,25 +17,28 @@ const ACTIONS = [
   { value: "alert", label: "Alert" },
 ] as const;
 const EFFECTS: Record<Draft["action"], string> = {
-  block: "The request is refused with 403 before it costs anything.",
-  downgrade: "The request goes to a cheaper model instead; the caller reads which in X-Luner-Model.",
-  alert: "The request passes; it is marked in the traces and counted.",
+  block: "Refuses the request with status 403 before it costs anything.",
+  downgrade: "Sends the request to a cheaper model. The X-Luner-Model response header names it.",
+  alert: "Lets the request through, marks it in the traces and counts it.",
 };
 
 type Props = {
   draft: Draft;
   onChange: (change: Partial<Draft>) => void;
   onSave: () => void;
-  refused: Detail[];
-  problems: Detail[];
-  judged: Schemas["Verdict"] | null;
-  judging: boolean;
+  /** Errors from the last attempt to save. */
+  saveErrors: Detail[];
+  /** Errors in the expression as it is being typed. */
+  expressionErrors: Detail[];
+  verdict: Schemas["Verdict"] | null;
+  checking: boolean;
 };
 
-export function PolicyForm({ draft, onChange, onSave, refused, problems, judged, judging }: Props) {
-  const wrong = (param: string) => refused.find((it) => it.param === param)?.message;
+export function PolicyForm({ draft, onChange, onSave, saveErrors, expressionErrors, verdict, checking }: Props) {
+  const errorOf = (param: string) => saveErrors.find((it) => it.param === param)?.message;
   const language = useLanguage();
-  const marks = problems.length > 0 ? problems : refused.filter((it) => it.param === "expression");
+  const problems =
+    expressionErrors.length > 0 ? expressionErrors : saveErrors.filter((it) => it.param === "expression");
   return (
     <form
       className="flex flex-col gap-5"
@@ -51,7 +54,7 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
           maxLength={128}
           placeholder="budget per minute"
           value={draft.name}
-          error={wrong("name")}
+          error={errorOf("name")}
           onChange={(event) => onChange({ name: event.target.value })}
         />
         <TextField
@@ -60,45 +63,50 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
           type="number"
           step={1}
           value={draft.priority}
-          error={wrong("priority")}
-          hint="Lower is first."
+          error={errorOf("priority")}
+          hint="Lower runs first."
           onChange={(event) => onChange({ priority: Math.trunc(Number(event.target.value)) })}
         />
         <div className="flex flex-col gap-1">
-          <span className="text-xs font-medium text-soft">On</span>
+          <span className="text-xs font-medium text-soft">Enabled</span>
           <span className="flex h-8 items-center">
-            <Switch label="The policy is on" checked={draft.enabled} onChange={(enabled) => onChange({ enabled })} />
+            <Switch label="Enabled" checked={draft.enabled} onChange={(enabled) => onChange({ enabled })} />
           </span>
         </div>
       </div>
       <TextField
         label="Description"
         name="description"
-        placeholder="What it is for (optional)"
+        placeholder="Purpose (optional)"
         value={draft.description}
-        error={wrong("description")}
+        error={errorOf("description")}
         onChange={(event) => onChange({ description: event.target.value })}
       />
 
-      <Part title="When">
+      <FormSection title="When">
         <div
-          className={`overflow-visible rounded-md border bg-ground focus-within:border-accent ${marks.length > 0 ? "border-bad" : "border-edge"}`}
+          className={`overflow-visible rounded-md border bg-ground focus-within:border-accent ${problems.length > 0 ? "border-bad" : "border-edge"}`}
         >
-          <Suspense fallback={<Bone className="h-[104px] w-full" />}>
+          <Suspense fallback={<Skeleton className="h-[104px] w-full" />}>
             <CelEditor
               label="Expression"
               language={language}
               value={draft.expression}
-              problems={marks}
+              problems={problems}
               onSave={onSave}
               onChange={(expression) => onChange({ expression })}
             />
           </Suspense>
         </div>
-        <Judgement empty={draft.expression.trim() === ""} problems={marks} judged={judged} judging={judging} />
-      </Part>
+        <ExpressionStatus
+          empty={draft.expression.trim() === ""}
+          problems={problems}
+          verdict={verdict}
+          checking={checking}
+        />
+      </FormSection>
 
-      <Part title="Then">
+      <FormSection title="Then">
         <Segmented label="Action" value={draft.action} options={ACTIONS} onChange={(action) => onChange({ action })} />
         <p className="mt-1.5 text-xs text-faint">{EFFECTS[draft.action]}</p>
         {draft.action === "downgrade" && (
@@ -108,8 +116,8 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
               name="target_model"
               placeholder="gpt-4o-mini"
               value={draft.target_model ?? ""}
-              error={wrong("target_model")}
-              hint="Empty: the provider's downgrade map, else its cheapest priced model."
+              error={errorOf("target_model")}
+              hint="If empty: the target in the provider's downgrade map, else its cheapest priced model."
               onChange={(event) => onChange({ target_model: event.target.value || null })}
             />
           </div>
@@ -121,25 +129,25 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
               name="message"
               placeholder="Blocked by policy (optional)"
               value={draft.message ?? ""}
-              error={wrong("message")}
+              error={errorOf("message")}
               onChange={(event) => onChange({ message: event.target.value || null })}
             />
           </div>
         )}
-      </Part>
+      </FormSection>
 
-      <Part title="How">
+      <FormSection title="Mode">
         <fieldset className="grid min-w-0 grid-cols-1 gap-2 sm:grid-cols-2">
           <legend className="sr-only">Mode</legend>
           <Mode value="shadow" icon="eye" title="Shadow" draft={draft} onChange={onChange}>
-            Watches only. Each match is recorded with what would have happened; no request is touched. Start here.
+            Records each match and what would have happened. Requests are not affected. Start here.
           </Mode>
           <Mode value="enforce" icon="bolt" title="Enforce" draft={draft} onChange={onChange}>
-            Acts on every request from the moment it is saved, on every core.
+            Acts on every request as soon as it is saved.
           </Mode>
         </fieldset>
-      </Part>
-      {/* Enter in a field saves. */}
+      </FormSection>
+      {/* Lets Enter in a field save the form. */}
       <button type="submit" className="sr-only" tabIndex={-1}>
         Save
       </button>
@@ -147,7 +155,7 @@ export function PolicyForm({ draft, onChange, onSave, refused, problems, judged,
   );
 }
 
-function Part({ title, children }: { title: string; children: ReactNode }) {
+function FormSection({ title, children }: { title: string; children: ReactNode }) {
   return (
     <section aria-label={title}>
       <h2 className="mb-1.5 text-xs font-medium text-soft">{title}</h2>
@@ -156,32 +164,30 @@ function Part({ title, children }: { title: string; children: ReactNode }) {
   );
 }
 
-function Judgement({
+function ExpressionStatus({
   empty,
   problems,
-  judged,
-  judging,
+  verdict,
+  checking,
 }: {
   empty: boolean;
   problems: Detail[];
-  judged: Schemas["Verdict"] | null;
-  judging: boolean;
+  verdict: Schemas["Verdict"] | null;
+  checking: boolean;
 }) {
   const first = problems[0];
   return (
     <p role="status" className={`mt-1.5 min-h-[18px] text-xs break-words ${first ? "text-bad" : "text-faint"}`}>
       {empty ? (
-        "An expression that is true or false for each request. Ctrl Space shows what it may read."
+        "An expression that is true or false for each request. Press Ctrl Space for completions."
       ) : first ? (
         `${first.position ? `Line ${first.position.line}, column ${first.position.column}: ` : ""}${first.message}`
-      ) : judged ? (
+      ) : verdict ? (
         <span className="inline-flex items-center gap-1.5">
           <Icon name="check" size={13} className="text-good" />
-          {judged.variables.length > 0
-            ? `It reads ${judged.variables.join(", ")}.`
-            : "It reads nothing of the request."}
+          {verdict.variables.length > 0 ? `Reads ${verdict.variables.join(", ")}.` : "Reads no variables."}
         </span>
-      ) : judging ? (
+      ) : checking ? (
         "Checking…"
       ) : (
         "\u00a0"
@@ -200,20 +206,20 @@ type ModeProps = {
 };
 
 function Mode({ value, icon, title, children, draft, onChange }: ModeProps) {
-  const chosen = draft.mode === value;
+  const selected = draft.mode === value;
   return (
     <label
-      className={`${INPUT} flex cursor-pointer gap-2.5 py-2.5 has-focus-visible:outline-2 has-focus-visible:outline-accent ${chosen ? "!border-accent !bg-accent-wash" : ""}`}
+      className={`${INPUT} flex cursor-pointer gap-2.5 py-2.5 has-focus-visible:outline-2 has-focus-visible:outline-accent ${selected ? "!border-accent !bg-accent-wash" : ""}`}
     >
       <input
         type="radio"
         name="mode"
         value={value}
-        checked={chosen}
+        checked={selected}
         onChange={() => onChange({ mode: value })}
         className="sr-only"
       />
-      <Icon name={icon} size={15} className={`mt-0.5 ${chosen ? "text-accent" : "text-faint"}`} />
+      <Icon name={icon} size={15} className={`mt-0.5 ${selected ? "text-accent" : "text-faint"}`} />
       <span>
         <span className="font-medium">{title}</span>
         <span className="block text-xs text-soft">{children}</span>

@@ -1,4 +1,4 @@
-// One policy: its form on the left; on the right what it would have done, and a place to try it.
+// The page of one policy: the form on the left; a replay, a trial and the variables on the right.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
@@ -10,7 +10,7 @@ import { Empty, Failure, Loading, Notice } from "@/components/states";
 import { toast } from "@/components/toast";
 import { PageHeader } from "@/features/shell/page-header";
 import { MOD, useKeys } from "@/lib/keys";
-import { draftOf, NEW, usePolicyChanges } from "./changes";
+import { draftOf, NEW_DRAFT, usePolicyChanges } from "./changes";
 import { LeaveDialog, useLeaveGuard } from "./leave-guard";
 import { PolicyForm } from "./policy-form";
 import { ReplayPanel } from "./replay-panel";
@@ -20,28 +20,28 @@ import { Variables } from "./variables";
 
 export function PolicyPage() {
   const { id } = useParams({ from: "/app/policies/$id" });
-  const copied = new URLSearchParams(location.search).get("from");
-  const source = id === "new" ? copied : id;
+  const copiedId = new URLSearchParams(location.search).get("from");
+  const source = id === "new" ? copiedId : id;
   const { data, error, isPending, refetch } = useQuery({
     ...policyQuery(source ?? ""),
     enabled: source !== null,
     refetchOnWindowFocus: false,
   });
-  if (source === null) return <Editor key="new" id={null} start={NEW} />;
+  if (source === null) return <Editor key="new" id={null} start={NEW_DRAFT} />;
   if (isPending) return <Loading />;
   if (error && !data) {
     if (error instanceof ApiError && error.status === 404) {
       return (
         <Empty
           icon="policies"
-          title="This policy is gone"
+          title="Policy not found"
           action={
             <Link to="/policies" className={buttonClass("line")}>
-              To the policies
+              Back to policies
             </Link>
           }
         >
-          It was deleted, or never was.
+          It may have been deleted.
         </Empty>
       );
     }
@@ -54,42 +54,42 @@ export function PolicyPage() {
   );
 }
 
-/** Typing is judged when it pauses. Arbitrary. */
-const PAUSE_MS = 300;
+/** The draft is checked after a pause in typing of this length. Arbitrary: shorter means more calls to the gateway. */
+const DEBOUNCE_MS = 300;
 
-function usePaused<T>(value: T): T {
-  const [paused, setPaused] = useState(value);
+function useDebounced<T>(value: T): T {
+  const [debounced, setDebounced] = useState(value);
   useEffect(() => {
-    const timer = setTimeout(() => setPaused(value), PAUSE_MS);
+    const timer = setTimeout(() => setDebounced(value), DEBOUNCE_MS);
     return () => clearTimeout(timer);
   }, [value]);
-  return paused;
+  return debounced;
 }
 
 function Editor({ id, start, stored }: { id: string | null; start: Draft; stored?: Schemas["Policy"] }) {
   const [draft, setDraft] = useState(start);
-  const [refused, setRefused] = useState<Detail[]>([]);
+  const [saveErrors, setSaveErrors] = useState<Detail[]>([]);
   const navigate = useNavigate();
   const { save } = usePolicyChanges();
   const saved = useRef(false);
   const dirty = JSON.stringify(draft) !== JSON.stringify(start);
   const guard = useLeaveGuard(dirty, saved);
 
-  const paused = usePaused(draft);
+  const typed = useDebounced(draft);
   const trial: Schemas["PolicyTrial"] = {
-    expression: paused.expression,
-    action: paused.action,
-    target_model: paused.action === "downgrade" ? paused.target_model || null : null,
+    expression: typed.expression,
+    action: typed.action,
+    target_model: typed.action === "downgrade" ? typed.target_model || null : null,
   };
-  const judged = useQuery({ ...verdict(trial), enabled: paused.expression.trim() !== "" });
-  const wrong = judged.error instanceof ApiError && judged.error.status === 400 ? judged.error : null;
-  const problems =
-    paused.expression.trim() === "" ? [] : (wrong?.details.filter((it) => it.param === "expression") ?? []);
-  const valid = judged.data !== undefined && !wrong && paused.expression === draft.expression;
+  const check = useQuery({ ...verdict(trial), enabled: typed.expression.trim() !== "" });
+  const invalid = check.error instanceof ApiError && check.error.status === 400 ? check.error : null;
+  const expressionErrors =
+    typed.expression.trim() === "" ? [] : (invalid?.details.filter((it) => it.param === "expression") ?? []);
+  const valid = check.data !== undefined && !invalid && typed.expression === draft.expression;
 
   const change = (next: Partial<Draft>) => {
     setDraft((before) => ({ ...before, ...next }));
-    setRefused((before) => before.filter((it) => !(it.param in next)));
+    setSaveErrors((before) => before.filter((it) => !(it.param in next)));
   };
   const submit = () => {
     if (save.isPending) return;
@@ -99,18 +99,18 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
         onSuccess: (policy) => {
           saved.current = true;
           toast(
-            `“${policy.name}” is saved${policy.enabled ? ` and ${policy.mode === "shadow" ? "watches" : "acts"} from the next request on` : "; it is off"}.`,
+            `“${policy.name}” is saved${policy.enabled ? ` and ${policy.mode === "shadow" ? "runs in shadow mode" : "enforced"} from the next request` : "; it is off"}.`,
           );
           navigate({ to: "/policies" });
         },
         onError: (error) => {
           const details = error instanceof ApiError ? error.details : [];
-          const one =
+          const onlyError =
             error instanceof ApiError && error.param
               ? [{ param: error.param, message: error.message, position: null }]
               : [];
-          setRefused(details.length > 0 ? details : one);
-          if (details.length === 0 && one.length === 0) toast(error.message, { tone: "bad" });
+          setSaveErrors(details.length > 0 ? details : onlyError);
+          if (details.length === 0 && onlyError.length === 0) toast(error.message, { tone: "bad" });
         },
       },
     );
@@ -121,19 +121,19 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
       <PageHeader
         title={
           <span className="flex min-w-0 items-center gap-2">
-            <Link to="/policies" aria-label="Back to the policies" className={buttonClass("ghost", "-ml-2 !px-1.5")}>
+            <Link to="/policies" aria-label="Back to policies" className={buttonClass("ghost", "-ml-2 !px-1.5")}>
               <Icon name="left" />
             </Link>
-            <span className="max-w-[46vw] outside">{stored?.name ?? "New policy"}</span>
+            <span className="max-w-[46vw] untrusted">{stored?.name ?? "New policy"}</span>
           </span>
         }
-        about={dirty ? "not saved" : undefined}
+        about={dirty ? "Unsaved changes" : undefined}
       >
         {id !== null && (
           <Link to="/traces" search={{ policy: id }} className={buttonClass("line")}>
             <Icon name="traces" size={14} className="text-faint" />
-            <span className="hidden sm:inline">Traces it matched</span>
-            <span className="sr-only sm:hidden">Traces it matched</span>
+            <span className="hidden sm:inline">Matched traces</span>
+            <span className="sr-only sm:hidden">Matched traces</span>
           </Link>
         )}
         <Button
@@ -154,16 +154,16 @@ function Editor({ id, start, stored }: { id: string | null; start: Draft; stored
             draft={draft}
             onChange={change}
             onSave={submit}
-            refused={refused}
-            problems={problems}
-            judged={valid ? judged.data : null}
-            judging={judged.isFetching || paused.expression !== draft.expression}
+            saveErrors={saveErrors}
+            expressionErrors={expressionErrors}
+            verdict={valid ? check.data : null}
+            checking={check.isFetching || typed.expression !== draft.expression}
           />
         </div>
         <div className="flex min-w-0 flex-col gap-6">
           {id === null && draft.expression.trim() === "" && <Starters onChoose={change} />}
           <ReplayPanel trial={trial} ready={valid} mode={draft.mode} />
-          <TryPanel trial={trial} variables={valid ? (judged.data?.variables ?? []) : []} />
+          <TryPanel trial={trial} variables={valid ? (check.data?.variables ?? []) : []} />
           <Variables />
         </div>
       </div>

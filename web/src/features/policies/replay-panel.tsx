@@ -1,12 +1,12 @@
-// "Would have matched": the draft judged over the newest stored requests, before it is saved.
+// Replays the draft over the newest stored requests, before it is saved.
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { ApiError, type Schemas } from "@/api/client";
 import { replay } from "@/api/queries";
 import { Segmented } from "@/components/segmented";
-import { Bone } from "@/components/states";
-import { count, instant, percent, time, usd } from "@/lib/format";
+import { Skeleton } from "@/components/states";
+import { count, fullTime, percent, time, usd } from "@/lib/format";
 
 const LAST = [
   { value: "100", label: "100" },
@@ -30,22 +30,22 @@ export function ReplayPanel({
     <section aria-label="Would have matched" className="rounded-lg border border-line bg-surface">
       <div className="flex flex-wrap items-center justify-between gap-2 border-b border-line px-4 py-2">
         <h2 className="font-medium">Would have matched</h2>
-        <Segmented label="Newest requests to judge" value={last} options={LAST} onChange={setLast} />
+        <Segmented label="Requests to replay" value={last} options={LAST} onChange={setLast} />
       </div>
       <div className="px-4 py-3">
         {!ready ? (
           <p className="text-faint">
-            Once the expression is right, it is judged here over the newest {count(Number(last))} stored requests.
-            Nothing is saved by that.
+            Once the expression is valid, it is replayed here over the newest {count(Number(last))} stored requests.
+            Nothing is saved.
           </p>
         ) : error ? (
           <p className="text-bad">
             {error instanceof ApiError && error.param === "last"
-              ? "This luner cannot judge stored requests yet."
+              ? "This version of luner cannot replay stored requests."
               : error.message}
           </p>
         ) : !data ? (
-          <Bone className="h-24 w-full" />
+          <Skeleton className="h-24 w-full" />
         ) : (
           <div className={isFetching ? "opacity-60" : ""}>
             <Result data={data} action={trial.action ?? "alert"} mode={mode} />
@@ -56,7 +56,11 @@ export function ReplayPanel({
   );
 }
 
-const DONE: Record<Schemas["Action"], string> = { block: "blocked", downgrade: "downgraded", alert: "marked" };
+const EFFECTS: Record<Schemas["Action"], string> = {
+  block: "been blocked",
+  downgrade: "been downgraded",
+  alert: "raised an alert",
+};
 
 function Result({ data, action, mode }: { data: Schemas["Replay"]; action: Schemas["Action"]; mode: Schemas["Mode"] }) {
   const share = data.evaluated > 0 ? data.matched / data.evaluated : 0;
@@ -65,7 +69,7 @@ function Result({ data, action, mode }: { data: Schemas["Replay"]; action: Schem
     <>
       <p>
         <span className="text-xl font-semibold tracking-tight">{count(data.matched)}</span>
-        <span className="ml-2 text-soft">{`of ${count(data.evaluated)} requests would have been ${DONE[action]}`}</span>
+        <span className="ml-2 text-soft">{`of ${count(data.evaluated)} requests would have ${EFFECTS[action]}`}</span>
       </p>
       <div className="mt-2 flex items-center gap-3">
         <span aria-hidden="true" className="h-1.5 flex-1 overflow-hidden rounded-full bg-hover">
@@ -75,33 +79,33 @@ function Result({ data, action, mode }: { data: Schemas["Replay"]; action: Schem
       </div>
       <dl className="mt-3 grid grid-cols-2 gap-4">
         <div>
-          <dt className="eyebrow">They cost</dt>
+          <dt className="eyebrow">Their cost</dt>
           <dd className="text-md text-cost">{usd(data.cost_usd)}</dd>
         </div>
         <div>
-          <dt className="eyebrow">It would have saved</dt>
+          <dt className="eyebrow">Would have saved</dt>
           <dd className={`text-md ${data.saving_usd > 0 ? "text-good" : ""}`}>{usd(data.saving_usd)}</dd>
         </div>
       </dl>
-      {data.not_evaluable > 0 && <NotJudged data={data} />}
+      {data.not_evaluable > 0 && <NotEvaluated data={data} />}
       {mode === "shadow" && data.matched > 0 && (
-        <p className="mt-2 text-xs text-faint">In shadow mode none of them would have been touched.</p>
+        <p className="mt-2 text-xs text-faint">In shadow mode, none of them would have been affected.</p>
       )}
       {data.examples.length > 0 && <Examples examples={data.examples} />}
     </>
   );
 }
 
-const WHY: Record<string, string> = {
-  never_judged: "refused before any policy was asked",
-  usage_not_recorded: "the user's last minute was not looked up then, for no policy read it",
+const REASONS: Record<string, string> = {
+  never_judged: "refused before policies were evaluated",
+  usage_not_recorded: "the user's usage was not recorded, because no policy read it",
 };
 
-function NotJudged({ data }: { data: Schemas["Replay"] }) {
-  const why = Object.keys(data.why ?? {}).map((reason) => WHY[reason] ?? reason.replaceAll("_", " "));
+function NotEvaluated({ data }: { data: Schemas["Replay"] }) {
+  const reasons = Object.keys(data.why ?? {}).map((reason) => REASONS[reason] ?? reason.replaceAll("_", " "));
   return (
     <p className="mt-2 text-xs text-faint">
-      {`${count(data.not_evaluable)} more could not be judged${why.length > 0 ? `: ${why.join("; ")}` : ""}.`}
+      {`${count(data.not_evaluable)} more could not be evaluated${reasons.length > 0 ? `: ${reasons.join("; ")}` : ""}.`}
     </p>
   );
 }
@@ -109,24 +113,24 @@ function NotJudged({ data }: { data: Schemas["Replay"] }) {
 function Examples({ examples }: { examples: Schemas["Replay"]["examples"] }) {
   return (
     <>
-      <h3 className="mt-4 mb-1 eyebrow">Such as</h3>
+      <h3 className="mt-4 mb-1 eyebrow">Examples</h3>
       <ul>
         {examples.slice(0, 8).map((it) => (
           <li key={it.trace_id}>
-            {/* In a tab of its own: the draft is not saved yet. */}
+            {/* Opens in a new tab, because the draft is not saved yet. */}
             <Link
               to="/traces/$id"
               params={{ id: it.trace_id }}
               target="_blank"
               className="grid h-8 grid-cols-[92px_minmax(0,1fr)_minmax(0,1fr)_72px] items-center gap-2 rounded-sm border-b border-line hover:text-accent"
             >
-              <span title={instant(it.at)} className="text-xs text-soft">
+              <span title={fullTime(it.at)} className="text-xs text-soft">
                 {time(it.at)}
               </span>
-              <span title={it.user_id} className="outside">
+              <span title={it.user_id} className="untrusted">
                 {it.user_id || "–"}
               </span>
-              <span title={it.model} className="outside text-soft">
+              <span title={it.model} className="untrusted text-soft">
                 {it.model}
               </span>
               <span className={`text-right ${it.cost_usd > 0 ? "text-cost" : "text-faint"}`}>{usd(it.cost_usd)}</span>

@@ -1,4 +1,4 @@
-// The expression tried once, with values that one makes up for what it reads.
+// Tries the expression on one made-up request, with values that the user enters for its variables.
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ApiError, type Schemas } from "@/api/client";
@@ -34,25 +34,25 @@ export function TryPanel({ trial, variables }: { trial: Schemas["PolicyTrial"]; 
   const language = useLanguage();
   const typeOf = (name: string) => language.variables.find((variable) => variable.name === name)?.type ?? "string";
   const [texts, setTexts] = useState<Record<string, string>>({});
-  const given = variables.filter((name) => texts[name]);
-  const vars = Object.fromEntries(given.map((name) => [name, typedValue(typeOf(name), texts[name] ?? "")]));
-  const { data, error } = useQuery({ ...verdict({ ...trial, vars }), enabled: given.length > 0 });
-  const wrong = (name: string) =>
+  const entered = variables.filter((name) => texts[name]);
+  const vars = Object.fromEntries(entered.map((name) => [name, typedValue(typeOf(name), texts[name] ?? "")]));
+  const { data, error } = useQuery({ ...verdict({ ...trial, vars }), enabled: entered.length > 0 });
+  const errorOf = (name: string) =>
     error instanceof ApiError ? error.details.find((it) => it.param === `vars.${name}`)?.message : undefined;
   if (variables.length === 0) return null;
-  const [said, tone] = data ? VERDICTS[data.verdict] : ["", ""];
+  const [result, tone] = data ? VERDICTS[data.verdict] : ["", ""];
   return (
     <section aria-label="Try it" className="rounded-lg border border-line bg-surface">
       <div className="flex h-11 items-center justify-between gap-3 border-b border-line px-4">
         <h2 className="font-medium">Try it</h2>
         <p role="status">
-          {given.length === 0 ? (
-            <span className="text-faint">with values of your own</span>
+          {entered.length === 0 ? (
+            <span className="text-faint">Enter values for the variables</span>
           ) : (
             data && (
               <>
-                <span className="text-soft">Such a request </span>
-                <span className={tone}>{data.error ? `fails: ${data.error.replaceAll("_", " ")}` : said}</span>
+                <span className="text-soft">This request </span>
+                <span className={tone}>{data.error ? `fails: ${data.error.replaceAll("_", " ")}` : result}</span>
               </>
             )
           )}
@@ -66,7 +66,7 @@ export function TryPanel({ trial, variables }: { trial: Schemas["PolicyTrial"]; 
             className="font-mono text-xs"
             placeholder={EXAMPLES[typeOf(name)]}
             value={texts[name] ?? ""}
-            error={wrong(name)}
+            error={errorOf(name)}
             onChange={(event) => setTexts((before) => ({ ...before, [name]: event.target.value }))}
           />
         ))}

@@ -1,40 +1,40 @@
-// The running configuration as it would be written, secrets masked: one part for each key of the top.
-import { written } from "@/lib/changes";
+// The running configuration with secrets masked, in one box for each top-level key.
+import { valueText } from "@/lib/changes";
 
 type Json = Record<string, unknown>;
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Flattened lines: the path's last name, its depth, and its value where it is a leaf. */
+/** A line of the flattened configuration: the last name of its path, its depth, and a value if it is a leaf. */
 export type ConfigLine = { path: string; name: string; depth: number; value?: string };
 
-export function lines(value: unknown, path: string, depth = 0): ConfigLine[] {
+export function configLines(value: unknown, path: string, depth = 0): ConfigLine[] {
   if (Array.isArray(value) && value.some(isObject)) {
     return value.flatMap((it, index) => {
       const own = `${path}[${index}]`;
       const title = isObject(it) && typeof it.name === "string" ? it.name : `${index + 1}`;
       return [
         { path: own, name: title, depth },
-        ...lines(isObject(it) && typeof it.name === "string" ? { ...it, name: undefined } : it, own, depth + 1),
+        ...configLines(isObject(it) && typeof it.name === "string" ? { ...it, name: undefined } : it, own, depth + 1),
       ];
     });
   }
-  if (!isObject(value)) return [{ path, name: path.split(".").at(-1) ?? path, depth, value: shown(value) }];
+  if (!isObject(value)) return [{ path, name: path.split(".").at(-1) ?? path, depth, value: leafText(value) }];
   return Object.entries(value)
     .filter(([, it]) => it !== undefined)
     .flatMap(([name, it]) => {
       const own = `${path}.${name}`;
       const nested = (isObject(it) && Object.keys(it).length > 0) || (Array.isArray(it) && it.some(isObject));
       return nested
-        ? [{ path: own, name, depth }, ...lines(it, own, depth + 1)]
-        : [{ path: own, name, depth, value: shown(it) }];
+        ? [{ path: own, name, depth }, ...configLines(it, own, depth + 1)]
+        : [{ path: own, name, depth, value: leafText(it) }];
     });
 }
 
-function shown(value: unknown): string {
-  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((it) => written(it)).join(", ");
+function leafText(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((it) => valueText(it)).join(", ");
   if (isObject(value)) return "none";
-  return written(value);
+  return valueText(value);
 }
 
 export function ConfigTree({ config, pending }: { config: Json; pending: string[] }) {
@@ -46,7 +46,7 @@ export function ConfigTree({ config, pending }: { config: Json; pending: string[
       <h2 className="mb-2 flex items-baseline gap-2 font-medium">
         Running configuration
         <span className="text-xs font-normal text-faint">
-          {plain.map(([name, value]) => `${name} ${written(value)}`).join(", ")}
+          {plain.map(([name, value]) => `${name} ${valueText(value)}`).join(", ")}
         </span>
       </h2>
       <div className="columns-1 gap-5 lg:columns-2 xl:columns-3">
@@ -58,7 +58,7 @@ export function ConfigTree({ config, pending }: { config: Json; pending: string[
           >
             <h3 className="border-b border-line px-4 py-2 font-mono text-xs text-accent">{name}</h3>
             <dl className="px-4 py-1.5 font-mono text-xs">
-              {lines(value, name).map((line) => (
+              {configLines(value, name).map((line) => (
                 <div
                   key={line.path}
                   className="flex items-baseline justify-between gap-4 border-b border-line py-1 last:border-0"
@@ -70,7 +70,7 @@ export function ConfigTree({ config, pending }: { config: Json; pending: string[
                   {line.value !== undefined && (
                     <dd className="min-w-0 text-right break-words [unicode-bidi:isolate]">
                       {line.value}
-                      {pending.includes(line.path) && <span className="ml-2 text-warn">another after a restart</span>}
+                      {pending.includes(line.path) && <span className="ml-2 text-warn">changes after a restart</span>}
                     </dd>
                   )}
                 </div>

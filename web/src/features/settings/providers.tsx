@@ -1,17 +1,17 @@
-// The providers as they are now: whether they answer, how much of their limit is left, how attempts at them ended.
+// The providers now: the state of their circuit breaker, what is left of their limit, and the outcomes of their attempts.
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import type { Schemas } from "@/api/client";
 import { providers } from "@/api/queries";
 import { Failure, Loading } from "@/components/states";
-import { compact, count, NOTHING, percent } from "@/lib/format";
+import { compact, count, NO_VALUE, percent } from "@/lib/format";
 
 type Provider = Schemas["Provider"];
 
 const STATES: Record<Provider["state"], [string, string, string]> = {
-  closed: ["Answers", "bg-good", "Requests go to it."],
-  half_open: ["Being tried", "bg-warn", "It failed; single requests find out whether it is back."],
-  open: ["Rests", "bg-bad", "It failed too often and gets no requests for a while."],
+  closed: ["Healthy", "bg-good", "Circuit closed: the provider receives requests."],
+  half_open: ["Testing", "bg-warn", "Circuit half open: single requests test whether the provider has recovered."],
+  open: ["Paused", "bg-bad", "Circuit open: after repeated failures the provider receives no requests for now."],
 };
 
 export function Providers() {
@@ -33,7 +33,7 @@ export function Providers() {
 function Row({ provider }: { provider: Provider }) {
   const [state, dot, meaning] = STATES[provider.state];
   const { limit } = provider;
-  const failing = provider.attempts > 0 ? provider.failures / provider.attempts : 0;
+  const failureRate = provider.attempts > 0 ? provider.failures / provider.attempts : 0;
   return (
     <article
       aria-label={provider.name}
@@ -41,23 +41,23 @@ function Row({ provider }: { provider: Provider }) {
     >
       <div className="col-span-2 min-w-0 md:col-span-1">
         <h3 className="flex min-w-0 items-center gap-2 font-medium">
-          <span className="outside">{provider.name}</span>
+          <span className="untrusted">{provider.name}</span>
           <span title={meaning} className="inline-flex shrink-0 items-center gap-1.5 text-xs font-normal text-soft">
             <span aria-hidden="true" className={`size-1.5 rounded-full ${dot}`} />
             {state}
           </span>
         </h3>
-        <p title={provider.base_url} className="outside font-mono text-xs text-faint">
+        <p title={provider.base_url} className="untrusted font-mono text-xs text-faint">
           {provider.base_url}
         </p>
-        <p title={provider.models.join(", ")} className="outside text-xs text-soft">
+        <p title={provider.models.join(", ")} className="untrusted text-xs text-soft">
           {provider.models.join(", ")}
         </p>
       </div>
       <Fact label="Limit" about={limit ? `burst ${count(limit.burst)}` : undefined}>
-        {limit ? `${limit.qps} a second` : "none"}
+        {limit ? `${limit.qps} per second` : "none"}
       </Fact>
-      <Fact label="Left now">
+      <Fact label="Remaining">
         {limit ? (
           <span className="flex items-center gap-2">
             {count(limit.remaining)}
@@ -69,13 +69,13 @@ function Row({ provider }: { provider: Provider }) {
             </span>
           </span>
         ) : (
-          NOTHING
+          NO_VALUE
         )}
       </Fact>
-      <Fact label="Attempts" about={`${compact(provider.failures)} failed, ${percent(failing)}`}>
+      <Fact label="Attempts" about={`${compact(provider.failures)} failed, ${percent(failureRate)}`}>
         {compact(provider.attempts)}
       </Fact>
-      <Fact label="How they ended">
+      <Fact label="Outcomes">
         <Outcomes provider={provider} />
       </Fact>
     </article>
@@ -83,14 +83,14 @@ function Row({ provider }: { provider: Provider }) {
 }
 
 function Outcomes({ provider }: { provider: Provider }) {
-  const ended = Object.entries(provider.outcomes ?? {}).sort(([, a], [, b]) => b - a);
-  if (ended.length === 0) return <span className="text-faint">{NOTHING}</span>;
+  const outcomes = Object.entries(provider.outcomes ?? {}).sort(([, a], [, b]) => b - a);
+  if (outcomes.length === 0) return <span className="text-faint">{NO_VALUE}</span>;
   return (
     <ul>
-      {ended.map(([outcome, many]) => (
+      {outcomes.map(([outcome, number]) => (
         <li key={outcome} className="flex justify-between gap-3 text-xs">
           <span className="text-soft">{outcome.replaceAll("_", " ")}</span>
-          <span>{compact(many)}</span>
+          <span>{compact(number)}</span>
         </li>
       ))}
     </ul>

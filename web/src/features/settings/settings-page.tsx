@@ -1,10 +1,10 @@
-// Settings: how the gateway is, what it runs with, and what stands against the last change of its file. Nothing is changed here.
+// The Settings page: the gateway's health, its running configuration, and problems with the config file. Read-only.
 import { useQuery } from "@tanstack/react-query";
 import { config, health } from "@/api/queries";
 import { Fact, State } from "@/components/fact";
 import { Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
-import { ago, count, instant, NOTHING, plural, span } from "@/lib/format";
+import { ago, count, fullTime, longDuration, NO_VALUE, plural } from "@/lib/format";
 import { ConfigTree } from "./config-tree";
 import { Providers } from "./providers";
 import { Reload } from "./reload";
@@ -13,7 +13,7 @@ export function SettingsPage() {
   const { data, error, isPending, refetch } = useQuery(config());
   return (
     <>
-      <PageHeader title="Settings" about={data ? <span className="outside">{data.source}</span> : undefined} />
+      <PageHeader title="Settings" about={data ? <span className="untrusted">{data.source}</span> : undefined} />
       <div className="flex flex-col gap-5 px-4 py-5 sm:px-6">
         <Gateway revision={data?.revision} loadedAt={data?.loaded_at} prices={data?.prices} />
         {data && <Reload data={data} />}
@@ -36,7 +36,7 @@ const STATES: Record<string, [string, string]> = {
   draining: ["Draining", "bg-warn"],
 };
 const STORAGE: Record<string, [string, string]> = {
-  ok: ["Works", "bg-good"],
+  ok: ["Healthy", "bg-good"],
   degraded: ["Degraded", "bg-warn"],
   off: ["Off", "bg-faint"],
 };
@@ -49,24 +49,24 @@ type GatewayProps = {
 
 function Gateway({ revision, loadedAt, prices }: GatewayProps) {
   const { data } = useQuery(health());
-  const [state, stateDot] = STATES[data?.status ?? ""] ?? [NOTHING, "bg-faint"];
-  const [storage, storageDot] = STORAGE[data?.storage ?? ""] ?? [NOTHING, "bg-faint"];
+  const [state, stateDot] = STATES[data?.status ?? ""] ?? [NO_VALUE, "bg-faint"];
+  const [storage, storageDot] = STORAGE[data?.storage ?? ""] ?? [NO_VALUE, "bg-faint"];
   return (
     <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-lg border border-line bg-line md:grid-cols-3 xl:grid-cols-6">
       <Fact label="Gateway" about={data && `luner ${data.version}`}>
         <State dot={stateDot}>{state}</State>
       </Fact>
-      <Fact label="Up for" about={data && plural(data.workers, "core")}>
-        {span(data?.uptime_s)}
+      <Fact label="Uptime" about={data && plural(data.workers, "core")}>
+        {longDuration(data?.uptime_s)}
       </Fact>
-      <Fact label="Driver" about={data?.ring_entries ? `${count(data.ring_entries)} ring entries` : undefined}>
-        {data?.io ?? NOTHING}
+      <Fact label="I/O driver" about={data?.ring_entries ? `${count(data.ring_entries)} ring entries` : undefined}>
+        {data?.io ?? NO_VALUE}
       </Fact>
-      <Fact label="Storage" about={data?.storage === "off" ? "nothing is remembered" : "traces, policies, accounting"}>
+      <Fact label="Storage" about={data?.storage === "off" ? "nothing is stored" : "traces, policies, usage"}>
         <State dot={storageDot}>{storage}</State>
       </Fact>
-      <Fact label="Revision" about={loadedAt && `file loaded ${ago(loadedAt)}`} title={loadedAt && instant(loadedAt)}>
-        {revision === undefined ? NOTHING : count(revision)}
+      <Fact label="Revision" about={loadedAt && `loaded ${ago(loadedAt)}`} title={loadedAt && fullTime(loadedAt)}>
+        {revision === undefined ? NO_VALUE : count(revision)}
       </Fact>
       <Fact
         label="Prices"
@@ -76,7 +76,7 @@ function Gateway({ revision, loadedAt, prices }: GatewayProps) {
         }
         title={prices?.unpriced.join(", ")}
       >
-        {prices ? plural(prices.models, "model") : NOTHING}
+        {prices ? plural(prices.models, "model") : NO_VALUE}
       </Fact>
     </dl>
   );

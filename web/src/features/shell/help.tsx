@@ -1,4 +1,4 @@
-// The keys of the console, and where else to look.
+// The keyboard shortcuts.
 import { Kbd } from "@/components/button";
 import { Dialog } from "@/components/dialog";
 import { MOD } from "@/lib/keys";
@@ -9,46 +9,50 @@ const GROUPS: { title: string; keys: [string[], string][] }[] = [
     keys: [
       [[MOD, "K"], "Search and commands"],
       [["1", "–", "5"], "Dashboard, traces, policies, changes, settings"],
-      [["?"], "This help"],
-      [["Esc"], "Close, or one step back"],
+      [["?"], "Keyboard shortcuts"],
+      [["Esc"], "Close or go back"],
     ],
   },
   {
     title: "Traces",
     keys: [
       [["j"], "Next row"],
-      [["k"], "Row before"],
-      [["Enter"], "Open it"],
+      [["k"], "Previous row"],
+      [["Enter"], "Open the trace"],
       [["/"], "Search"],
-      [["l"], "Live tail on and off"],
-      [["p"], "Pause and go on"],
-      [["["], "Page before"],
+      [["l"], "Turn the live tail on or off"],
+      [["p"], "Pause or resume the live tail"],
+      [["["], "Previous page"],
       [["]"], "Next page"],
     ],
   },
   {
     title: "One trace",
     keys: [
-      [["j"], "Older trace of the filter"],
-      [["k"], "Newer trace of the filter"],
-      [["↑", "↓"], "Through the spans"],
-      [["←", "→"], "Fold and unfold"],
+      [["j"], "Older trace"],
+      [["k"], "Newer trace"],
+      [["↑", "↓"], "Move through the spans"],
+      [["←", "→"], "Collapse or expand"],
     ],
   },
   {
     title: "Policy editor",
     keys: [
       [[MOD, "Enter"], "Save"],
-      [["Ctrl", "Space"], "What can be written here"],
+      [["Ctrl", "Space"], "Show completions"],
     ],
   },
 ];
 
 export function Help({ open, onOpenChange }: { open: boolean; onOpenChange: (open: boolean) => void }) {
   return (
-    <Dialog open={open} onOpenChange={onOpenChange} title="Keys" className="max-w-2xl">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <section tabIndex={0} aria-label="Keys" className="grid gap-x-10 gap-y-5 overflow-y-auto p-5 sm:grid-cols-2">
+    <Dialog open={open} onOpenChange={onOpenChange} title="Keyboard shortcuts" className="max-w-2xl">
+      <section
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling area must be reachable by keyboard
+        tabIndex={0}
+        aria-label="Keyboard shortcuts"
+        className="grid gap-x-10 gap-y-5 overflow-y-auto p-5 sm:grid-cols-2"
+      >
         {GROUPS.map((group) => (
           <section key={group.title}>
             <h3 className="mb-1.5 eyebrow">{group.title}</h3>
@@ -67,7 +71,8 @@ export function Help({ open, onOpenChange }: { open: boolean; onOpenChange: (ope
           </section>
         ))}
         <p className="text-faint sm:col-span-2">
-          Drag over a chart to look at that period alone. Every page is kept in its address: share it, or go back to it.
+          Drag over a chart to zoom in. The address of a page holds its filters and period, so you can share or bookmark
+          it.
         </p>
       </section>
     </Dialog>

@@ -1,23 +1,23 @@
-// What a page shows when it broke, or when there is none at the address.
+// Shown when a page fails to render, or does not exist.
 import { Link } from "@tanstack/react-router";
 import { buttonClass } from "@/components/button";
 import { Empty, Failure } from "@/components/states";
 
 export function PageFailure({ error, reset }: { error: unknown; reset?: () => void }) {
-  return <Failure title="This page broke" error={error} retry={reset} />;
+  return <Failure title="Something went wrong on this page" error={error} retry={reset} />;
 }
 
 export function NotFound() {
   return (
     <Empty
-      title="There is nothing here"
+      title="Page not found"
       action={
         <Link to="/" className={buttonClass("solid")}>
-          To the dashboard
+          Go to the dashboard
         </Link>
       }
     >
-      The address may have been mistyped, or what was here is gone.
+      The address may be mistyped, or the page no longer exists.
     </Empty>
   );
 }

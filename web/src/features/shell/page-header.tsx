@@ -1,8 +1,8 @@
-// The top of a page: its name, what belongs to it, and the period where it has one. The phone finds search and theme here.
+// The header of a page: its title, a note and its controls. On a phone it also has the search button.
 import { createContext, type ReactNode, useContext } from "react";
 import { IconButton } from "@/components/button";
 
-/** What the header of a page can ask of the frame around it. */
+/** Opens the command palette, which belongs to the shell around the page. */
 export const OpenPalette = createContext<() => void>(() => undefined);
 
 export function PageHeader({ title, about, children }: { title: ReactNode; about?: ReactNode; children?: ReactNode }) {

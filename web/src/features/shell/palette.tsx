@@ -1,4 +1,4 @@
-// The command palette: pages, policies, periods, a pasted trace id, a search. Typing filters, arrows choose, Enter does.
+// The command palette: pages, policies, periods, a pasted trace ID, a search. Typing filters, arrow keys select, Enter runs.
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type KeyboardEvent, useId, useState } from "react";
@@ -13,13 +13,13 @@ import { DEFAULT_PRESET, PRESETS, type Preset } from "@/lib/time-range";
 import { useSetRange } from "./time-range-picker";
 
 type Command = { id: string; label: string; group: string; icon: IconName; run: () => void; keys?: string };
-/** More than a screen of policies is searched, not scrolled. Arbitrary. */
+/** Most commands in the list. Arbitrary: further policies are found by typing. */
 const SHOWN_MAX = 40;
 
 type Props = { open: boolean; onOpenChange: (open: boolean) => void; onHelp: () => void };
 
 export function Palette(props: Props) {
-  // Known before it is opened, so that what is typed fast finds it.
+  // Loaded before the palette opens, so that fast typing finds “Sign out”.
   useQuery(signInState());
   return (
     <Dialog
@@ -29,7 +29,7 @@ export function Palette(props: Props) {
       hiddenTitle
       className="max-w-xl"
     >
-      <Body {...props} />
+      <CommandList {...props} />
     </Dialog>
   );
 }
@@ -40,13 +40,13 @@ function useCommands(text: string, onHelp: () => void): Command[] {
   const setRange = useSetRange();
   const { data } = useQuery(policies());
   const { data: session } = useQuery(signInState());
-  const asked = text.trim();
-  const id = traceIdIn(asked);
+  const query = text.trim();
+  const id = traceIdIn(query);
   const found: Command[] = [];
   if (id)
     found.push({
       id: "trace",
-      group: "Jump",
+      group: "Go to",
       icon: "arrow",
       label: `Open trace ${id}`,
       run: () => navigate({ to: "/traces/$id", params: { id } }),
@@ -66,7 +66,7 @@ function useCommands(text: string, onHelp: () => void): Command[] {
     {
       id: "live",
       group: "Traces",
-      label: "Watch requests live",
+      label: "Live tail",
       icon: "bolt",
       run: () => navigate({ to: "/traces", search: { live: true } }),
     },
@@ -74,7 +74,7 @@ function useCommands(text: string, onHelp: () => void): Command[] {
       (status): Command => ({
         id: status,
         group: "Traces",
-        label: `Traces that were ${status === "error" ? "errors" : status}`,
+        label: `${status === "error" ? "Failed" : status === "blocked" ? "Blocked" : "Downgraded"} traces`,
         icon: "filter",
         run: () => navigate({ to: "/traces", search: { status } }),
       }),
@@ -109,11 +109,11 @@ function useCommands(text: string, onHelp: () => void): Command[] {
     {
       id: "system",
       group: "Console",
-      label: "Theme as the system has it",
+      label: "System theme",
       icon: "sun",
       run: () => chooseTheme("system"),
     },
-    { id: "help", group: "Console", label: "Keys and help", icon: "help", keys: "?", run: onHelp },
+    { id: "help", group: "Console", label: "Keyboard shortcuts", icon: "help", keys: "?", run: onHelp },
     ...(session?.needed
       ? [
           {
@@ -130,29 +130,29 @@ function useCommands(text: string, onHelp: () => void): Command[] {
         ]
       : []),
   ];
-  const parts = asked.toLowerCase().split(/\s+/);
+  const parts = query.toLowerCase().split(/\s+/);
   found.push(
     ...all
       .filter((it) => parts.every((part) => `${it.group} ${it.label}`.toLowerCase().includes(part)))
       .slice(0, SHOWN_MAX),
   );
-  if (asked && !id)
+  if (query && !id)
     found.push({
       id: "search",
       group: "Search",
       icon: "search",
-      label: `Search traces for “${asked}”`,
-      run: () => navigate({ to: "/traces", search: { q: asked } }),
+      label: `Search traces for “${query}”`,
+      run: () => navigate({ to: "/traces", search: { q: query } }),
     });
   return found;
 }
 
-function Body({ onOpenChange, onHelp }: Props) {
+function CommandList({ onOpenChange, onHelp }: Props) {
   const [text, setText] = useState("");
-  const [chosen, setChosen] = useState(0);
+  const [selected, setSelected] = useState(0);
   const listId = useId();
   const commands = useCommands(text, onHelp);
-  const at = Math.min(chosen, commands.length - 1);
+  const active = Math.min(selected, commands.length - 1);
   const run = (command: Command | undefined) => {
     if (!command) return;
     onOpenChange(false);
@@ -162,12 +162,12 @@ function Body({ onOpenChange, onHelp }: Props) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      const next = (at + step + commands.length) % commands.length;
-      setChosen(next);
+      const next = (active + step + commands.length) % commands.length;
+      setSelected(next);
       document.getElementById(`${listId}-${next}`)?.scrollIntoView({ block: "nearest" });
     } else if (event.key === "Enter") {
       event.preventDefault();
-      run(commands[at]);
+      run(commands[active]);
     }
   };
   return (
@@ -178,13 +178,13 @@ function Body({ onOpenChange, onHelp }: Props) {
           role="combobox"
           aria-expanded="true"
           aria-controls={listId}
-          aria-activedescendant={`${listId}-${at}`}
+          aria-activedescendant={`${listId}-${active}`}
           aria-label="Search and commands"
-          placeholder="Go to, search, or paste a trace id"
+          placeholder="Go to a page, search, or paste a trace ID"
           value={text}
           onChange={(event) => {
             setText(event.target.value);
-            setChosen(0);
+            setSelected(0);
           }}
           onKeyDown={press}
           className="h-12 min-w-0 flex-1 bg-transparent text-md !outline-none"
@@ -193,19 +193,19 @@ function Body({ onOpenChange, onHelp }: Props) {
       </div>
       <div id={listId} role="listbox" aria-label="Commands" className="overflow-y-auto p-1.5">
         {commands.map((command, index) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox above has the keys
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox above handles the keyboard
           // biome-ignore lint/a11y/useFocusableInteractive: the combobox keeps the focus and names the active option
           <div
             key={`${command.group} ${command.id}`}
             id={`${listId}-${index}`}
             role="option"
-            aria-selected={index === at}
-            onMouseMove={() => setChosen(index)}
+            aria-selected={index === active}
+            onMouseMove={() => setSelected(index)}
             onClick={() => run(command)}
-            className={`flex h-9 cursor-pointer items-center gap-3 rounded-md px-3 ${index === at ? "bg-accent-wash" : ""}`}
+            className={`flex h-9 cursor-pointer items-center gap-3 rounded-md px-3 ${index === active ? "bg-accent-wash" : ""}`}
           >
             <Icon name={command.icon} size={15} className="text-faint" />
-            <span className="outside min-w-0 flex-1">{command.label}</span>
+            <span className="untrusted min-w-0 flex-1">{command.label}</span>
             <span className="text-xs text-faint">{command.group}</span>
             {command.keys && <Kbd>{command.keys}</Kbd>}
           </div>

@@ -1,13 +1,13 @@
-// Where one can go, and how the gateway is: a rail at the side, on a phone a bar at the bottom.
+// Navigation and the gateway's health: a rail at the side, or a bar at the bottom of a phone.
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { health } from "@/api/queries";
 import { Icon, type IconName } from "@/components/icon";
-import { Mark } from "@/components/logo";
+import { Logo } from "@/components/logo";
 import { MOD } from "@/lib/keys";
-import { chooseTheme, useShade } from "@/lib/theme";
+import { chooseTheme, useVisibleTheme } from "@/lib/theme";
 
-const PLACES: { to: "/" | "/traces" | "/policies" | "/changes" | "/settings"; label: string; icon: IconName }[] = [
+const PAGES: { to: "/" | "/traces" | "/policies" | "/changes" | "/settings"; label: string; icon: IconName }[] = [
   { to: "/", label: "Dashboard", icon: "dashboard" },
   { to: "/traces", label: "Traces", icon: "traces" },
   { to: "/policies", label: "Policies", icon: "policies" },
@@ -24,10 +24,10 @@ export function Rail({ onPalette, onHelp }: { onPalette: () => void; onHelp: () 
       aria-label="Pages"
       className="fixed inset-x-0 bottom-0 z-30 flex border-t border-line bg-surface px-1 sm:inset-y-0 sm:right-auto sm:w-[84px] sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:p-2"
     >
-      <Link to="/" aria-label="luner, to the dashboard" className="hidden justify-center rounded-md pt-2 pb-4 sm:flex">
-        <Mark size={26} />
+      <Link to="/" aria-label="luner dashboard" className="hidden justify-center rounded-md pt-2 pb-4 sm:flex">
+        <Logo size={26} />
       </Link>
-      {PLACES.map(({ to, label, icon }) => (
+      {PAGES.map(({ to, label, icon }) => (
         <Link
           key={to}
           to={to}
@@ -42,7 +42,7 @@ export function Rail({ onPalette, onHelp }: { onPalette: () => void; onHelp: () 
       <div className="mt-auto hidden flex-col gap-1 sm:flex">
         <RailButton icon="search" label="Search" hint={`Search and commands (${MOD} K)`} onClick={onPalette} />
         <ThemeButton />
-        <RailButton icon="help" label="Help" hint="Keys and help (?)" onClick={onHelp} />
+        <RailButton icon="help" label="Help" hint="Keyboard shortcuts (?)" onClick={onHelp} />
         <HealthDot />
       </div>
     </nav>
@@ -69,7 +69,7 @@ function RailButton({
 }
 
 function ThemeButton() {
-  const light = useShade() === "light";
+  const light = useVisibleTheme() === "light";
   return (
     <RailButton
       icon={light ? "moon" : "sun"}
@@ -95,7 +95,7 @@ function HealthDot() {
     ? "The gateway cannot be reached"
     : data
       ? `luner ${data.version}, storage ${data.storage}`
-      : "Asking";
+      : "Checking the gateway";
   return (
     <Link to="/settings" title={hint} className={`${ITEM} border-t border-line`}>
       <span aria-hidden="true" className={`my-1 size-2 rounded-full ${dot}`} />

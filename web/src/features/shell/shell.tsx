@@ -1,4 +1,4 @@
-// The frame of every page: the rail, the header of the page, the palette and the help.
+// The frame around every page: the rail, the command palette, the keyboard shortcuts and the toasts.
 import { Outlet, useNavigate } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
 import { Toasts } from "@/components/toast";
@@ -12,7 +12,7 @@ export function Shell() {
   const [open, setOpen] = useState<"palette" | "help" | null>(null);
   const navigate = useNavigate();
   useKeys({
-    "mod+k": () => setOpen((it) => (it === "palette" ? null : "palette")),
+    "mod+k": () => setOpen((current) => (current === "palette" ? null : "palette")),
     "?": () => setOpen("help"),
     "1": () => navigate({ to: "/" }),
     "2": () => navigate({ to: "/traces" }),
@@ -27,7 +27,7 @@ export function Shell() {
         href="#page"
         className="sr-only z-50 rounded-md bg-accent px-3 py-2 text-accent-ink focus:not-sr-only focus:fixed focus:top-2 focus:left-2"
       >
-        Skip to the page
+        Skip to content
       </a>
       <Rail onPalette={openPalette} onHelp={() => setOpen("help")} />
       <main id="page" tabIndex={-1} className="mx-auto max-w-[1680px] pb-20 outline-none sm:pb-8">
@@ -37,10 +37,10 @@ export function Shell() {
       </main>
       <Palette
         open={open === "palette"}
-        onOpenChange={(it) => setOpen(it ? "palette" : null)}
+        onOpenChange={(isOpen) => setOpen(isOpen ? "palette" : null)}
         onHelp={() => setOpen("help")}
       />
-      <Help open={open === "help"} onOpenChange={(it) => setOpen(it ? "help" : null)} />
+      <Help open={open === "help"} onOpenChange={(isOpen) => setOpen(isOpen ? "help" : null)} />
       <Toasts />
     </div>
   );

@@ -1,4 +1,4 @@
-// The period that the page looks at: presets, or two instants in the browser's zone. It is kept in the URL.
+// Chooses the period of a page: a preset, or two points in time in the browser's time zone. The URL holds it.
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { Button, buttonClass } from "@/components/button";
@@ -61,33 +61,33 @@ export function TimeRangePicker({ search }: { search: RangeSearch }) {
       }
     >
       {(Object.keys(PRESETS) as Preset[]).map((preset) => {
-        const chosen = isRelative(search) && (search.range ?? DEFAULT_PRESET) === preset;
+        const selected = isRelative(search) && (search.range ?? DEFAULT_PRESET) === preset;
         return (
           <button
             key={preset}
             type="button"
-            aria-pressed={chosen}
+            aria-pressed={selected}
             onClick={() => choose(preset === DEFAULT_PRESET ? {} : { range: preset })}
-            className={`flex h-8 w-full items-center justify-between rounded-md px-2.5 hover:bg-hover ${chosen ? "text-accent" : "text-ink"}`}
+            className={`flex h-8 w-full items-center justify-between rounded-md px-2.5 hover:bg-hover ${selected ? "text-accent" : "text-ink"}`}
           >
             {PRESETS[preset].label}
-            {chosen && <Icon name="check" size={14} />}
+            {selected && <Icon name="check" size={14} />}
           </button>
         );
       })}
-      <Custom search={search} onChoose={choose} />
+      <CustomRange search={search} onChoose={choose} />
     </Popover>
   );
 }
 
-function Custom({ search, onChoose }: { search: RangeSearch; onChoose: (range: RangeSearch) => void }) {
+function CustomRange({ search, onChoose }: { search: RangeSearch; onChoose: (range: RangeSearch) => void }) {
   const { from, to } = period(search);
-  const [wrong, setWrong] = useState("");
+  const [error, setError] = useState("");
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const [start, end] = [new Date(String(form.get("from"))), new Date(String(form.get("to")))];
-    if (!(start < end)) return setWrong("The start must lie before the end.");
+    if (!(start < end)) return setError("The start must be before the end.");
     onChoose({ from: start.toISOString(), to: end.toISOString() });
   };
   return (
@@ -99,7 +99,7 @@ function Custom({ search, onChoose }: { search: RangeSearch; onChoose: (range: R
         type="datetime-local"
         required
         defaultValue={localInput(to)}
-        error={wrong || undefined}
+        error={error || undefined}
         hint={`Times are in ${ZONE}.`}
       />
       <Button type="submit">Apply</Button>

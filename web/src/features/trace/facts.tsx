@@ -1,10 +1,10 @@
-// What is asked of a trace first, on one line.
+// The main figures of a trace, on one line.
 import { Link } from "@tanstack/react-router";
 import type { Schemas } from "@/api/client";
 import { Fact, State } from "@/components/fact";
 import { Icon } from "@/components/icon";
 import { OUTCOMES } from "@/components/tone";
-import { ago, compact, count, duration, instant, NOTHING, usd } from "@/lib/format";
+import { ago, compact, count, duration, fullTime, NO_VALUE, usd } from "@/lib/format";
 
 type Summary = Schemas["TraceItem"];
 
@@ -25,7 +25,9 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
       </Fact>
       <Fact
         label="Duration"
-        about={first?.first_byte_ms != null ? `first byte ${duration(first.first_byte_ms)}` : plural(summary.requests)}
+        about={
+          first?.first_byte_ms != null ? `first byte ${duration(first.first_byte_ms)}` : requestCount(summary.requests)
+        }
       >
         {duration(summary.duration_ms)}
       </Fact>
@@ -47,33 +49,33 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
       <Fact wide label="Model" about={summary.provider || undefined}>
         {summary.model_asked !== summary.model ? (
           <span className="flex min-w-0 items-center gap-1.5" title={`${summary.model_asked} → ${summary.model}`}>
-            <span className="outside text-faint line-through">{summary.model_asked}</span>
+            <span className="untrusted text-faint line-through">{summary.model_asked}</span>
             <Icon name="arrow" size={12} className="text-shift" />
-            <span className="outside">{summary.model}</span>
+            <span className="untrusted">{summary.model}</span>
           </span>
         ) : (
-          <span title={summary.model}>{summary.model || NOTHING}</span>
+          <span title={summary.model}>{summary.model || NO_VALUE}</span>
         )}
       </Fact>
       <Fact label="Agent" about={summary.endpoint.replace(/^\/v1\//, "")}>
-        <Named value={summary.agent_name} filter="agent_name" />
+        <FilterLink value={summary.agent_name} filter="agent_name" />
       </Fact>
       <Fact label="User" about={summary.tenant_id || undefined}>
-        <Named value={summary.user_id} filter="user_id" />
+        <FilterLink value={summary.user_id} filter="user_id" />
       </Fact>
       <Fact label="Started" about={ago(summary.started_at)}>
-        <span title={instant(summary.started_at)}>
-          {instant(summary.started_at).replace(/^.*?(\d\d:\d\d:\d\d).*$/, "$1")}
+        <span title={fullTime(summary.started_at)}>
+          {fullTime(summary.started_at).replace(/^.*?(\d\d:\d\d:\d\d).*$/, "$1")}
         </span>
       </Fact>
     </dl>
   );
 }
 
-const plural = (requests: number) => (requests === 1 ? "1 request" : `${count(requests)} requests`);
+const requestCount = (requests: number) => (requests === 1 ? "1 request" : `${count(requests)} requests`);
 
-function Named({ value, filter }: { value: string; filter: "agent_name" | "user_id" }) {
-  if (value === "") return <span className="text-faint">{NOTHING}</span>;
+function FilterLink({ value, filter }: { value: string; filter: "agent_name" | "user_id" }) {
+  if (value === "") return <span className="text-faint">{NO_VALUE}</span>;
   return (
     <Link
       to="/traces"

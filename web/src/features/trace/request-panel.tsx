@@ -1,4 +1,4 @@
-// One request of the trace: what the policies saw and said, and what was sent and answered where that is stored.
+// One request of a trace: the policies' inputs and results, and the request and response bodies if they are stored.
 import { Link } from "@tanstack/react-router";
 import { basePath, type Schemas } from "@/api/client";
 import { CopyButton } from "@/components/copy-button";
@@ -8,12 +8,13 @@ import { count, usd } from "@/lib/format";
 
 type Request = Schemas["TraceRequest"];
 
-const NOTES: Record<string, string> = {
-  applied: "It took effect.",
-  shadow: "It would have taken effect; it only watches.",
-  second_downgrade: "No effect: the model had been swapped before.",
-  no_target: "No effect: there is no cheaper model to go to.",
-  same_model: "No effect: the request asked for the target already.",
+const NOTES: Record<Schemas["Note"], string> = {
+  applied: "Applied.",
+  shadow: "Not applied: the policy is in shadow mode.",
+  second_downgrade: "Not applied: the request was already downgraded.",
+  no_target: "Not applied: there is no cheaper model.",
+  same_model: "Not applied: the request already uses the target model.",
+  not_served: "Not applied: no provider serves the target model.",
 };
 
 export function RequestPanel({
@@ -36,7 +37,7 @@ export function RequestPanel({
         "X-Luner-Agent": summary.agent_name,
       },
     });
-  const answered = request.cut ? `Answered, cut: ${request.cut}` : "Answered";
+  const responseTitle = request.cut ? `Response body, incomplete: ${request.cut}` : "Response body";
   return (
     <section
       aria-label={number ? `Request ${number}` : "Request"}
@@ -47,19 +48,19 @@ export function RequestPanel({
           {number ? `Request ${number}` : "Request"}
           <code className="ml-2 font-mono text-xs font-normal text-faint">{request.request_id}</code>
         </h2>
-        <CopyButton words label="Copy as curl" text={command} />
+        <CopyButton showLabel label="Copy as curl" text={command} />
       </div>
       <Policies request={request} />
       {request.request || request.answer ? (
         <div className="grid grid-cols-1 gap-px border-t border-line bg-line lg:grid-cols-2">
-          <BodyPart title="Sent" body={request.request} />
-          <BodyPart title={answered} body={request.answer} />
+          <BodyPart title="Request body" body={request.request} />
+          <BodyPart title={responseTitle} body={request.answer} />
         </div>
       ) : (
         <p className="border-t border-line px-4 py-2.5 text-xs text-faint">
-          {request.cut ? `${answered}. ` : ""}
-          What was sent and answered is not recorded: <code className="font-mono">storage.capture</code> says whose is,
-          none, errors or all.
+          {request.cut ? `Response incomplete: ${request.cut}. ` : ""}
+          The bodies of this request are not recorded. <code className="font-mono">storage.capture</code> decides which
+          are: none, errors or all.
         </p>
       )}
     </section>
@@ -72,7 +73,7 @@ function Policies({ request }: { request: Request }) {
   return (
     <div className="grid grid-cols-1 gap-x-8 gap-y-4 px-4 py-3 lg:grid-cols-[minmax(0,1fr)_minmax(0,1fr)]">
       <div>
-        <h3 className="mb-1 eyebrow">What the policies said</h3>
+        <h3 className="mb-1 eyebrow">Policy results</h3>
         {policies.length === 0 && failures.length === 0 && <p className="text-faint">None matched.</p>}
         <ul className="flex flex-col">
           {policies.map((policy) => (
@@ -86,13 +87,13 @@ function Policies({ request }: { request: Request }) {
               <Link
                 to="/policies/$id"
                 params={{ id: policy.id }}
-                className="outside max-w-full rounded-sm font-medium hover:text-accent"
+                className="untrusted max-w-full rounded-sm font-medium hover:text-accent"
               >
                 {policy.name}
               </Link>
               <span className="text-soft">
-                {NOTES[policy.note] ?? policy.note}
-                {policy.target && policy.effective ? ` To ${policy.target}.` : ""}
+                {NOTES[policy.note as Schemas["Note"]] ?? policy.note}
+                {policy.target && policy.effective ? ` Sent to ${policy.target}.` : ""}
               </span>
             </li>
           ))}
@@ -105,12 +106,12 @@ function Policies({ request }: { request: Request }) {
         </ul>
       </div>
       <div>
-        <h3 className="mb-1 eyebrow">What they saw</h3>
+        <h3 className="mb-1 eyebrow">Policy inputs</h3>
         <dl className="grid grid-cols-1 gap-x-6 font-mono text-xs sm:grid-cols-2">
           {inputs.map(([name, value]) => (
             <div key={name} className="flex justify-between gap-3 border-b border-line py-1">
               <dt className="text-faint">{name}</dt>
-              <dd className="outside">
+              <dd className="untrusted">
                 {name.includes("cost")
                   ? usd(Number(value))
                   : typeof value === "number" && Number.isInteger(value)
@@ -125,8 +126,8 @@ function Policies({ request }: { request: Request }) {
   );
 }
 
-/** Indented where it is JSON, as it is where not. */
-export function pretty(text: string): string {
+/** Indents JSON. Returns any other text unchanged. */
+export function indentJson(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
@@ -139,19 +140,19 @@ function BodyPart({ title, body }: { title: string; body: Schemas["Body"] | null
     <div className="flex min-w-0 flex-col bg-surface px-4 py-3">
       <div className="flex min-h-6 items-center justify-between">
         <h3 className="eyebrow">{title}</h3>
-        {body && <CopyButton label={`Copy what was ${title.toLowerCase()}`} text={body.text} />}
+        {body && <CopyButton label={`Copy the ${title.toLowerCase()}`} text={body.text} />}
       </div>
       {body ? (
         <>
-          {/* What scrolls must be reachable by keyboard. */}
+          {/* A scrolling area must be reachable by keyboard. */}
           <pre
             // biome-ignore lint/a11y/noNoninteractiveTabindex: see above
             tabIndex={0}
             className="mt-1 max-h-96 overflow-auto rounded-md font-mono text-xs break-words whitespace-pre-wrap [unicode-bidi:isolate]"
           >
-            {pretty(body.text)}
+            {indentJson(body.text)}
           </pre>
-          {body.cut && <p className="mt-1 text-xs text-warn">It was longer; the rest is not stored.</p>}
+          {body.cut && <p className="mt-1 text-xs text-warn">Truncated: the rest is not stored.</p>}
         </>
       ) : (
         <p className="mt-1 text-faint">Not recorded.</p>

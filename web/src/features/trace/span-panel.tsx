@@ -1,11 +1,11 @@
-// The chosen span: its numbers and all that is known of it.
+// The selected span: its figures and all its attributes.
 import type { Schemas } from "@/api/client";
 import { CopyButton } from "@/components/copy-button";
 import { count, duration, usd } from "@/lib/format";
 
 type Span = Schemas["Span"];
 
-function written(value: unknown): string {
+function valueText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
@@ -17,8 +17,8 @@ export function SpanPanel({ span }: { span: Span }) {
     return url.href;
   };
   const numbers: [string, string, string?][] = [
-    ["Starts at", duration(span.start_ms)],
-    ["Takes", duration(span.duration_ms)],
+    ["Start", duration(span.start_ms)],
+    ["Duration", duration(span.duration_ms)],
     ...(span.tokens
       ? ([
           ["Tokens", `${count(span.tokens.prompt)} + ${count(span.tokens.completion)} = ${count(span.tokens.total)}`],
@@ -27,9 +27,9 @@ export function SpanPanel({ span }: { span: Span }) {
     ...(span.cost_usd === null ? [] : ([["Cost", usd(span.cost_usd), "text-cost"]] as [string, string, string][])),
   ];
   return (
-    <aside aria-label="The chosen span" className="min-w-0 bg-surface px-4 py-3">
+    <aside aria-label="Selected span" className="min-w-0 bg-surface px-4 py-3">
       <div className="flex items-center justify-between gap-2">
-        <h2 title={span.name} className="outside font-medium">
+        <h2 title={span.name} className="untrusted font-medium">
           {span.name}
         </h2>
         <CopyButton label="Copy a link to this span" text={link} />
@@ -47,10 +47,10 @@ export function SpanPanel({ span }: { span: Span }) {
       <dl className="flex flex-col font-mono text-xs">
         {attributes.map(([name, value]) => (
           <div key={name} className="grid grid-cols-[minmax(0,1fr)_minmax(0,1fr)] gap-3 border-b border-line py-1.5">
-            <dt title={name} className="outside text-faint">
+            <dt title={name} className="untrusted text-faint">
               {name}
             </dt>
-            <dd className="max-h-24 overflow-y-auto break-words [unicode-bidi:isolate]">{written(value)}</dd>
+            <dd className="max-h-24 overflow-y-auto break-words [unicode-bidi:isolate]">{valueText(value)}</dd>
           </div>
         ))}
       </dl>

@@ -1,8 +1,8 @@
-// What happened when, in words.
+// The events of a trace in the order of time.
 import type { Schemas } from "@/api/client";
 import { duration } from "@/lib/format";
 
-export function Timeline({ moments, onChoose }: { moments: Schemas["Moment"][]; onChoose: (id: string) => void }) {
+export function Timeline({ moments, onSelect }: { moments: Schemas["Moment"][]; onSelect: (id: string) => void }) {
   if (moments.length === 0) return null;
   return (
     <section aria-label="Timeline" className="border-t border-line px-4 pt-3 pb-4">
@@ -17,13 +17,13 @@ export function Timeline({ moments, onChoose }: { moments: Schemas["Moment"][]; 
               {span_id ? (
                 <button
                   type="button"
-                  onClick={() => onChoose(span_id)}
-                  className="outside rounded-sm text-left text-soft hover:text-accent"
+                  onClick={() => onSelect(span_id)}
+                  className="untrusted rounded-sm text-left text-soft hover:text-accent"
                 >
                   {moment.name}
                 </button>
               ) : (
-                <span className="outside text-soft">{moment.name}</span>
+                <span className="untrusted text-soft">{moment.name}</span>
               )}
             </li>
           );

@@ -1,4 +1,5 @@
-// One trace: what was asked, how it went through the gateway, what it cost, what the policies said. A span is chosen in the address.
+// The page of one trace: its main figures, its spans, and each request with its policies and bodies. The URL holds the
+// selected span.
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useCallback } from "react";
@@ -10,7 +11,7 @@ import { Icon } from "@/components/icon";
 import { Empty, Failure, Loading, Notice } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
 import { useKeys } from "@/lib/keys";
-import { find } from "@/lib/tree";
+import { findSpan } from "@/lib/tree";
 import { Facts } from "./facts";
 import { RequestPanel } from "./request-panel";
 import { SpanPanel } from "./span-panel";
@@ -23,10 +24,10 @@ export function TracePage() {
   const { data, error, isPending, refetch } = useQuery(trace(id, list));
   const navigate = useNavigate();
   const back = () => navigate({ to: "/traces", search: list });
-  const to = (next: string | null | undefined) =>
+  const open = (next: string | null | undefined) =>
     next && navigate({ to: "/traces/$id", params: { id: next }, search: list });
   const { previous, next } = data?.neighbours ?? {};
-  useKeys({ Escape: back, j: () => to(next), k: () => to(previous) });
+  useKeys({ Escape: back, j: () => open(next), k: () => open(previous) });
   return (
     <>
       <PageHeader
@@ -35,7 +36,7 @@ export function TracePage() {
             <Link
               to="/traces"
               search={list}
-              aria-label="Back to the traces"
+              aria-label="Back to traces"
               className={buttonClass("ghost", "-ml-2 !px-1.5")}
             >
               <Icon name="left" />
@@ -45,23 +46,23 @@ export function TracePage() {
         }
         about={
           <span className="flex min-w-0 items-center gap-1">
-            <code title={id} className="outside font-mono text-xs">
+            <code title={id} className="untrusted font-mono text-xs">
               <span className="sm:hidden">{`${id.slice(0, 12)}…`}</span>
               <span className="hidden sm:inline">{id}</span>
             </code>
-            <CopyButton label="Copy the trace id" text={id} />
+            <CopyButton label="Copy the trace ID" text={id} />
           </span>
         }
       >
-        <IconButton icon="left" label="Newer trace (k)" disabled={!previous} onClick={() => to(previous)} />
-        <IconButton icon="right" label="Older trace (j)" disabled={!next} onClick={() => to(next)} />
+        <IconButton icon="left" label="Newer trace (k)" disabled={!previous} onClick={() => open(previous)} />
+        <IconButton icon="right" label="Older trace (j)" disabled={!next} onClick={() => open(next)} />
       </PageHeader>
       {isPending ? (
         <Loading />
       ) : error && !data ? (
         <Missing error={error} retry={() => refetch()} />
       ) : (
-        <Body key={id} data={data} />
+        <TraceBody key={id} data={data} />
       )}
     </>
   );
@@ -71,22 +72,22 @@ function Missing({ error, retry }: { error: unknown; retry: () => void }) {
   if (!(error instanceof ApiError && error.status === 404)) return <Failure error={error} retry={retry} />;
   return (
     <Empty
-      title="This trace is not stored"
+      title="Trace not found"
       action={
         <Link to="/traces" className={buttonClass("line")}>
-          To the traces
+          Back to traces
         </Link>
       }
     >
-      It never was, it is not written yet, or retention has deleted it.
+      It may not be written yet, or retention has deleted it.
     </Empty>
   );
 }
 
-function Body({ data }: { data: Schemas["TraceDetail"] }) {
+function TraceBody({ data }: { data: Schemas["TraceDetail"] }) {
   const { span } = useSearch({ from: "/app/traces/$id" });
   const navigate = useNavigate();
-  const choose = useCallback(
+  const select = useCallback(
     (next: string) =>
       navigate({
         to: ".",
@@ -95,7 +96,7 @@ function Body({ data }: { data: Schemas["TraceDetail"] }) {
       } as never),
     [navigate],
   );
-  const chosen = (span && find(data.spans, span)) || data.spans[0];
+  const selected = (span && findSpan(data.spans, span)) || data.spans[0];
   const { summary } = data;
   return (
     <div className="flex flex-col gap-5 px-4 py-5 sm:px-6">
@@ -106,16 +107,16 @@ function Body({ data }: { data: Schemas["TraceDetail"] }) {
           title={`${summary.status} ${summary.refusal.code}`}
         >
           <span className="break-words [unicode-bidi:isolate]">
-            {summary.refusal.message ?? `The fault lies with the ${summary.refusal.fault}.`}
+            {summary.refusal.message ?? `Caused by the ${summary.refusal.fault}.`}
           </span>
         </Notice>
       )}
       <div className="grid grid-cols-1 gap-px overflow-hidden rounded-lg border border-line bg-line lg:grid-cols-[minmax(0,1fr)_360px]">
         <div className="min-w-0 bg-surface">
-          <Waterfall spans={data.spans} chosen={chosen?.id ?? null} onChoose={choose} />
-          <Timeline moments={data.timeline} onChoose={choose} />
+          <Waterfall spans={data.spans} selected={selected?.id ?? null} onSelect={select} />
+          <Timeline moments={data.timeline} onSelect={select} />
         </div>
-        {chosen && <SpanPanel span={chosen} />}
+        {selected && <SpanPanel span={selected} />}
       </div>
       {data.requests.map((request, index) => (
         <RequestPanel

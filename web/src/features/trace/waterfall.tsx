@@ -1,24 +1,24 @@
-// The span tree with each span where it lies in time. Arrow keys walk it, left and right fold.
+// The span tree, with each span's place in time. Up and down move the selection, left and right collapse and expand.
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 import type { Schemas } from "@/api/client";
 import { Icon } from "@/components/icon";
-import { duration, trimmed, usd } from "@/lib/format";
+import { duration, trimZeros, usd } from "@/lib/format";
 import { extent, rows, ruler, type SpanRow } from "@/lib/tree";
 
 type Span = Schemas["Span"];
 
 const BARS: Record<Span["status"], string> = { ok: "bg-calm", error: "bg-bad", blocked: "bg-warn" };
-/** Of the name's column; the rest is time. */
+/** The name's column, and the time axis in the rest. */
 const GRID = "grid grid-cols-[minmax(120px,42%)_minmax(0,1fr)] md:grid-cols-[minmax(220px,34%)_minmax(0,1fr)]";
 
 export function Waterfall({
   spans,
-  chosen,
-  onChoose,
+  selected,
+  onSelect,
 }: {
   spans: Span[];
-  chosen: string | null;
-  onChoose: (id: string) => void;
+  selected: string | null;
+  onSelect: (id: string) => void;
 }) {
   const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
   const tree = useRef<HTMLDivElement>(null);
@@ -32,11 +32,11 @@ export function Waterfall({
   };
   const go = (row: SpanRow<Span> | undefined) => {
     if (!row) return;
-    onChoose(row.span.id);
+    onSelect(row.span.id);
     tree.current?.querySelector<HTMLElement>(`[data-span="${CSS.escape(row.span.id)}"]`)?.focus();
   };
   const press = (event: KeyboardEvent) => {
-    const at = list.findIndex((row) => row.span.id === chosen);
+    const at = list.findIndex((row) => row.span.id === selected);
     const row = list[at];
     if (!row) return;
     const branch = row.span.children.length > 0;
@@ -67,7 +67,7 @@ export function Waterfall({
                 className="absolute top-2 -translate-x-1/2 whitespace-nowrap first:translate-x-0 max-sm:even:hidden"
                 style={{ left: `${(mark / (whole || 1)) * 100}%` }}
               >
-                {trimmed(duration(mark))}
+                {trimZeros(duration(mark))}
               </span>
             ))}
           </span>
@@ -81,13 +81,13 @@ export function Waterfall({
           className="py-1 outline-none"
         >
           {list.map((row) => (
-            <Line
+            <SpanLine
               key={row.span.id}
               row={row}
-              chosen={row.span.id === chosen}
+              selected={row.span.id === selected}
               marks={marks}
               whole={whole}
-              onChoose={onChoose}
+              onSelect={onSelect}
               onFold={fold}
             />
           ))}
@@ -99,34 +99,34 @@ export function Waterfall({
 
 type LineProps = {
   row: SpanRow<Span>;
-  chosen: boolean;
+  selected: boolean;
   marks: number[];
   whole: number;
-  onChoose: (id: string) => void;
+  onSelect: (id: string) => void;
   onFold: (id: string, folded: boolean) => void;
 };
 
-function Line({ row, chosen, marks, whole, onChoose, onFold }: LineProps) {
+function SpanLine({ row, selected, marks, whole, onSelect, onFold }: LineProps) {
   const { span, depth, left, width, folded } = row;
   const branch = span.children.length > 0;
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree around it has the keys
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree around it handles the keyboard
     <div
       role="treeitem"
       data-span={span.id}
       aria-level={depth + 1}
-      aria-selected={chosen}
+      aria-selected={selected}
       aria-expanded={branch ? !folded : undefined}
-      tabIndex={chosen ? 0 : -1}
-      onClick={() => onChoose(span.id)}
-      className={`${GRID} h-8 cursor-pointer items-center hover:bg-hover ${chosen ? "bg-accent-wash" : ""}`}
+      tabIndex={selected ? 0 : -1}
+      onClick={() => onSelect(span.id)}
+      className={`${GRID} h-8 cursor-pointer items-center hover:bg-hover ${selected ? "bg-accent-wash" : ""}`}
     >
       <span className="flex min-w-0 items-center gap-1 pr-3" style={{ paddingLeft: 12 + depth * 16 }}>
         {branch ? (
           <button
             type="button"
             tabIndex={-1}
-            aria-label={folded ? "Unfold" : "Fold"}
+            aria-label={folded ? "Expand" : "Collapse"}
             onClick={(event) => {
               event.stopPropagation();
               onFold(span.id, !folded);
@@ -141,7 +141,7 @@ function Line({ row, chosen, marks, whole, onChoose, onFold }: LineProps) {
         {span.status !== "ok" && (
           <span role="img" aria-label={span.status} className={`size-1.5 shrink-0 rounded-full ${BARS[span.status]}`} />
         )}
-        <span title={span.name} className="outside">
+        <span title={span.name} className="untrusted">
           {span.name}
         </span>
       </span>
@@ -155,7 +155,7 @@ function Line({ row, chosen, marks, whole, onChoose, onFold }: LineProps) {
           />
         ))}
         <span
-          className={`absolute top-[11px] h-2.5 min-w-[3px] rounded-[3px] ${chosen && span.status === "ok" ? "bg-accent" : BARS[span.status]}`}
+          className={`absolute top-[11px] h-2.5 min-w-[3px] rounded-[3px] ${selected && span.status === "ok" ? "bg-accent" : BARS[span.status]}`}
           style={{ left: `${left * 100}%`, width: `${width * 100}%` }}
         />
         <span

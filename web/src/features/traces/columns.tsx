@@ -1,41 +1,41 @@
-// The columns of the list. A phone shows the one column that holds the most of it.
+// The columns of the list. On a phone, one column holds the main fields.
 import { Link } from "@tanstack/react-router";
 import { createColumnHelper } from "@tanstack/react-table";
 import type { Schemas } from "@/api/client";
 import { Icon } from "@/components/icon";
 import { CacheTag, PolicyMarks, Status } from "@/components/tone";
-import { compact, count, duration, instant, time, usd } from "@/lib/format";
+import { compact, count, duration, fullTime, time, usd } from "@/lib/format";
 
 type Item = Schemas["TraceItem"];
-export type ColumnLook = { cell: string; width: string };
+export type ColumnStyle = { cell: string; width: string };
 
 const column = createColumnHelper<Item>();
 const WIDE = "hidden md:table-cell";
 const WIDER = "hidden xl:table-cell";
-const look = (width: string, cell: string): { meta: ColumnLook } => ({ meta: { width, cell } });
+const styled = (width: string, cell: string): { meta: ColumnStyle } => ({ meta: { width, cell } });
 
-function Name({ value, none = "–" }: { value: string; none?: string }) {
+function NameCell({ value, none = "–" }: { value: string; none?: string }) {
   return value === "" ? (
     <span className="text-faint">{none}</span>
   ) : (
-    <span title={value} className="block outside">
+    <span title={value} className="block untrusted">
       {value}
     </span>
   );
 }
 
-function Model({ item }: { item: Item }) {
+function ModelCell({ item }: { item: Item }) {
   return (
     <span className="flex min-w-0 items-center gap-1.5">
       {item.model !== item.model_asked && (
         <>
-          <span title={item.model_asked} className="outside text-faint">
+          <span title={item.model_asked} className="untrusted text-faint">
             {item.model_asked}
           </span>
           <Icon name="arrow" size={12} className="text-shift" />
         </>
       )}
-      <span title={`${item.model} at ${item.provider || "no provider"}`} className="outside">
+      <span title={`${item.model} from ${item.provider || "no provider"}`} className="untrusted">
         {item.model}
       </span>
     </span>
@@ -43,7 +43,7 @@ function Model({ item }: { item: Item }) {
 }
 
 function DurationBar({ ms, longest }: { ms: number; longest: number }) {
-  // By the root: a slow one must not make all others vanish.
+  // The square root keeps short durations visible beside a very long one.
   const share = longest > 0 ? Math.sqrt(ms / longest) : 0;
   return (
     <span className="flex items-center gap-2">
@@ -58,7 +58,7 @@ function DurationBar({ ms, longest }: { ms: number; longest: number }) {
   );
 }
 
-function Cost({ item }: { item: Item }) {
+function CostCell({ item }: { item: Item }) {
   const saved = item.saved_usd > 0 ? `${usd(item.saved_usd)} saved by the cache` : undefined;
   return (
     <span title={saved} className={item.cost_usd > 0 ? "text-cost" : "text-faint"}>
@@ -67,20 +67,20 @@ function Cost({ item }: { item: Item }) {
   );
 }
 
-function Phone({ item }: { item: Item }) {
+function PhoneCell({ item }: { item: Item }) {
   return (
     <span className="flex flex-col gap-0.5">
       <span className="flex items-center gap-3">
         <Status status={item.status} outcome={item.outcome} />
         <span className="min-w-0 flex-1">
-          <Model item={item} />
+          <ModelCell item={item} />
         </span>
         <PolicyMarks policies={item.policies} />
-        <Cost item={item} />
+        <CostCell item={item} />
       </span>
       <span className="flex items-center gap-2 text-xs text-faint">
         <span className="shrink-0">{time(item.started_at)}</span>
-        <span className="min-w-0 flex-1 outside">
+        <span className="min-w-0 flex-1 untrusted">
           {[item.agent_name, item.user_id].filter((it) => it !== "").join(" · ")}
         </span>
         <span className="shrink-0">{duration(item.duration_ms)}</span>
@@ -96,7 +96,7 @@ export function columns(longest: number, search: Record<string, unknown>) {
       params={{ id: item.trace_id }}
       search={search}
       tabIndex={-1}
-      title={`${instant(item.started_at)}\n${item.trace_id}`}
+      title={`${fullTime(item.started_at)}\n${item.trace_id}`}
       className="text-soft group-hover:text-ink"
     >
       {time(item.started_at)}
@@ -106,25 +106,29 @@ export function columns(longest: number, search: Record<string, unknown>) {
     column.display({
       id: "phone",
       header: "Request",
-      cell: ({ row }) => <Phone item={row.original} />,
-      ...look("auto", "md:hidden"),
+      cell: ({ row }) => <PhoneCell item={row.original} />,
+      ...styled("auto", "md:hidden"),
     }),
-    column.accessor("started_at", { header: "Time", cell: ({ row }) => open(row.original), ...look("104px", WIDE) }),
+    column.accessor("started_at", { header: "Time", cell: ({ row }) => open(row.original), ...styled("104px", WIDE) }),
     column.accessor("agent_name", {
       header: "Agent",
-      cell: (it) => <Name value={it.getValue()} />,
-      ...look("14%", WIDE),
+      cell: (it) => <NameCell value={it.getValue()} />,
+      ...styled("14%", WIDE),
     }),
-    column.accessor("user_id", { header: "User", cell: (it) => <Name value={it.getValue()} />, ...look("12%", WIDE) }),
+    column.accessor("user_id", {
+      header: "User",
+      cell: (it) => <NameCell value={it.getValue()} />,
+      ...styled("12%", WIDE),
+    }),
     column.accessor("model", {
       header: "Model",
-      cell: ({ row }) => <Model item={row.original} />,
-      ...look("auto", WIDE),
+      cell: ({ row }) => <ModelCell item={row.original} />,
+      ...styled("auto", WIDE),
     }),
     column.accessor("status", {
       header: "Status",
       cell: ({ row }) => <Status status={row.original.status} outcome={row.original.outcome} />,
-      ...look("70px", WIDE),
+      ...styled("70px", WIDE),
     }),
     column.accessor("tokens.total", {
       header: "Tokens",
@@ -135,27 +139,27 @@ export function columns(longest: number, search: Record<string, unknown>) {
           {compact(row.original.tokens.total)}
         </span>
       ),
-      ...look("76px", `${WIDER} text-right text-soft`),
+      ...styled("76px", `${WIDER} text-right text-soft`),
     }),
     column.accessor("cost_usd", {
       header: "Cost",
-      cell: ({ row }) => <Cost item={row.original} />,
-      ...look("84px", `${WIDE} text-right`),
+      cell: ({ row }) => <CostCell item={row.original} />,
+      ...styled("84px", `${WIDE} text-right`),
     }),
     column.accessor("duration_ms", {
       header: "Duration",
       cell: (it) => <DurationBar ms={it.getValue()} longest={longest} />,
-      ...look("156px", `${WIDE} text-soft`),
+      ...styled("156px", `${WIDE} text-soft`),
     }),
     column.accessor("cache", {
       header: "Cache",
       cell: (it) => <CacheTag cache={it.getValue()} />,
-      ...look("56px", WIDER),
+      ...styled("56px", WIDER),
     }),
     column.accessor("policies", {
       header: "Policies",
       cell: (it) => <PolicyMarks policies={it.getValue()} />,
-      ...look("80px", WIDE),
+      ...styled("80px", WIDE),
     }),
   ];
 }

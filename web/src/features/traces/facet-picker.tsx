@@ -1,4 +1,4 @@
-// The facets: the most frequent values of each filter within what is chosen so far, with their counts.
+// The facets: the most frequent values of each filter within the current filter, with their counts.
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { Schemas } from "@/api/client";
@@ -9,11 +9,18 @@ import { Popover } from "@/components/floating";
 import { Icon } from "@/components/icon";
 import { Failure, Loading } from "@/components/states";
 import { compact } from "@/lib/format";
-import { FILTER_LABELS, NAMED, type TraceFilter, type TracesSearch, unnamed, unnamedIn } from "@/lib/search";
+import {
+  FILTER_LABELS,
+  IDENTITY_FIELDS,
+  setUnnamed,
+  type TraceFilter,
+  type TracesSearch,
+  unnamedFields,
+} from "@/lib/search";
 import { useSetFilter } from "./filter-bar";
 
 const SHOWN = ["agent_name", "user_id", "model", "provider", "tenant_id", "status"] as const;
-/** The rest is found by searching. Arbitrary. */
+/** Most values per filter. Arbitrary: further ones are found by searching. */
 const VALUES_MAX = 8;
 
 export function FacetPicker({ search }: { search: TracesSearch }) {
@@ -50,19 +57,19 @@ function Facets({ search }: { search: TracesSearch }) {
             key={name}
             name={name}
             values={data[name]}
-            chosen={unnamedIn(search).some((it) => it === name) ? "" : search[name]}
-            onChoose={(value) => {
-              const named = NAMED.find((it) => it === name);
+            selected={unnamedFields(search).some((it) => it === name) ? "" : search[name]}
+            onSelect={(value) => {
+              const identityField = IDENTITY_FIELDS.find((it) => it === name);
               setFilter(
-                named && (value ?? "") === ""
-                  ? { ...unnamed(search, named, value === ""), [name]: undefined }
+                identityField && (value ?? "") === ""
+                  ? { ...setUnnamed(search, identityField, value === ""), [name]: undefined }
                   : { [name]: value },
               );
             }}
           />
         ))}
       </div>
-      <AtLeast search={search} onChange={setFilter} />
+      <MinimumForm search={search} onChange={setFilter} />
     </div>
   );
 }
@@ -70,18 +77,18 @@ function Facets({ search }: { search: TracesSearch }) {
 type GroupProps = {
   name: (typeof SHOWN)[number];
   values: Schemas["Facet"][];
-  chosen: string | undefined;
-  onChoose: (value: string | undefined) => void;
+  selected: string | undefined;
+  onSelect: (value: string | undefined) => void;
 };
 
-function Group({ name, values, chosen, onChoose }: GroupProps) {
+function Group({ name, values, selected, onSelect }: GroupProps) {
   return (
     <section>
       <h3 className="mb-1 eyebrow">{FILTER_LABELS[name]}</h3>
       {values.length === 0 && <p className="text-faint">none</p>}
       {values.slice(0, VALUES_MAX).map(({ value, count }) =>
-        value === "" && !NAMED.some((it) => it === name) ? (
-          // A request that reached no provider has none: the state tabs ask for those.
+        value === "" && !IDENTITY_FIELDS.some((it) => it === name) ? (
+          // Such requests reached no provider. The status tabs filter those, so this is not a button.
           <p key="" className="flex h-7 items-center justify-between gap-2 px-1.5 text-faint">
             none<span className="text-xs">{compact(count)}</span>
           </p>
@@ -89,12 +96,12 @@ function Group({ name, values, chosen, onChoose }: GroupProps) {
           <button
             key={value}
             type="button"
-            aria-pressed={value === chosen}
-            onClick={() => onChoose(value === chosen ? undefined : value)}
-            className={`flex h-7 w-full items-center justify-between gap-2 rounded-md px-1.5 text-left hover:bg-hover ${value === chosen ? "bg-accent-wash text-accent" : ""}`}
+            aria-pressed={value === selected}
+            onClick={() => onSelect(value === selected ? undefined : value)}
+            className={`flex h-7 w-full items-center justify-between gap-2 rounded-md px-1.5 text-left hover:bg-hover ${value === selected ? "bg-accent-wash text-accent" : ""}`}
           >
-            <span title={value} className={`outside ${value === "" ? "text-soft" : ""}`}>
-              {value || "not named"}
+            <span title={value} className={`untrusted ${value === "" ? "text-soft" : ""}`}>
+              {value || "not set"}
             </span>
             <span className="text-xs text-faint">{compact(count)}</span>
           </button>
@@ -104,7 +111,7 @@ function Group({ name, values, chosen, onChoose }: GroupProps) {
   );
 }
 
-function AtLeast({ search, onChange }: { search: TracesSearch; onChange: (change: Partial<TraceFilter>) => void }) {
+function MinimumForm({ search, onChange }: { search: TracesSearch; onChange: (change: Partial<TraceFilter>) => void }) {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -117,7 +124,7 @@ function AtLeast({ search, onChange }: { search: TracesSearch; onChange: (change
       className="grid grid-cols-2 items-end gap-3 border-t border-line pt-4 sm:grid-cols-[1fr_1fr_auto]"
     >
       <TextField
-        label="Cost from, in dollars"
+        label="Minimum cost, in dollars"
         name="min_cost"
         type="number"
         min="0"
@@ -126,7 +133,7 @@ function AtLeast({ search, onChange }: { search: TracesSearch; onChange: (change
         placeholder="0.01"
       />
       <TextField
-        label="Duration from, in ms"
+        label="Minimum duration, in ms"
         name="min_ms"
         type="number"
         min="0"

@@ -1,5 +1,4 @@
-// What the list is narrowed to: the search, the state tabs, chips of what is chosen, and the facets to choose from.
-
+// The filters of the list: the search, the status tabs, the facets, and a chip for each active filter.
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useRef, useState } from "react";
@@ -8,15 +7,15 @@ import { Kbd } from "@/components/button";
 import { Icon } from "@/components/icon";
 import { usd } from "@/lib/format";
 import {
-  changed,
+  applyChange,
   EQUAL_FILTERS,
   FILTER_LABELS,
   type FilterName,
+  setUnnamed,
   type TraceFilter,
   type TracesSearch,
   traceIdIn,
-  unnamed,
-  unnamedIn,
+  unnamedFields,
 } from "@/lib/search";
 import { FacetPicker } from "./facet-picker";
 
@@ -30,24 +29,28 @@ const TABS: { value: string | undefined; label: string }[] = [
   { value: "shadowed", label: "Shadowed" },
   { value: "hit", label: "Cache hits" },
 ];
-/** Someone who types pauses longer at the end of a word. Arbitrary. */
-const TYPING_MS = 250;
+/** The search runs after a pause in typing of this length. Arbitrary: longer than between two keys. */
+const DEBOUNCE_MS = 250;
 
 export function useSetFilter() {
   const navigate = useNavigate();
   return (change: Partial<TraceFilter>) =>
-    navigate({ to: "/traces", search: (before) => ({ ...changed(before, change), page: undefined }), replace: true });
+    navigate({
+      to: "/traces",
+      search: (before) => ({ ...applyChange(before, change), page: undefined }),
+      replace: true,
+    });
 }
 
 export function FilterBar({ search }: { search: TracesSearch }) {
   const setFilter = useSetFilter();
-  const tabbed = TABS.some((tab) => tab.value === search.status);
+  const statusIsTab = TABS.some((tab) => tab.value === search.status);
   const chips: FilterName[] = [
     ...EQUAL_FILTERS.filter((name) => search[name]),
-    ...(tabbed ? [] : (["status"] as const)),
+    ...(statusIsTab ? [] : (["status"] as const)),
     ...(["policy", "min_cost", "min_ms"] as const).filter((name) => search[name]),
   ];
-  const empty = unnamedIn(search);
+  const unset = unnamedFields(search);
   return (
     <div className="flex flex-col gap-2 px-4 py-2.5 sm:px-6">
       <div className="flex flex-wrap items-center gap-2">
@@ -55,14 +58,14 @@ export function FilterBar({ search }: { search: TracesSearch }) {
         <FacetPicker search={search} />
         <fieldset aria-label="Status" className="-mx-1 flex max-w-full min-w-0 overflow-x-auto px-1 lg:ml-2">
           {TABS.map((tab) => {
-            const chosen = tab.value === search.status;
+            const selected = tab.value === search.status;
             return (
               <button
                 key={tab.label}
                 type="button"
-                aria-pressed={chosen}
+                aria-pressed={selected}
                 onClick={() => setFilter({ status: tab.value })}
-                className={`h-8 shrink-0 rounded-md px-2.5 text-xs transition-colors ${chosen ? "bg-accent-wash text-accent" : "text-soft hover:bg-hover hover:text-ink"}`}
+                className={`h-8 shrink-0 rounded-md px-2.5 text-xs transition-colors ${selected ? "bg-accent-wash text-accent" : "text-soft hover:bg-hover hover:text-ink"}`}
               >
                 {tab.label}
               </button>
@@ -70,16 +73,16 @@ export function FilterBar({ search }: { search: TracesSearch }) {
           })}
         </fieldset>
       </div>
-      {chips.length + empty.length > 0 && (
+      {chips.length + unset.length > 0 && (
         <ul aria-label="Filters" className="flex flex-wrap items-center gap-1.5">
           {chips.map((name) => (
             <Chip key={name} label={FILTER_LABELS[name]} onRemove={() => setFilter({ [name]: undefined })}>
-              {name === "policy" ? <PolicyName id={search.policy ?? ""} /> : shown(name, search[name])}
+              {name === "policy" ? <PolicyName id={search.policy ?? ""} /> : filterText(name, search[name])}
             </Chip>
           ))}
-          {empty.map((name) => (
-            <Chip key={name} label={FILTER_LABELS[name]} onRemove={() => setFilter(unnamed(search, name, false))}>
-              not named
+          {unset.map((name) => (
+            <Chip key={name} label={FILTER_LABELS[name]} onRemove={() => setFilter(setUnnamed(search, name, false))}>
+              not set
             </Chip>
           ))}
           <li>
@@ -103,7 +106,7 @@ function Chip({ label, onRemove, children }: { label: string; onRemove: () => vo
   return (
     <li className="flex max-w-full min-w-0 items-center rounded-md border border-edge text-xs">
       <span className="shrink-0 pl-2 text-faint">{`${label}\u00a0`}</span>
-      <span className="min-w-0 max-w-80 outside">{children}</span>
+      <span className="min-w-0 max-w-80 untrusted">{children}</span>
       <button
         type="button"
         aria-label={`Remove the filter ${label}`}
@@ -116,13 +119,13 @@ function Chip({ label, onRemove, children }: { label: string; onRemove: () => vo
   );
 }
 
-/** A policy that was deleted is known by its id alone. */
+/** The policy's name, or its ID if the policy was deleted. */
 function PolicyName({ id }: { id: string }) {
   const { data } = useQuery({ ...policy(id), retry: false });
   return <>{data?.name ?? id}</>;
 }
 
-function shown(name: FilterName, value: string | number | undefined): string {
+function filterText(name: FilterName, value: string | number | undefined): string {
   if (name === "min_cost") return usd(Number(value));
   if (name === "min_ms") return `${value} ms`;
   return String(value ?? "");
@@ -138,7 +141,7 @@ function Search({ value, onChange }: { value: string; onChange: (value: string) 
   useEffect(() => setText(value), [value]);
   useEffect(() => {
     if (text === value) return;
-    const timer = setTimeout(() => latest.current(text), TYPING_MS);
+    const timer = setTimeout(() => latest.current(text), DEBOUNCE_MS);
     return () => clearTimeout(timer);
   }, [text, value]);
   const jump = (pasted: string) => {
@@ -152,8 +155,8 @@ function Search({ value, onChange }: { value: string; onChange: (value: string) 
       <input
         id="traces-search"
         type="search"
-        aria-label="Search traces, or paste a trace id"
-        placeholder="Search, or paste a trace id"
+        aria-label="Search traces, or paste a trace ID"
+        placeholder="Search, or paste a trace ID"
         value={text}
         onChange={(event) => setText(event.target.value)}
         onPaste={(event) => jump(event.clipboardData.getData("text")) && event.preventDefault()}

@@ -1,10 +1,10 @@
-// The row that is chosen by keys: j and k move it, Enter opens it, Escape lets it go.
+// The selected row of the list: j and k move the selection, Enter opens the trace, Escape clears the selection.
 import { useNavigate } from "@tanstack/react-router";
 import { useCallback, useMemo, useState } from "react";
 import { useKeys } from "@/lib/keys";
 import type { TracesSearch } from "@/lib/search";
 
-/** What of the list's address a trace's page keeps, so that it knows its neighbours and the way back. */
+/** The list's parameters that a trace's page keeps in its URL, for its neighbours and the way back. */
 export function useLinkSearch(search: TracesSearch): Omit<TracesSearch, "page" | "live"> {
   return useMemo(() => {
     const { page: _page, live: _live, ...rest } = search;
@@ -12,20 +12,20 @@ export function useLinkSearch(search: TracesSearch): Omit<TracesSearch, "page" |
   }, [search]);
 }
 
-export function useChoice(items: { trace_id: string }[], search: TracesSearch) {
-  const [chosen, setChosen] = useState<string | null>(null);
+export function useSelection(items: { trace_id: string }[], search: TracesSearch) {
+  const [selected, setSelected] = useState<string | null>(null);
   const navigate = useNavigate();
-  const kept = useLinkSearch(search);
+  const linkSearch = useLinkSearch(search);
   const open = useCallback(
-    (id: string) => navigate({ to: "/traces/$id", params: { id }, search: kept }),
-    [navigate, kept],
+    (id: string) => navigate({ to: "/traces/$id", params: { id }, search: linkSearch }),
+    [navigate, linkSearch],
   );
   const move = (step: number) => {
-    const at = items.findIndex((it) => it.trace_id === chosen);
+    const at = items.findIndex((it) => it.trace_id === selected);
     const next =
       items[at === -1 ? (step > 0 ? 0 : items.length - 1) : Math.min(items.length - 1, Math.max(0, at + step))];
     if (!next) return;
-    setChosen(next.trace_id);
+    setSelected(next.trace_id);
     document.getElementById(`trace-${next.trace_id}`)?.scrollIntoView({ block: "nearest" });
   };
   useKeys({
@@ -33,8 +33,8 @@ export function useChoice(items: { trace_id: string }[], search: TracesSearch) {
     k: () => move(-1),
     ArrowDown: () => move(1),
     ArrowUp: () => move(-1),
-    Enter: () => chosen && open(chosen),
-    Escape: () => setChosen(null),
+    Enter: () => selected && open(selected),
+    Escape: () => setSelected(null),
   });
-  return { chosen, setChosen, open, kept };
+  return { selected, setSelected, open, linkSearch };
 }

@@ -1,4 +1,4 @@
-// The state of the live tail: connected or not, paused or not, how many wait, how many were left out.
+// The state of the live tail: connected, paused, how many requests wait, and how many are missing.
 import { Button } from "@/components/button";
 import { count, plural } from "@/lib/format";
 import type { Tail } from "./use-tail";
@@ -24,7 +24,7 @@ export function TailBar({
         {label}
       </span>
       <Button kind="ghost" icon={paused ? "play" : "pause"} onClick={() => onPause(!paused)}>
-        {paused ? "Go on" : "Pause"}
+        {paused ? "Resume" : "Pause"}
       </Button>
       {paused && tail.waiting > 0 && (
         <Button kind="solid" onClick={() => onPause(false)}>
@@ -34,15 +34,15 @@ export function TailBar({
       {tail.dropped === 0 && tail.gap && (
         <span
           className="ml-auto text-warn"
-          title="More passed while the connection was gone than the gateway says again. They are in the list."
+          title="More requests ended during a reconnect than the gateway can replay. The list has them all."
         >
-          Some not shown
+          Some requests not shown
         </span>
       )}
       {tail.dropped > 0 && (
         <span
           className="ml-auto text-warn"
-          title="The gateway sends no faster than this page reads. They are in the list."
+          title="Requests ended faster than this page could read them. The list has them all."
         >
           {`${plural(tail.dropped, "request")} not shown`}
         </span>

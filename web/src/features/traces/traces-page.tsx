@@ -1,10 +1,10 @@
-// Traces: what passed, newest first; filtered, searched, paged, or watched as it comes. All of it is in the address.
+// The Traces page: the list, newest first, with filters, search, pages and a live tail. The URL holds all of that.
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
 import { PAGE_SIZE, traces } from "@/api/queries";
 import { Button } from "@/components/button";
-import { Pager, pagesOf } from "@/components/pager";
+import { Pager, pageCount } from "@/components/pager";
 import { Failure, Loading } from "@/components/states";
 import { PageHeader } from "@/features/shell/page-header";
 import { TimeRangePicker } from "@/features/shell/time-range-picker";
@@ -13,8 +13,8 @@ import { useKeys } from "@/lib/keys";
 import type { TracesSearch } from "@/lib/search";
 import { ExportMenu } from "./export-menu";
 import { FilterBar } from "./filter-bar";
-import { Nothing } from "./no-traces";
-import { useChoice } from "./selection";
+import { NoTraces } from "./no-traces";
+import { useSelection } from "./selection";
 import { TailBar } from "./tail-bar";
 import { TracesTable } from "./traces-table";
 import { useTail } from "./use-tail";
@@ -34,7 +34,7 @@ export function TracesPage() {
   const items = live ? (tail.rows.length > 0 ? tail.rows : listed) : listed;
   const total = query.data?.total ?? 0;
   const page = search.page ?? 1;
-  const pages = pagesOf(total, PAGE_SIZE);
+  const pages = pageCount(total, PAGE_SIZE);
 
   const change = useCallback(
     (next: Partial<TracesSearch>) => navigate({ to: "/traces", search: (before) => ({ ...before, ...next }) }),
@@ -49,10 +49,10 @@ export function TracesPage() {
     setPaused(false);
     change({ live: live ? undefined : true, page: undefined });
   };
-  const { chosen, setChosen, open, kept } = useChoice(items, search);
+  const { selected, setSelected, open, linkSearch } = useSelection(items, search);
   useKeys({
     l: toggleLive,
-    p: () => live && setPaused((it) => !it),
+    p: () => live && setPaused((current) => !current),
     "/": () => document.getElementById("traces-search")?.focus(),
     "[": () => toPage(page - 1),
     "]": () => toPage(page + 1),
@@ -79,13 +79,13 @@ export function TracesPage() {
       ) : query.isPending ? (
         <Loading rows={14} />
       ) : items.length === 0 ? (
-        <Nothing search={search} />
+        <NoTraces search={search} />
       ) : (
         <TracesTable
           items={items}
-          search={kept}
-          chosen={chosen}
-          onChoose={setChosen}
+          search={linkSearch}
+          selected={selected}
+          onSelect={setSelected}
           onOpen={open}
           glow={live && !paused}
         />

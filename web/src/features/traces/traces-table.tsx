@@ -1,26 +1,26 @@
-// The list itself: one line a trace, chosen by keys or pointer.
+// The table of traces: one row per trace, selected by keyboard or pointer.
 import { flexRender, getCoreRowModel, type Row, useReactTable } from "@tanstack/react-table";
 import { memo, useMemo } from "react";
 import type { Schemas } from "@/api/client";
-import { type ColumnLook, columns } from "./columns";
+import { type ColumnStyle, columns } from "./columns";
 
 type Item = Schemas["TraceItem"];
 type Props = {
   items: Item[];
   search: Record<string, unknown>;
-  chosen: string | null;
-  onChoose: (id: string) => void;
+  selected: string | null;
+  onSelect: (id: string) => void;
   onOpen: (id: string) => void;
   glow: boolean;
 };
 
-/** The longest of the page in steps of a power of two, so that rows need not be drawn anew for each new one. */
+/** The longest duration on the page, rounded up to a power of two so that a new row seldom redraws all others. */
 function longestOf(items: Item[]): number {
   const longest = Math.max(...items.map((it) => it.duration_ms), 1);
   return 2 ** Math.ceil(Math.log2(longest));
 }
 
-export function TracesTable({ items, search, chosen, onChoose, onOpen, glow }: Props) {
+export function TracesTable({ items, search, selected, onSelect, onOpen, glow }: Props) {
   const longest = longestOf(items);
   const shape = useMemo(() => columns(longest, search), [longest, search]);
   const table = useReactTable({
@@ -35,13 +35,13 @@ export function TracesTable({ items, search, chosen, onChoose, onOpen, glow }: P
         {table.getHeaderGroups().map((group) => (
           <tr key={group.id} className="border-b border-line text-left text-xs text-faint">
             {group.headers.map((header) => {
-              const look = header.column.columnDef.meta as ColumnLook;
+              const style = header.column.columnDef.meta as ColumnStyle;
               return (
                 <th
                   key={header.id}
                   scope="col"
-                  style={{ width: look.width }}
-                  className={`h-8 px-2 font-normal last:pr-6 [&:nth-child(2)]:pl-6 ${look.cell.replace(/text-(soft|cost)/, "")}`}
+                  style={{ width: style.width }}
+                  className={`h-8 px-2 font-normal last:pr-6 [&:nth-child(2)]:pl-6 ${style.cell.replace(/text-(soft|cost)/, "")}`}
                 >
                   {flexRender(header.column.columnDef.header, header.getContext())}
                 </th>
@@ -52,13 +52,13 @@ export function TracesTable({ items, search, chosen, onChoose, onOpen, glow }: P
       </thead>
       <tbody>
         {table.getRowModel().rows.map((row) => (
-          <Line
+          <TraceRow
             key={row.id}
             row={row}
             item={row.original}
             shape={shape}
-            chosen={row.id === chosen}
-            onChoose={onChoose}
+            selected={row.id === selected}
+            onSelect={onSelect}
             onOpen={onOpen}
             glow={glow}
           />
@@ -72,22 +72,22 @@ type LineProps = {
   row: Row<Item>;
   item: Item;
   shape: unknown;
-  chosen: boolean;
-  onChoose: (id: string) => void;
+  selected: boolean;
+  onSelect: (id: string) => void;
   onOpen: (id: string) => void;
   glow: boolean;
 };
 
-const Line = memo(
-  function Line({ row, item, chosen, onOpen, onChoose, glow }: LineProps) {
+const TraceRow = memo(
+  function TraceRow({ row, item, selected, onOpen, onSelect, glow }: LineProps) {
     return (
-      // By keys: j, k and Enter work on the list, and the time is a link.
+      // Keyboard access: j, k and Enter work on the list, and the time is a link.
       <tr
         id={`trace-${item.trace_id}`}
-        aria-current={chosen || undefined}
+        aria-current={selected || undefined}
         onClick={(event) => {
           if (event.defaultPrevented || event.metaKey || event.ctrlKey) return;
-          onChoose(item.trace_id);
+          onSelect(item.trace_id);
           onOpen(item.trace_id);
         }}
         className={`group cursor-pointer scroll-mt-24 border-b border-line hover:bg-hover aria-[current]:bg-accent-wash ${glow ? "animate-glow" : ""}`}
@@ -95,7 +95,7 @@ const Line = memo(
         {row.getVisibleCells().map((cell) => (
           <td
             key={cell.id}
-            className={`h-[34px] px-2 py-1.5 align-middle first:pl-4 last:pr-4 md:py-0 md:[&:nth-child(2)]:pl-6 md:last:pr-6 ${(cell.column.columnDef.meta as ColumnLook).cell}`}
+            className={`h-[34px] px-2 py-1.5 align-middle first:pl-4 last:pr-4 md:py-0 md:[&:nth-child(2)]:pl-6 md:last:pr-6 ${(cell.column.columnDef.meta as ColumnStyle).cell}`}
           >
             {flexRender(cell.column.columnDef.cell, cell.getContext())}
           </td>
@@ -105,7 +105,7 @@ const Line = memo(
   },
   (before, after) =>
     before.item === after.item &&
-    before.chosen === after.chosen &&
+    before.selected === after.selected &&
     before.shape === after.shape &&
     before.onOpen === after.onOpen,
 );

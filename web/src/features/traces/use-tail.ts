@@ -1,21 +1,21 @@
-// The live tail: requests as they end, drawn a few times a second however many come. Paused, they are counted.
+// The live tail: requests as they end, drawn a few times a second however many arrive. While paused, it only counts them.
 import { useEffect, useReducer, useRef } from "react";
-import { address, type Schemas } from "@/api/client";
+import { apiUrl, type Schemas } from "@/api/client";
 import { filterQuery } from "@/api/queries";
 import type { TracesSearch } from "@/lib/search";
 
 type Item = Schemas["TraceItem"];
-/** `gap`: while the connection was gone, more passed than the gateway could say again. */
+/** `gap`: more requests ended during a reconnect than the gateway could replay. */
 export type Tail = { rows: Item[]; waiting: number; dropped: number; gap: boolean; connected: boolean };
 
-/** Rows that are kept and drawn; older ones are in the list, which has pages. Arbitrary. */
+/** Most rows kept and drawn. Arbitrary: the list has older ones, with pages. */
 export const ROWS_MAX = 100;
-/** Between two drawings: faster is not read. */
-const BEAT_MS = 400;
+/** Time between two redraws. Arbitrary: nobody reads faster. */
+const REDRAW_MS = 400;
 const NONE: Tail = { rows: [], waiting: 0, dropped: 0, gap: false, connected: false };
 
-/** New ones on top, each trace once: a later request of a trace takes the earlier one's place. */
-export function prepended(fresh: Item[], rows: Item[]): Item[] {
+/** Puts new rows on top, with each trace once: a later request of a trace replaces the earlier one. */
+export function prependRows(fresh: Item[], rows: Item[]): Item[] {
   const seen = new Set<string>();
   const merged: Item[] = [];
   for (const item of [...fresh].reverse().concat(rows)) {
@@ -28,16 +28,16 @@ export function prepended(fresh: Item[], rows: Item[]): Item[] {
 }
 
 type Change =
-  | { fresh: Item[]; came: number; dropped: number; gap: boolean; connected: boolean; paused: boolean }
+  | { fresh: Item[]; received: number; dropped: number; gap: boolean; connected: boolean; paused: boolean }
   | "reset";
 
-export function reduce(tail: Tail, change: Change): Tail {
+export function tailReducer(tail: Tail, change: Change): Tail {
   if (change === "reset") return NONE;
-  const { fresh, came, dropped, connected, paused } = change;
+  const { fresh, received, dropped, connected, paused } = change;
   const gap = tail.gap || change.gap;
-  if (paused) return { ...tail, waiting: tail.waiting + came, dropped: tail.dropped + dropped, gap, connected };
+  if (paused) return { ...tail, waiting: tail.waiting + received, dropped: tail.dropped + dropped, gap, connected };
   return {
-    rows: fresh.length > 0 ? prepended(fresh, tail.rows) : tail.rows,
+    rows: fresh.length > 0 ? prependRows(fresh, tail.rows) : tail.rows,
     waiting: 0,
     dropped: tail.dropped + dropped,
     gap,
@@ -54,24 +54,24 @@ function parsed(data: string): Item | null {
 }
 
 export function useTail(search: TracesSearch, enabled: boolean, paused: boolean): Tail {
-  const [tail, change] = useReducer(reduce, NONE);
+  const [tail, change] = useReducer(tailReducer, NONE);
   const isPaused = useRef(paused);
   useEffect(() => {
     isPaused.current = paused;
   }, [paused]);
-  const stream = address("/api/traces/stream", {}, filterQuery(search));
+  const stream = apiUrl("/api/traces/stream", {}, filterQuery(search));
   useEffect(() => {
     if (!enabled) return;
     change("reset");
     const source = new EventSource(stream);
     let fresh: Item[] = [];
-    let came = 0;
+    let received = 0;
     let dropped = 0;
     let gap = false;
     source.addEventListener("trace", (event) => {
       const item = parsed(event.data);
       if (!item) return;
-      came += 1;
+      received += 1;
       fresh.push(item);
       if (fresh.length > ROWS_MAX) fresh = fresh.slice(-ROWS_MAX);
     });
@@ -81,19 +81,19 @@ export function useTail(search: TracesSearch, enabled: boolean, paused: boolean)
     source.addEventListener("gap", () => {
       gap = true;
     });
-    let was = "";
+    let lastState = "";
     const timer = setInterval(() => {
       const connected = source.readyState === EventSource.OPEN;
-      const is = `${came} ${dropped} ${gap} ${connected} ${isPaused.current}`;
-      if (is === was && fresh.length === 0) return;
-      was = `0 0 false ${connected} ${isPaused.current}`;
-      change({ fresh, came, dropped, gap, connected, paused: isPaused.current });
-      // What waits is kept, the newest at least, until the tail goes on.
+      const state = `${received} ${dropped} ${gap} ${connected} ${isPaused.current}`;
+      if (state === lastState && fresh.length === 0) return;
+      lastState = `0 0 false ${connected} ${isPaused.current}`;
+      change({ fresh, received, dropped, gap, connected, paused: isPaused.current });
+      // While paused, the newest rows are kept until the tail resumes.
       if (!isPaused.current) fresh = [];
-      came = 0;
+      received = 0;
       dropped = 0;
       gap = false;
-    }, BEAT_MS);
+    }, REDRAW_MS);
     return () => {
       clearInterval(timer);
       source.close();
