@@ -89,7 +89,7 @@ function Row({ item, by, highest }: { item: Schemas["CostItem"]; by: CostBy; hig
           style={{ width: `calc(${(share * 100).toFixed(2)}% - 8px)` }}
         />
         {item.key === "" ? (
-          <span className="relative pl-2 text-faint">not set</span>
+          <span className="relative pl-2 text-soft">not set</span>
         ) : (
           <Link
             to="/traces"
