@@ -124,7 +124,6 @@ pub const VENDOR_FIELDS: List = List {
         ("src/coordinator/store/reader/list.rs", 2),
         ("src/coordinator/store/reader/series.rs", 3),
         ("src/coordinator/store/tests/sums.rs", 1),
-        ("src/shard/account/mod.rs", 2),
     ],
 };
 

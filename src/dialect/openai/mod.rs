@@ -13,6 +13,9 @@ pub mod request;
 // Changes a request's body and leaves its other bytes alone.
 pub mod splice;
 
+// The names of token counts in logs, REST fields and exports.
+pub mod tokens;
+
 // Reads the value of a `usage` member.
 pub mod usage;
 

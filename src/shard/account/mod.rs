@@ -14,6 +14,7 @@ use std::cell::{Cell, Ref, RefCell};
 
 use crate::cache::Evictions;
 use crate::clock::Now;
+use crate::dialect::openai::tokens::{COMPLETION_TOKENS, PROMPT_TOKENS};
 use crate::fault_injection::{self, InjectionPoint};
 use crate::link::usage::Batch;
 use crate::link::{AttemptOutcome, Tally};
@@ -194,8 +195,8 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
             model,
             provider,
             status,
-            prompt_tokens = prompt,
-            completion_tokens = completion,
+            { PROMPT_TOKENS } = prompt,
+            { COMPLETION_TOKENS } = completion,
             cost_usd = %cost,
             ms,
             "request"
@@ -212,8 +213,8 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
             refusal = end.refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request")),
             policy = end.refusal.and_then(|refusal| refusal.policy()),
             cut,
-            prompt_tokens = prompt,
-            completion_tokens = completion,
+            { PROMPT_TOKENS } = prompt,
+            { COMPLETION_TOKENS } = completion,
             cost_usd = %cost,
             ms,
             "request"
