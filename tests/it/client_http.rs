@@ -342,7 +342,7 @@ fn path_is_matched_without_normalisation() {
     let answer = client.send(post("/v1/chat/completions?api-version=1&x=%00", chat("gpt-4o", "x"))).answer();
     assert_eq!(answer.status, 200);
     assert!(mock.wait_until_idle(TIMEOUT));
-    assert_eq!(mock.ledger().entries[0].path, "/v1/chat/completions", "no query of the caller's travels");
+    assert_eq!(mock.ledger().entries[0].path, "/v1/chat/completions", "the caller's query is not forwarded");
 }
 
 /// FAULTS.md row 79.
