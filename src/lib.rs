@@ -32,13 +32,14 @@
 //!
 //! 1. the *plan*: everything that the configuration and the policies decide. It is immutable, versioned and published through
 //!    `arc-swap`. A request keeps the plan it started with, and only the coordinator ever frees one;
-//! 2. *usage windows* ([`usage`]): each shard writes only its own slot of a user's window and reads the sum of all slots;
-//! 3. *rate limits* ([`limit`]): one atomic word per provider. Shards do not lease tokens: a limit bounds its own contention,
-//!    and leases would exceed it by what flows in while they are out;
-//! 4. *circuit breakers* ([`breaker`]): one atomic word per provider;
-//! 5. *cached answers* ([`cache`]): each has one owner. Other shards keep references to hot ones, and the owner marks an answer
+//! 2. *cached answers* ([`cache`]): each has one owner. Other shards keep references to hot ones, and the owner marks an answer
 //!    that it evicted;
-//! 6. *heartbeats* ([`link`]): one word per shard, which the coordinator reads.
+//! 3. everything that several shards write, which is one type, [`shared::Shared`]:
+//!     * *usage windows* ([`usage`]): each shard writes only its own slot of a user's window and reads the sum of all slots;
+//!     * *rate limits* ([`limit`]): one atomic word per provider. Shards do not lease tokens: a limit bounds its own
+//!       contention, and leases would exceed it by what flows in while they are out;
+//!     * *circuit breakers* ([`breaker`]): one atomic word per provider;
+//!     * *heartbeats*: one word per shard, which the coordinator reads.
 //!
 //! Everything else reaches a shard as an order and leaves it as an event.
 //!
@@ -149,6 +150,9 @@ pub mod breaker;
 
 // Answers that are given again.
 pub mod cache;
+
+// Everything that several shards write.
+pub mod shared;
 
 // What runs: configuration and policies laid out for the request path.
 pub mod plan;

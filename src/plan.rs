@@ -1,15 +1,24 @@
-//! What runs: everything that the configuration and the policies decide, parsed, resolved and laid out for the request path;
-//! immutable and versioned. The coordinator makes plans, shards read them; a request keeps the plan it started with.
+//! The plan is what runs: everything that the configuration and the policies decide, parsed, resolved and laid out for the
+//! request path. It is immutable and versioned. The coordinator makes plans, shards read them; a request keeps the plan it
+//! started with.
 //!
-//! *Invariant:* nothing that a request looks up here allocates, and nothing here changes after it was published.
+//! *Invariant:* nothing that a request looks up here allocates, and nothing here changes after it was published. What does
+//! change, breakers and limits, is in [`Shared`](crate::shared::Shared); a plan holds ids into it.
 
-mod labels; // values of metric labels as small numbers
+// Values of metric labels, and origins, as small numbers.
+mod labels;
 
-mod routes; // from a model's name to who answers for it
+// From a model's name to the providers that answer for it.
+mod routes;
 
-mod provider; // one provider, laid out for sending
+// One provider, laid out for sending.
+mod provider;
 
-mod tls; // how providers are verified
+// How providers are verified.
+mod tls;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +33,11 @@ use crate::http::head::HeadLimits;
 use crate::llm::FactLimits;
 use crate::policy::Compiled;
 use crate::pricing::{Price, PriceId, Prices};
+use crate::shared::{NoFreeSlot, ProviderSlots, Shared, SlotClaims};
 
 pub use labels::{LabelId, Labels, OriginId};
-pub use provider::{Provider, SharedState};
+use provider::ProviderMaker;
+pub use provider::{PlannedLimit, Provider};
 use routes::{Models, Routes};
 pub use routes::{Route, Way};
 
@@ -116,7 +127,9 @@ pub struct Parts<'a> {
     pub created_s: u64,
     /// Whether spans are exported, so that traces are made even where nothing stores them.
     pub exports_spans: bool,
-    /// When it is made, for limits that go on from where they stand.
+    /// Breakers and limits for providers that have none yet.
+    pub slots: SlotClaims<'a>,
+    /// When the plan is made.
     pub now: Now,
 }
 
@@ -129,6 +142,9 @@ pub enum PlanError {
     /// Connections are kept by origin, and the process has seen too many of them.
     #[error("this process has seen too many different providers; restart it")]
     TooManyOrigins,
+    /// Each provider has a breaker, and perhaps a limit, in a table of a fixed size.
+    #[error(transparent)]
+    TooManyProviders(#[from] NoFreeSlot),
 }
 
 impl Plan {
@@ -137,14 +153,15 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(parts: Parts<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let Parts { config, prices, policies, created_s, exports_spans, now } = parts;
-        let (mut labels, mut origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
+        let Parts { config, prices, policies, created_s, exports_spans, slots, now } = parts;
+        let (labels, origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
+        let mut maker = ProviderMaker { config, prices: &prices, labels, origins, slots, now };
         let mut made = Vec::with_capacity(config.providers.len());
         for provider in &config.providers {
-            let before = before.and_then(|plan| plan.providers.iter().find(|it| *it.name == *provider.name));
-            let state = SharedState::new(provider, &config.rate_limit, before.map(|it| &it.state), now);
-            made.push(Arc::new(Provider::new(provider, state, &prices, &mut labels, &mut origins)?));
+            let before = before.and_then(|plan| plan.provider(&provider.name));
+            made.push(Arc::new(maker.make(provider, before)?));
         }
+        let ProviderMaker { mut labels, origins, .. } = maker;
         let limits = &config.server.limits;
         let tls = match before.and_then(|plan| plan.tls.clone()) {
             Some(tls) => Some(tls),
@@ -187,6 +204,24 @@ impl Plan {
         let mut labels = self.labels.clone();
         let policy_labels = policy_labels(&policies, &mut labels);
         Plan { version: self.version + 1, policies, policy_labels, labels, ..self.clone() }
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| *provider.name == *name).map(|provider| &**provider)
+    }
+
+    /// What the plan's providers have in [`Shared`].
+    pub fn slots(&self) -> impl Iterator<Item = ProviderSlots> {
+        self.providers.iter().map(|provider| provider.slots())
+    }
+
+    /// Puts the plan's rate limits into force: those that are known already go on at the new ceiling. Part of publishing a plan,
+    /// and not of making one, because a plan that was made may still be rejected.
+    pub fn apply_ceilings(&self, shared: &Shared, now: Now) {
+        for limit in self.providers.iter().filter_map(|provider| provider.limit) {
+            shared.limit(limit.id).set_ceiling(limit.ceiling, now);
+        }
     }
 
     /// Who answers for `model`: those that name it exactly, else those with the longest pattern.

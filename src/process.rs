@@ -24,10 +24,10 @@ use crate::coordinator::handover::{Launch, NoLaunch};
 use crate::coordinator::helpers::resolver::Resolver;
 use crate::coordinator::helpers::supervisor::Supervisor;
 use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Source, Start, lifecycle};
-use crate::link::{self, EVENTS_MAX, Event, ORDERS_MAX, Order, Pulse};
+use crate::link::{self, EVENTS_MAX, Event, ORDERS_MAX, Order};
 use crate::plan::{self, Plan};
 use crate::shard::{self, DriverChoice};
-use crate::usage::Registry;
+use crate::shared::Shared;
 
 use listeners::Sockets;
 
@@ -125,12 +125,14 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
             Governance::take_over(storage, clock.now(), || predecessor.standing()).context("taking over the storage")?
         }
     };
+    let shared = Shared::new(workers);
     let parts = plan::Parts {
         config: running.config(),
         prices: running.table().prices.clone(),
         policies,
         created_s: clock.now().wall_ms / 1000,
         exports_spans: coordinator::exports_spans(),
+        slots: shared.claim_slots([]),
         now: clock.now(),
     };
     let plan = Plan::new(parts, None)?;
@@ -140,9 +142,8 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     running.watch(events.clone()).context("watching the configuration")?;
     let mut resolver = Resolver::new(events.clone());
     resolver.follow(&plan).context("starting to resolve names")?;
-    let (plan, registry) = (Arc::new(ArcSwap::from_pointee(plan)), Registry::new(workers));
-    let (pulse, address) = (Pulse::new(workers), sockets.address);
-    let common = Common { driver, plan: plan.clone(), registry: registry.clone(), clock, events, pulse: pulse.clone() };
+    let (plan, address) = (Arc::new(ArcSwap::from_pointee(plan)), sockets.address);
+    let common = Common { driver, plan: plan.clone(), shared: shared.clone(), clock, events };
     let shares = sockets.shares(workers).context("sharing the sockets among the shards")?;
     let (orders, events) = start_shards(common, &cpus, shares)?;
     let life = lifecycle::Parts {
@@ -151,12 +152,11 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         launch,
         predecessor: inherited.predecessor,
         supervisor,
-        pulse,
         events: events.downgrade(),
     };
     drop(events);
     let parts =
-        coordinator::Parts { clock, plan, registry, events: incoming, orders, governance, running, resolver, life };
+        coordinator::Parts { clock, plan, shared, events: incoming, orders, governance, running, resolver, life };
     Coordinator::new(parts).run(|| listening(address))
 }
 
@@ -164,10 +164,9 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
 struct Common {
     driver: DriverChoice,
     plan: Arc<ArcSwap<Plan>>,
-    registry: Arc<Registry>,
+    shared: Arc<Shared>,
     clock: Clock,
     events: flume::Sender<Event>,
-    pulse: Pulse,
 }
 
 /// Starts one shard for each element of `shares`. Returns the senders of their orders and of the events.
@@ -176,7 +175,7 @@ fn start_shards(
     cpus: &[usize],
     shares: Vec<Vec<TcpListener>>,
 ) -> anyhow::Result<(Vec<flume::Sender<Order>>, flume::Sender<Event>)> {
-    let Common { driver, plan, registry, clock, events, pulse } = common;
+    let Common { driver, plan, shared, clock, events } = common;
     let shards = shares.len();
     let mut peers = link::cache_peers(shards).into_iter();
     let mut secret = [0; 32];
@@ -194,11 +193,10 @@ fn start_shards(
             id,
             cpu: if cpus.is_empty() { None } else { cpus.get(id % cpus.len()).copied() },
             listeners,
-            pulse: pulse.clone(),
             driver,
             shards,
             plan: plan.clone(),
-            registry: registry.clone(),
+            shared: shared.clone(),
             peers: peers.next().context("a shard has no cache peers")?,
             hash_key,
             boot: u128::from_le_bytes(boot),

@@ -7,9 +7,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use luner::breaker::{Breaker, Rules, Verdict};
+use luner::breaker::{Breaker, BreakerRules, CallResult};
 use luner::clock::Now;
-use luner::limit::Limit;
+use luner::limit::{Ceiling, Limit};
 
 /// Arbitrary, but odd, so that the median is one of the rounds.
 const ROUNDS: usize = 15;
@@ -43,39 +43,38 @@ fn at(mono_ns: u64) -> Now {
     Now { mono_ns, wall_ms: 0 }
 }
 
+fn flow(qps: f64, burst: u32) -> Limit {
+    Limit::new(Ceiling::Flow { qps, burst }, at(0))
+}
+
 fn main() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     for threads in [1, cores] {
-        let wide = || Limit::new(1e6, 1_000_000, at(0));
+        let wide = || flow(1e6, 1_000_000);
         // A microsecond passes between requests, so that all are charged: a million a second per thread.
-        time("charged", threads, wide, |limit, n| drop(black_box(limit.try_take(at(n * 1_000)))));
+        time("charged", threads, wide, |limit, n| _ = black_box(limit.charge(at(n * 1_000))));
+        time("charged and given back", threads, wide, |limit, n| {
+            if let Ok(charge) = limit.charge(at(n * 1_000)) {
+                charge.give_back(at(n * 1_000));
+            }
+        });
         let spent = || {
-            let limit = Limit::new(0.001, 1, at(0));
-            drop(limit.try_take(at(0)));
+            let limit = flow(0.001, 1);
+            _ = limit.charge(at(0));
             limit
         };
-        time("refused", threads, spent, |limit, _| drop(black_box(limit.try_take(black_box(at(1))))));
+        time("refused", threads, spent, |limit, _| _ = black_box(limit.charge(black_box(at(1)))));
         // A hundred times more requests arrive than the limit allows.
-        time(
-            "refused, 1 in 100 charged",
-            threads,
-            || Limit::new(1e6, 1, at(0)),
-            |limit, n| {
-                drop(black_box(limit.try_take(at(n * 10))));
-            },
-        );
+        let narrow = || flow(1e6, 1);
+        time("refused, 1 in 100 charged", threads, narrow, |limit, n| _ = black_box(limit.charge(at(n * 10))));
     }
     // The cheapest possible lease: a counter of the shard, and a comparison with the clock, because leases expire.
-    time("a count of the shard's own", 1, AtomicU64::default, |count, n| {
+    time("a counter of the shard's own", 1, AtomicU64::default, |count, n| {
         count.store(count.load(Ordering::Relaxed) + u64::from(black_box(n) < REPEAT), Ordering::Relaxed);
     });
-    time(
-        "breaker: asked and ended well",
-        cores,
-        || Breaker::new(Rules::default()),
-        |breaker, n| {
-            let permit = breaker.ask(at(n)).expect("closed");
-            permit.end(breaker, Verdict::Sound, at(n), 0);
-        },
-    );
+    let rules = BreakerRules::default();
+    time("breaker: asked, then told of a success", cores, Breaker::default, |breaker, n| {
+        let permit = breaker.ask(&rules, at(n)).expect("closed");
+        permit.end(CallResult::Success, at(n), 0);
+    });
 }

@@ -17,6 +17,7 @@ use luner::config;
 use luner::plan::{Parts, Plan};
 use luner::policy::{Action, Compiled, Downgrades, Evaluator, Inputs, Mode, Policy, Repriced};
 use luner::pricing::Prices;
+use luner::shared::Shared;
 use luner::units::MicroUsd;
 use luner::usage::{LocalWindows, Registry};
 use luner::who::Who;
@@ -122,12 +123,14 @@ fn main() {
 /// Like the coordinator, that thread keeps replaced plans until no shard holds them.
 fn adopt(clock: &Clock) {
     let config = config::parse(CONFIG, "bench", &|_| None).expect("a valid config");
+    let shared = Shared::new(1);
     let parts = Parts {
         config: &config,
         prices: Prices::built_in(),
         policies: Arc::default(),
         created_s: 0,
         exports_spans: false,
+        slots: shared.claim_slots([]),
         now: clock.now(),
     };
     let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).expect("a plan")));

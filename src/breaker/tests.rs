@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 use crate::seeded::Seeded;
 
-const RULES: Rules = Rules {
+const RULES: BreakerRules = BreakerRules {
     failures: 3,
     pause: Duration::from_millis(1_000),
     pause_max: Duration::from_millis(5_000),
@@ -17,197 +17,221 @@ fn at(ms: u64) -> Now {
     Now { mono_ns: ms * 1_000_000, wall_ms: 0 }
 }
 
-/// A request that ends as soon as it began. The longest pauses, for round numbers; there is a millisecond on top.
-fn request(breaker: &Arc<Breaker>, verdict: Verdict, ms: u64) -> bool {
-    match breaker.ask(at(ms)) {
+/// A request that ends as soon as it began; returns whether it was permitted.
+fn request(breaker: &Breaker, result: CallResult, ms: u64) -> bool {
+    request_by(&RULES, breaker, result, ms)
+}
+
+fn request_by(rules: &BreakerRules, breaker: &Breaker, result: CallResult, ms: u64) -> bool {
+    match breaker.ask(rules, at(ms)) {
         Ok(permit) => {
-            permit.end(breaker, verdict, at(ms), u32::MAX);
+            // The longest pauses, for round numbers; there is a millisecond on top.
+            permit.end(result, at(ms), u32::MAX);
             true
         }
         Err(_) => false,
     }
 }
 
-fn open(breaker: &Arc<Breaker>, ms: u64) {
-    (0..RULES.failures).for_each(|_| assert!(request(breaker, Verdict::Failed, ms)));
+fn open(breaker: &Breaker, ms: u64) {
+    (0..RULES.failures).for_each(|_| assert!(request(breaker, CallResult::Failure, ms)));
 }
 
-fn probe(breaker: &Arc<Breaker>, ms: u64) -> Permit {
-    let permit = breaker.ask(at(ms)).expect("the pause is over");
+fn probe(breaker: &Breaker, ms: u64) -> Permit<'_> {
+    let permit = breaker.ask(&RULES, at(ms)).expect("the pause is over");
     assert!(permit.is_probe());
     permit
 }
 
 #[test]
-fn it_opens_after_failures_in_a_row_and_refuses_at_once() {
-    let breaker = Breaker::new(RULES);
-    for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Sound, Verdict::Failed, Verdict::Nothing] {
-        assert!(request(&breaker, verdict, 0));
+fn failures_in_a_row_open_the_breaker() {
+    let breaker = Breaker::default();
+    use CallResult::{Failure, Success, Unknown};
+    for result in [Failure, Failure, Success, Failure, Unknown] {
+        assert!(request(&breaker, result, 0));
     }
-    assert_eq!(breaker.state(at(0)), State::Closed { failures: 1 });
-    assert!(request(&breaker, Verdict::Failed, 0));
-    assert!(request(&breaker, Verdict::Failed, 0));
-    assert_eq!(breaker.state(at(1)), State::Open { left: Duration::from_millis(1_000) });
-    assert_eq!(breaker.ask(at(501)).expect_err("open").retry_after, Duration::from_millis(500));
+    assert_eq!(breaker.state(at(0)), BreakerState::Closed { failures: 1 });
+    assert!(request(&breaker, CallResult::Failure, 0));
+    assert!(request(&breaker, CallResult::Failure, 0));
+    assert_eq!(breaker.state(at(1)), BreakerState::Open { left: Duration::from_millis(1_000) });
+    assert_eq!(breaker.ask(&RULES, at(501)).expect_err("open").retry_after, Duration::from_millis(500));
 }
 
 #[test]
-fn an_answer_below_500_is_a_sign_of_life() {
-    for (status, verdict) in
-        [(200, Verdict::Sound), (404, Verdict::Sound), (429, Verdict::Sound), (499, Verdict::Sound)]
-    {
-        assert_eq!(Verdict::of_status(status), verdict, "{status}");
+fn status_below_500_counts_as_success() {
+    for status in [200, 404, 429, 499] {
+        assert_eq!(CallResult::of_status(status), CallResult::Success, "{status}");
     }
     for status in [500, 502, 503, 529, 599] {
-        assert_eq!(Verdict::of_status(status), Verdict::Failed, "{status}");
+        assert_eq!(CallResult::of_status(status), CallResult::Failure, "{status}");
     }
 }
 
 #[test]
-fn after_the_pause_one_probe_goes_and_closes_it_if_it_goes_well() {
-    let breaker = Breaker::new(RULES);
+fn successful_probe_closes_the_breaker() {
+    let breaker = Breaker::default();
     open(&breaker, 0);
-    assert!(breaker.ask(at(1_000)).is_err());
-    assert_eq!(breaker.state(at(1_001)), State::HalfOpen);
+    assert!(breaker.ask(&RULES, at(1_000)).is_err());
+    assert_eq!(breaker.state(at(1_001)), BreakerState::HalfOpen);
     let permit = probe(&breaker, 1_001);
-    assert_eq!(breaker.ask(at(1_002)).expect_err("one only").retry_after, Duration::ZERO);
+    assert_eq!(breaker.ask(&RULES, at(1_002)).expect_err("one probe only").retry_after, Duration::ZERO);
     assert_eq!(breaker.state(at(1_002)).name(), "half_open");
-    permit.end(&breaker, Verdict::Sound, at(1_500), 0);
-    assert_eq!(breaker.state(at(1_500)), State::Closed { failures: 0 });
-    assert!(!breaker.ask(at(1_500)).expect("closed").is_probe());
+    permit.end(CallResult::Success, at(1_500), 0);
+    assert_eq!(breaker.state(at(1_500)), BreakerState::Closed { failures: 0 });
+    assert!(!breaker.ask(&RULES, at(1_500)).expect("closed").is_probe());
 }
 
 #[test]
-fn the_pause_doubles_up_to_its_maximum_and_starts_anew_once_closed() {
-    let breaker = Breaker::new(RULES);
+fn pause_doubles_up_to_its_maximum_and_starts_over_once_closed() {
+    let breaker = Breaker::default();
     open(&breaker, 0);
     let mut now = 0;
     for pause in [1_000, 2_000, 4_000, 5_000, 5_000] {
-        assert_eq!(breaker.state(at(now)), State::Open { left: Duration::from_millis(pause + 1) });
+        assert_eq!(breaker.state(at(now)), BreakerState::Open { left: Duration::from_millis(pause + 1) });
         now += pause + 1;
-        assert!(request(&breaker, Verdict::Failed, now), "the probe");
+        assert!(request(&breaker, CallResult::Failure, now), "the probe");
     }
     now += 5_001;
-    assert!(request(&breaker, Verdict::Sound, now));
+    assert!(request(&breaker, CallResult::Success, now));
     open(&breaker, now);
-    assert_eq!(breaker.state(at(now)), State::Open { left: Duration::from_millis(1_001) });
-    let many = Breaker::new(Rules { pause_max: Duration::MAX, ..RULES });
-    open(&many, now);
+    assert_eq!(breaker.state(at(now)), BreakerState::Open { left: Duration::from_millis(1_001) });
+}
+
+#[test]
+fn hundreds_of_failed_probes_overflow_nothing() {
+    let rules = BreakerRules { pause_max: Duration::MAX, ..RULES };
+    let (breaker, mut now) = (Breaker::default(), 0);
+    open(&breaker, now);
     for n in 0..300 {
-        let State::Open { left } = many.state(at(now)) else { panic!("open") };
+        let BreakerState::Open { left } = breaker.state(at(now)) else { panic!("open") };
         now += left.as_millis() as u64;
-        assert!(request(&many, Verdict::Failed, now), "probe {n}");
+        assert!(request_by(&rules, &breaker, CallResult::Failure, now), "probe {n}");
     }
 }
 
 #[test]
-fn the_jitter_takes_up_to_half_of_the_pause() {
+fn jitter_takes_up_to_half_of_the_pause() {
     for (jitter, expected) in [(0, 501), (u32::MAX / 2, 750), (u32::MAX, 1_001)] {
-        let breaker = Breaker::new(Rules { failures: 1, ..RULES });
-        breaker.ask(at(0)).expect("closed").end(&breaker, Verdict::Failed, at(0), jitter);
-        let State::Open { left } = breaker.state(at(0)) else { panic!("open") };
+        let (breaker, rules) = (Breaker::default(), BreakerRules { failures: 1, ..RULES });
+        breaker.ask(&rules, at(0)).expect("closed").end(CallResult::Failure, at(0), jitter);
+        let BreakerState::Open { left } = breaker.state(at(0)) else { panic!("open") };
         assert!(left.as_millis().abs_diff(expected) <= 1, "{left:?} for {jitter}");
     }
 }
 
 #[test]
-fn a_probe_whose_caller_left_makes_room_for_the_next() {
-    let breaker = Breaker::new(RULES);
+fn probe_without_a_result_makes_room_for_the_next() {
+    let breaker = Breaker::default();
     open(&breaker, 0);
     drop(probe(&breaker, 1_001));
-    probe(&breaker, 1_001).end(&breaker, Verdict::Nothing, at(1_002), 0);
-    // And the pause goes on doubling from where it was.
-    probe(&breaker, 1_002).end(&breaker, Verdict::Failed, at(1_002), u32::MAX);
-    assert_eq!(breaker.state(at(1_002)), State::Open { left: Duration::from_millis(2_001) });
+    probe(&breaker, 1_001).end(CallResult::Unknown, at(1_002), 0);
+    // The pause goes on doubling from where it was.
+    probe(&breaker, 1_002).end(CallResult::Failure, at(1_002), u32::MAX);
+    assert_eq!(breaker.state(at(1_002)), BreakerState::Open { left: Duration::from_millis(2_001) });
 }
 
 #[test]
-fn a_probe_of_which_nothing_is_heard_is_replaced_and_its_late_word_ignored() {
-    let breaker = Breaker::new(RULES);
+fn lost_probe_is_replaced_and_its_late_result_ignored() {
+    let breaker = Breaker::default();
     open(&breaker, 0);
     let lost = probe(&breaker, 1_001);
-    assert!(breaker.ask(at(11_000)).is_err());
+    assert!(breaker.ask(&RULES, at(11_000)).is_err());
     let second = probe(&breaker, 11_001);
-    lost.end(&breaker, Verdict::Sound, at(11_002), 0);
-    assert_eq!(breaker.state(at(11_002)), State::HalfOpen);
-    second.end(&breaker, Verdict::Failed, at(11_002), 0);
+    lost.end(CallResult::Success, at(11_002), 0);
+    assert_eq!(breaker.state(at(11_002)), BreakerState::HalfOpen);
+    second.end(CallResult::Failure, at(11_002), 0);
     assert_eq!(breaker.state(at(11_002)).name(), "open");
-    let forgotten = Breaker::new(Rules { probe_max: Duration::ZERO, ..RULES });
-    open(&forgotten, 0);
-    std::mem::forget(probe(&forgotten, 1_001));
-    std::mem::forget(probe(&forgotten, 1_002));
 }
 
 #[test]
-fn what_was_sent_before_it_opened_changes_nothing_afterwards() {
-    let breaker = Breaker::new(RULES);
-    let early: Vec<_> = (0..4).map(|_| breaker.ask(at(0)).expect("closed")).collect();
+fn probes_that_never_end_do_not_block_the_next() {
+    let (breaker, rules) = (Breaker::default(), BreakerRules { probe_max: Duration::ZERO, ..RULES });
     open(&breaker, 0);
-    let before = breaker.state(at(1));
-    let mut early = early.into_iter();
-    let mut end = |verdict| early.next().expect("four").end(&breaker, verdict, at(1), 0);
-    end(Verdict::Sound);
-    end(Verdict::Failed);
-    assert_eq!(breaker.state(at(1)), before);
-    let permit = probe(&breaker, 1_001);
-    end(Verdict::Sound);
-    end(Verdict::Failed);
-    assert_eq!(breaker.state(at(1_001)), State::HalfOpen);
-    permit.end(&breaker, Verdict::Sound, at(1_001), 0);
-    assert_eq!(breaker.state(at(1_001)), State::Closed { failures: 0 });
-}
-
-#[test]
-fn one_failure_may_be_enough_and_none_counts_as_one() {
-    for failures in [0, 1] {
-        let breaker = Breaker::new(Rules { failures, ..RULES });
-        assert!(request(&breaker, Verdict::Failed, 0));
-        assert!(breaker.ask(at(0)).is_err());
+    for ms in [1_001, 1_002] {
+        let probe = breaker.ask(&rules, at(ms)).expect("the one before is lost");
+        assert!(probe.is_probe());
+        std::mem::forget(probe);
     }
 }
 
-/// Random requests that take their time, on a provider that dies and recovers: never two probes at once, never a request
-/// while it is open, and always a way back.
 #[test]
-fn whatever_happens_there_is_one_probe_at_most_and_a_way_back() {
+fn requests_sent_before_it_opened_change_nothing_afterwards() {
+    let breaker = Breaker::default();
+    let early: Vec<_> = (0..4).map(|_| breaker.ask(&RULES, at(0)).expect("closed")).collect();
+    open(&breaker, 0);
+    let before = breaker.state(at(1));
+    let mut early = early.into_iter();
+    let mut end = |result| early.next().expect("four").end(result, at(1), 0);
+    end(CallResult::Success);
+    end(CallResult::Failure);
+    assert_eq!(breaker.state(at(1)), before);
+    let permit = probe(&breaker, 1_001);
+    end(CallResult::Success);
+    end(CallResult::Failure);
+    assert_eq!(breaker.state(at(1_001)), BreakerState::HalfOpen);
+    permit.end(CallResult::Success, at(1_001), 0);
+    assert_eq!(breaker.state(at(1_001)), BreakerState::Closed { failures: 0 });
+}
+
+#[test]
+fn zero_failures_in_the_rules_count_as_one() {
+    for failures in [0, 1] {
+        let (breaker, rules) = (Breaker::default(), BreakerRules { failures, ..RULES });
+        assert!(request_by(&rules, &breaker, CallResult::Failure, 0));
+        assert!(breaker.ask(&rules, at(0)).is_err());
+    }
+}
+
+#[test]
+fn restart_closes_an_open_breaker() {
+    let breaker = Breaker::default();
+    open(&breaker, 0);
+    breaker.restart();
+    assert_eq!(breaker.state(at(0)), BreakerState::Closed { failures: 0 });
+}
+
+/// Random requests that take their time, to a provider that dies and recovers: never two probes at once, never a request
+/// while the breaker is open, and always a way back.
+#[test]
+fn random_requests_never_probe_twice_at_once_and_always_recover() {
     for seed in 1..=20 {
         let mut seeded = Seeded::new(seed);
-        let breaker = Breaker::new(RULES);
-        let mut under_way: Vec<Permit> = Vec::new();
+        let breaker = Breaker::default();
+        let mut under_way: Vec<Permit<'_>> = Vec::new();
         let mut now = 0;
         for _ in 0..5_000 {
             now += seeded.below(400) as u64;
             if seeded.one_in(2)
-                && let Ok(permit) = breaker.ask(at(now))
+                && let Ok(permit) = breaker.ask(&RULES, at(now))
             {
-                let closed = matches!(breaker.state(at(now)), State::Closed { .. });
+                let closed = matches!(breaker.state(at(now)), BreakerState::Closed { .. });
                 assert_eq!(permit.is_probe(), !closed);
                 under_way.push(permit);
             }
             while seeded.one_in(2) && !under_way.is_empty() {
                 let permit = under_way.swap_remove(seeded.below(under_way.len()));
-                let verdict = [Verdict::Failed, Verdict::Failed, Verdict::Sound, Verdict::Nothing][seeded.below(4)];
-                permit.end(&breaker, verdict, at(now), seeded.next() as u32);
+                let results = [CallResult::Failure, CallResult::Failure, CallResult::Success, CallResult::Unknown];
+                permit.end(results[seeded.below(4)], at(now), seeded.next() as u32);
             }
         }
         drop(under_way);
         now += 20_000;
-        assert!(request(&breaker, Verdict::Sound, now) && request(&breaker, Verdict::Sound, now));
-        assert_eq!(breaker.state(at(now)), State::Closed { failures: 0 });
+        assert!(request(&breaker, CallResult::Success, now) && request(&breaker, CallResult::Success, now));
+        assert_eq!(breaker.state(at(now)), BreakerState::Closed { failures: 0 });
     }
 }
 
 #[test]
-fn threads_together_send_one_probe() {
+fn racing_threads_send_one_probe() {
     for _ in 0..200 {
-        let breaker = Breaker::new(RULES);
+        let breaker = Breaker::default();
         open(&breaker, 0);
         let (probes, start, asked) = (AtomicUsize::new(0), Barrier::new(4), Barrier::new(4));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     start.wait();
-                    let permit = breaker.ask(at(1_001));
+                    let permit = breaker.ask(&RULES, at(1_001));
                     probes.fetch_add(usize::from(permit.is_ok()), Ordering::Relaxed);
                     asked.wait();
                     drop(permit);
@@ -215,6 +239,6 @@ fn threads_together_send_one_probe() {
             }
         });
         assert_eq!(probes.into_inner(), 1);
-        probe(&breaker, 1_001).end(&breaker, Verdict::Sound, at(1_001), 0);
+        probe(&breaker, 1_001).end(CallResult::Success, at(1_001), 0);
     }
 }

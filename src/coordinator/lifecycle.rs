@@ -9,7 +9,7 @@ use super::handover::{Launch, NoLaunch, Predecessor, Successor};
 use super::helpers::supervisor::Supervisor;
 use super::{Coordinator, TICK};
 use crate::clock::{Clock, Now};
-use crate::link::{Departure, Driver, Event, Order, Pulse, Succession};
+use crate::link::{Departure, Driver, Event, Order, Succession};
 
 /// The coordinator itself was held up for so long: what the shards did meanwhile is only known at the next look.
 const HELD_UP_MS: u64 = 1_000;
@@ -25,8 +25,6 @@ pub struct Parts {
     /// The process whose place this one takes.
     pub predecessor: Option<Predecessor>,
     pub supervisor: Supervisor,
-    /// The shards' signs of life.
-    pub pulse: Pulse,
     /// For helpers that tell something.
     pub events: flume::WeakSender<Event>,
 }
@@ -308,12 +306,12 @@ impl Coordinator {
         }
     }
 
-    /// Looks for shards that do nothing any more. Without any, and only then, the supervisor gets its sign of life.
-    pub(super) fn look_at_pulses(&mut self, last: Now, now: Now) {
+    /// Looks for stalled shards. The supervisor gets its sign of life only while there are none.
+    pub(super) fn check_heartbeats(&mut self, last: Now, now: Now) {
         if self.life.is_starting() || now.since(last).as_millis() as u64 >= HELD_UP_MS + TICK.as_millis() as u64 {
             return;
         }
-        let stalled: Vec<usize> = self.life.parts.pulse.stalled(now).collect();
+        let stalled: Vec<usize> = self.shared.heartbeats.stalled(now).collect();
         for shard in stalled.iter().filter(|shard| !self.life.stalled.contains(shard)) {
             tracing::error!(shard, "a shard is stalled: its connections wait");
         }

@@ -8,11 +8,12 @@ use super::governance::StorageState;
 use super::helpers::otlp::Spans;
 use super::lifecycle::Handovers;
 use super::reload::Reloads;
-use crate::breaker::State;
+use crate::breaker::BreakerState;
 use crate::clock::Now;
 use crate::link::{self, ApiAnswer, Bounds, Tally};
 use crate::names;
 use crate::plan::{Labels, Plan};
+use crate::shared::Shared;
 
 /// Answers `GET /metrics`.
 pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
@@ -21,7 +22,7 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
     families.push(handovers(coordinator.life.handovers));
     families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
-    families.push(breakers(&plan, coordinator.clock.now()));
+    families.push(breakers(&plan, &coordinator.shared, coordinator.clock.now()));
     families.extend(recording(coordinator));
     families.extend(coordinator.otlp.as_ref().map(|otlp| exporting(otlp.spans())).into_iter().flatten());
     // The text encoder refuses a family without metrics.
@@ -170,10 +171,10 @@ fn exporting(spans: Spans) -> [MetricFamily; 2] {
 }
 
 /// Which providers are worth asking.
-fn breakers(plan: &Plan, now: Now) -> MetricFamily {
+fn breakers(plan: &Plan, shared: &Shared, now: Now) -> MetricFamily {
     let states = plan.providers.iter().flat_map(|provider| {
-        let state = provider.state.breaker.state(now).name();
-        State::NAMES
+        let state = shared.breaker(provider.breaker).state(now).name();
+        BreakerState::NAMES
             .map(|name| gauge(&[("provider", &provider.name), ("state", name)], f64::from(u8::from(name == state))))
     });
     let help = "1 for the state of the provider's circuit breaker, 0 for the others.";

@@ -64,7 +64,7 @@ use crate::fault_injection::{InjectionPoint, panic_if_requested};
 use crate::link::usage::Batch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order};
 use crate::plan::Plan;
-use crate::usage::Registry;
+use crate::shared::Shared;
 use access::Doors;
 pub use api::document as openapi;
 use api::{Admitted, Exports, Reply};
@@ -97,8 +97,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What runs, as the shards read it.
     pub plan: Arc<ArcSwap<Plan>>,
-    /// What users used, as the shards count it.
-    pub registry: Arc<Registry>,
+    /// What shards share.
+    pub shared: Arc<Shared>,
     /// Up from the shards and the helpers.
     pub events: flume::Receiver<Event>,
     /// Down to each shard.
@@ -128,7 +128,7 @@ pub struct Coordinator {
     reading: Reading,
     followers: Followers,
     exports: Exports,
-    registry: Arc<Registry>,
+    shared: Arc<Shared>,
     ticked: Now,
     events: flume::Receiver<Event>,
     orders: Vec<flume::Sender<Order>>,
@@ -162,11 +162,11 @@ struct Waiting {
 impl Coordinator {
     /// A coordinator for shards that follow `orders` and send to `events`.
     pub fn new(parts: Parts) -> Coordinator {
-        let Parts { clock, plan, registry, events, orders, governance, running, resolver, life } = parts;
+        let Parts { clock, plan, shared, events, orders, governance, running, resolver, life } = parts;
         Coordinator {
             clock,
             started: clock.now(),
-            plans: Plans::new(plan),
+            plans: Plans::new(plan, shared.clone()),
             reading: Reading::new(governance.store().map(Store::path), clock),
             governance,
             recorder: Recorder::default(),
@@ -176,7 +176,7 @@ impl Coordinator {
             doors: Doors::default(),
             followers: Followers::new(clock.now()),
             exports: Exports::default(),
-            registry,
+            shared,
             ticked: clock.now(),
             events,
             shards: vec![ShardState::default(); orders.len()],
@@ -299,11 +299,11 @@ impl Coordinator {
             return;
         }
         let last = std::mem::replace(&mut self.ticked, now);
-        self.look_at_pulses(last, now);
+        self.check_heartbeats(last, now);
         if !self.ledger.total().requests.is_empty() {
             panic_if_requested(InjectionPoint::Coordinator);
         }
-        self.registry.sweep(now, SWEPT_CELLS);
+        self.shared.windows.sweep(now, SWEPT_CELLS);
         self.ledger.mark(now);
         let retention = &self.running.config().storage.retention;
         self.governance.keep(&mut self.recorder, retention, self.life.is_alone(), now);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::helpers::resolver::{Resolver, names};
+use crate::clock::Now;
 use crate::plan::Plan;
+use crate::shared::{Shared, SlotClaims};
 
 /// A host and port.
 pub(super) type Name = (Arc<str>, u16);
@@ -14,6 +16,8 @@ pub(super) type Name = (Arc<str>, u16);
 /// The published plan and the retired ones.
 pub(super) struct Plans {
     published: Arc<ArcSwap<Plan>>,
+    /// Has the breakers and limits that plans name.
+    shared: Arc<Shared>,
     /// In use by some request, perhaps.
     retired: Vec<Arc<Plan>>,
     /// Not followed any more, but perhaps needed by a request under a retired plan.
@@ -21,8 +25,8 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    pub(super) fn new(published: Arc<ArcSwap<Plan>>) -> Plans {
-        Plans { published, retired: Vec::new(), leaving: Vec::new() }
+    pub(super) fn new(published: Arc<ArcSwap<Plan>>, shared: Arc<Shared>) -> Plans {
+        Plans { published, shared, retired: Vec::new(), leaving: Vec::new() }
     }
 
     /// The plan that runs.
@@ -30,8 +34,15 @@ impl Plans {
         self.published.load_full()
     }
 
+    /// Slots for the plan that comes next: those that no plan in use names.
+    pub(super) fn claim_slots(&self) -> SlotClaims<'_> {
+        let running = self.running();
+        self.shared.claim_slots(self.retired.iter().chain([&running]).flat_map(|plan| plan.slots()))
+    }
+
     /// Makes `plan` the one that the next request of every shard is judged by. Its names must be followed already.
-    pub(super) fn publish(&mut self, plan: Plan, resolver: &mut Resolver) {
+    pub(super) fn publish(&mut self, plan: Plan, resolver: &mut Resolver, now: Now) {
+        plan.apply_ceilings(&self.shared, now);
         self.leaving.extend(resolver.release(&plan));
         self.retired.push(self.published.swap(Arc::new(plan)));
         // A burst of changes does not wait for the next tick.

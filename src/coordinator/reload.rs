@@ -319,13 +319,13 @@ impl Coordinator {
             Some((governance, policies)) => (Some(governance), policies),
             None => (None, before.policies.clone()),
         };
-        let created_s = self.started.wall_ms / 1000;
         let parts = plan::Parts {
             config: &next,
             prices: table.prices.clone(),
             policies,
-            created_s,
+            created_s: self.started.wall_ms / 1000,
             exports_spans: exports_spans(),
+            slots: self.plans.claim_slots(),
             now,
         };
         let plan = Plan::new(parts, Some(&before)).map_err(|error| running.problems("providers", error.to_string()))?;
@@ -363,7 +363,7 @@ impl Coordinator {
             }
         }
         let version = plan.version;
-        self.plans.publish(plan, &mut self.resolver);
+        self.plans.publish(plan, &mut self.resolver, now);
         let needs_restart = self.running.needs_restart().join(" ");
         tracing::info!(file = self.running.source(), plan = version, needs_restart, "configuration reloaded");
         warn(self.running.warnings());

@@ -1,27 +1,29 @@
-//! One provider's limit: a generic cell rate algorithm (ITU-T I.371) whose clock counts tokens, not time.
-//! The limit is immutable and part of a plan; its level is shared by all shards and by all plans that limit this provider.
-//! It never loops without somebody making progress, and writes nothing when it refuses.
+//! One limit: a generic cell rate algorithm (ITU-T I.371) whose clock counts tokens, not time. Shared by all shards. A charge
+//! never loops unless another thread made progress, and a refusal writes nothing.
 //!
-//! The *flow* is what has flowed in since the start, in tokens: it grows by `qps` a second. The *level* is the flow up to
-//! which requests are charged: a request takes the level (or the flow, where that is higher: a full bucket does not fill
-//! further) one token up, if it is not more than `burst` ahead of the flow then. A change of `qps` is a bend in the flow, and
-//! the level, being in tokens, stays what it was.
+//! The *inflow* is what has flowed in since the start, in tokens: a flow grows by `qps` a second, a grant stands still. The
+//! *level* is the position on that line up to which requests are charged. A request moves the level (or the inflow, if that is
+//! higher: a full bucket does not fill further) up by one token, if the level is then no more than the burst or the grant ahead
+//! of the inflow. A change of the ceiling bends the line, and the level, being in tokens, stays what it was.
+//!
+//! # Giving back
+//!
+//! A request takes one token's length of that line, ahead of the inflow. Whatever the inflow has passed since is lost: had it
+//! not been taken, it would have overflowed, and giving it back would let two requests through where the flow paid for one. So
+//! a charge gives back a token less what has flowed in since it was made: all of it for a grant, and after `1 / qps` nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::ceiling::{Ceiling, Figures, PublishedCeiling};
+use super::inflow::TOKEN;
 use crate::clock::Now;
 
-/// What a provider may be sent.
-#[derive(Clone, Debug)]
+/// What may be sent to one provider. Nothing may be charged to the default one, which has no ceiling yet.
+#[derive(Debug, Default)]
 pub struct Limit {
-    level: Arc<Level>,
-    qps: f64,
-    burst: u32,
-    flow: Flow,
-    /// In units.
-    burst_units: u64,
+    level: Level,
+    ceiling: PublishedCeiling,
 }
 
 /// In units. Alone on its cache line and on the one that some processors fetch with it.
@@ -29,50 +31,48 @@ pub struct Limit {
 #[repr(align(128))]
 struct Level(AtomicU64);
 
-/// Evidence that a request was charged to its provider's limit, which only [`Limit::try_take`] makes.
-#[must_use = "what is charged should be sent"]
+/// Evidence that a request was charged to a limit. Only [`Limit::charge`] makes one.
+#[must_use = "a charged request should be sent, or given back"]
 #[derive(Debug)]
-pub struct Charged(());
+pub struct LimitCharge<'l> {
+    limit: &'l Limit,
+    /// What had flowed in when it was charged, in units.
+    inflow: u64,
+}
 
 /// The limit has been reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
-    /// Until there is room for one request, if nobody takes it before. Never zero.
+    /// Time until there is room for one request, if no other takes it first. Never zero. For a grant, which has no such time,
+    /// [`GRANT_RETRY_AFTER`].
     pub retry_after: Duration,
     /// For the answer's headers.
     pub standing: Standing,
 }
 
-/// How a limit stands.
+/// How much of a limit is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Requests that may come at once.
+    /// Requests that may come at once when nothing is used up.
     pub limit: u32,
-    /// Those that still may.
+    /// Requests that may come at once now.
     pub remaining: u32,
-    /// Until all of them may again.
+    /// Time until `remaining` is `limit` again. For a grant that is in use, which has no such time, [`GRANT_RETRY_AFTER`].
     pub reset: Duration,
 }
 
 impl Limit {
-    /// A full bucket. `qps` from 0.001 to 1,000,000, `burst` from 1 to 1,000,000; beyond is taken for the nearest.
-    pub fn new(qps: f64, burst: u32, now: Now) -> Limit {
-        let start = Flow { since_ns: now.mono_ns, before: 0, per_ns: 0 };
-        Limit::on(Arc::default(), start, qps, burst, now)
+    /// A limit of which nothing is used up.
+    pub fn new(ceiling: Ceiling, now: Now) -> Limit {
+        let limit = Limit::default();
+        limit.restart(ceiling, now);
+        limit
     }
 
-    /// The same provider's limit in the next plan: other figures, and the level that there is. Who still holds this one goes
-    /// on with its figures and the same level.
-    pub fn successor(&self, qps: f64, burst: u32, now: Now) -> Limit {
-        if (self.qps, self.burst) == (qps, burst) {
-            return self.clone();
-        }
-        Limit::on(Arc::clone(&self.level), self.flow, qps, burst, now)
-    }
-
-    fn on(level: Arc<Level>, flow: Flow, qps: f64, burst: u32, now: Now) -> Limit {
-        let burst_units = u64::from(burst.clamp(1, BURST_MAX)) * TOKEN;
-        Limit { level, qps, burst, flow: flow.bend(qps, now), burst_units }
+    /// Forgets all that was charged. Only for a limit that nobody else uses at the moment.
+    pub fn restart(&self, ceiling: Ceiling, now: Now) {
+        self.level.0.store(0, Ordering::Relaxed);
+        self.ceiling.start(ceiling, now);
     }
 
     /// Charges one request.
@@ -80,93 +80,86 @@ impl Limit {
     /// # Errors
     /// There is no room for it; nothing was changed then.
     #[inline]
-    pub fn try_take(&self, now: Now) -> Result<Charged, Limited> {
-        let flow = self.flow.at(now);
-        let level = &self.level.0;
-        // Relaxed: nothing else is published by it.
-        let mut found = level.load(Ordering::Relaxed);
+    pub fn charge(&self, now: Now) -> Result<LimitCharge<'_>, Limited> {
         loop {
-            let after = found.max(flow).saturating_add(TOKEN);
-            if after > flow.saturating_add(self.burst_units) {
-                return Err(self.limited(found, now));
+            let (version, figures) = self.ceiling.read();
+            let inflow = figures.inflow.at(now);
+            let highest = inflow.saturating_add(figures.ahead_max);
+            let mut level = self.level.0.load(Ordering::Relaxed);
+            loop {
+                let after = level.max(inflow).saturating_add(TOKEN);
+                if after > highest {
+                    return Err(limited(figures, level, now));
+                }
+                match self.level.0.compare_exchange_weak(level, after, Ordering::SeqCst, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(newer) => level = newer,
+                }
             }
-            match level.compare_exchange_weak(found, after, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(Charged(())),
-                Err(newer) => found = newer,
+            let charge = LimitCharge { limit: self, inflow };
+            if self.ceiling.is_current(version) {
+                return Ok(charge);
             }
+            // The ceiling was changed meanwhile, perhaps lowered: the new one decides.
+            charge.give_back(now);
         }
     }
 
-    /// How it stands now.
+    /// Replaces the ceiling and keeps what is charged. Returns how many requests are, and have not flowed off or been given back:
+    /// no more than that, or than the new ceiling, will be from now on.
+    ///
+    /// That holds because a charge writes the level before it looks whether its ceiling is still in force, and this writes the
+    /// ceiling before it reads the level, all sequentially consistent. So every charge by the old ceiling is either in the
+    /// returned number or finds the new ceiling and is taken back.
+    pub fn set_ceiling(&self, ceiling: Ceiling, now: Now) -> u64 {
+        let figures = self.ceiling.change(ceiling, now);
+        let level = self.level.0.load(Ordering::SeqCst);
+        level.saturating_sub(figures.inflow.at(now)).div_ceil(TOKEN)
+    }
+
+    /// How much of it is used up now.
     pub fn standing(&self, now: Now) -> Standing {
-        self.standing_at(self.level.0.load(Ordering::Relaxed), now)
-    }
-
-    #[cold]
-    fn limited(&self, level: u64, now: Now) -> Limited {
-        let room_at = level.saturating_add(TOKEN).saturating_sub(self.burst_units);
-        // At least a nanosecond: the level has been looked at just now, and there was no room.
-        let retry_after = self.flow.until(room_at, now).max(Duration::from_nanos(1));
-        Limited { retry_after, standing: self.standing_at(level, now) }
-    }
-
-    fn standing_at(&self, level: u64, now: Now) -> Standing {
-        let free = self.burst_units.saturating_sub(level.saturating_sub(self.flow.at(now)));
-        Standing {
-            limit: (self.burst_units / TOKEN) as u32,
-            remaining: (free / TOKEN) as u32,
-            reset: self.flow.until(level, now),
-        }
+        let (_, figures) = self.ceiling.read();
+        standing(figures, self.level.0.load(Ordering::Relaxed), now)
     }
 }
 
-/// What has flowed in, as a function of time: a line that bends where `qps` changed.
-#[derive(Clone, Copy, Debug)]
-struct Flow {
-    /// The last bend.
-    since_ns: u64,
-    /// What had flowed in until then; in fractions of a unit, so that bends lose nothing.
-    before: u128,
-    /// In fractions of a unit.
-    per_ns: u64,
-}
-
-impl Flow {
-    fn bend(self, qps: f64, now: Now) -> Flow {
-        // As the configuration has them at most six decimals count; a NaN is the smallest.
-        let micro_qps = (qps.clamp(QPS_MIN, QPS_MAX) * 1e6).round() as u128;
-        // Rounded up, so that a token is there after exactly the time that it takes: too much by a 10,000th in decades.
-        let per_ns = (micro_qps.max(MICRO_QPS_MIN) * u128::from(TOKEN) * FRACTION).div_ceil(1_000_000_000_000_000);
-        Flow { since_ns: now.mono_ns, before: self.fractions_at(now), per_ns: per_ns as u64 }
-    }
-
-    fn fractions_at(self, now: Now) -> u128 {
-        let passed_ns = now.mono_ns.saturating_sub(self.since_ns);
-        self.before + u128::from(passed_ns) * u128::from(self.per_ns)
-    }
-
-    /// In units.
-    #[inline]
-    fn at(self, now: Now) -> u64 {
-        u64::try_from(self.fractions_at(now) >> FRACTION_BITS).unwrap_or(u64::MAX)
-    }
-
-    /// The time until so many units have flowed in.
-    fn until(self, units: u64, now: Now) -> Duration {
-        let missing = (u128::from(units) << FRACTION_BITS).saturating_sub(self.before);
-        let after_ns = missing.div_ceil(u128::from(self.per_ns.max(1)));
-        let at_ns = u64::try_from(after_ns).unwrap_or(u64::MAX).saturating_add(self.since_ns);
-        Duration::from_nanos(at_ns.saturating_sub(now.mono_ns))
+impl LimitCharge<'_> {
+    /// Takes the charge back, for a request that was never sent. As the module says, what has flowed in since the charge is not
+    /// given back. `now` must be a fresh reading of the clock: an old one would give back too much.
+    pub fn give_back(self, now: Now) {
+        let (_, figures) = self.limit.ceiling.read();
+        let (inflow, inflow_max) = (figures.inflow.at(now), figures.inflow.at_most(now));
+        // Rounded down, so that many of them never add up to a request.
+        let unused = TOKEN.saturating_sub(inflow_max.saturating_sub(self.inflow));
+        let lowered = |level: u64| match level.saturating_sub(unused) {
+            // The bucket is full again, so that nothing can add up.
+            after if after <= inflow_max => Some(after.min(inflow)),
+            after => Some(after),
+        };
+        // Always `Ok`: the closure never declines.
+        let _ = self.limit.level.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lowered);
     }
 }
 
-/// A token in units of the level: at 1,000,000 requests a second a u64 lasts for 35 years.
-const TOKEN: u64 = 1 << 14;
-/// A unit in the fractions that the flow is kept in. The fastest flow has 2⁶² of them in a nanosecond, the slowest 2³².
-const FRACTION: u128 = 1 << FRACTION_BITS;
-const FRACTION_BITS: u32 = 58;
-/// As the configuration's check has it.
-const QPS_MIN: f64 = 0.001;
-const QPS_MAX: f64 = 1_000_000.0;
-const MICRO_QPS_MIN: u128 = 1_000;
-const BURST_MAX: u32 = 1_000_000;
+#[cold]
+fn limited(figures: Figures, level: u64, now: Now) -> Limited {
+    let room_at = level.saturating_add(TOKEN).saturating_sub(figures.ahead_max);
+    // At least a nanosecond: the level was read just now, and there was no room.
+    let retry_after = figures.inflow.until(room_at, now).unwrap_or(GRANT_RETRY_AFTER).max(Duration::from_nanos(1));
+    Limited { retry_after, standing: standing(figures, level, now) }
+}
+
+fn standing(figures: Figures, level: u64, now: Now) -> Standing {
+    let free = figures.ahead_max.saturating_sub(level.saturating_sub(figures.inflow.at(now)));
+    let requests = |units: u64| u32::try_from(units / TOKEN).unwrap_or(u32::MAX);
+    Standing {
+        limit: requests(figures.ahead_max),
+        remaining: requests(free),
+        reset: figures.inflow.until(level, now).unwrap_or(GRANT_RETRY_AFTER),
+    }
+}
+
+/// When a caller may try a grant again that is used up. Arbitrary, since only the owner knows when it raises a grant: shorter
+/// would be a busy loop, and longer would outlast most give-backs.
+pub const GRANT_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@
 
 mod cache; // between shards: who holds an answer, who fetches it
 mod call; // a REST request on its way to the coordinator, and the answer back
-mod heartbeat; // signs of life
 mod tally; // what a shard has counted since its last report
 pub mod trace;
 pub mod usage; // what requests took, by minute and by who and what // one request as a shard saw it
@@ -14,7 +13,6 @@ use std::sync::Arc;
 
 pub use cache::{CacheMessage, CachePeers, Told, cache_peers};
 pub use call::{API_BODY_BYTES_MAX, ApiAnswer, ApiCall, ApiHeaders, ApiRequest};
-pub use heartbeat::{Pulse, STALLED_MS};
 pub use tally::{AttemptOutcome, Bounds, Cell, Durations, Histogram, Overheads, Tally};
 
 /// Events that may wait for the coordinator. A shard sends about one tally in [`REPORT_MS`], so this is minutes of them.

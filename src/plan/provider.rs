@@ -11,13 +11,14 @@ use zeroize::Zeroizing;
 
 use super::PlanError;
 use super::labels::{LabelId, Labels, OriginId};
-use crate::breaker::{Breaker, Rules};
+use crate::breaker::BreakerRules;
 use crate::clock::Now;
-use crate::config;
+use crate::config::{Config, ProviderConfig};
 use crate::dialect::openai::path;
-use crate::limit::Limit;
+use crate::limit::Ceiling;
 use crate::llm::Operation;
 use crate::pricing::Prices;
+use crate::shared::{BreakerId, LimitId, NoFreeSlot, ProviderSlots, SlotClaims};
 
 /// One provider, laid out for sending.
 pub struct Provider {
@@ -43,8 +44,12 @@ pub struct Provider {
     pub stream_idle_timeout: Duration,
     /// Further attempts after a failed one.
     pub retries: u32,
-    /// What all shards share of it, and what outlives the plan.
-    pub state: SharedState,
+    /// Its circuit breaker in [`Shared`](crate::shared::Shared).
+    pub breaker: BreakerId,
+    /// When the breaker opens.
+    pub breaker_rules: BreakerRules,
+    /// How often it may be asked; absent if there is no limit.
+    pub limit: Option<PlannedLimit>,
     /// From model to model: where a downgrade without a target goes.
     downgrade: HashMap<Box<str>, Box<str>>,
     /// Of the models that it names exactly, the one that costs least.
@@ -53,36 +58,14 @@ pub struct Provider {
     heads: [Zeroizing<Vec<u8>>; Operation::ALL.len()],
 }
 
-/// What all shards share of a provider. It goes on from plan to plan, as long as the provider keeps its name.
-pub struct SharedState {
-    /// Whether it is worth asking.
-    pub breaker: Arc<Breaker>,
-    /// How often it may be asked.
-    pub limit: Option<Limit>,
+/// A provider's rate limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedLimit {
+    /// The limit in [`Shared`](crate::shared::Shared).
+    pub id: LimitId,
+    /// The ceiling that the configuration sets.
+    pub ceiling: Ceiling,
 }
-
-impl SharedState {
-    pub(super) fn new(
-        provider: &config::ProviderConfig,
-        limits: &config::RateLimitConfig,
-        before: Option<&SharedState>,
-        now: Now,
-    ) -> SharedState {
-        // Longer than a probe can take, so that no second one goes while the first still waits.
-        let probe_max = provider.timeout + provider.connect_timeout + PROBE_SLACK;
-        let rules = Rules { probe_max, ..Rules::default() };
-        let known = before.filter(|state| state.breaker.rules() == rules);
-        let configured = limits.providers.iter().find(|limit| limits.enabled && limit.name == provider.name);
-        let limit = configured.map(|limit| match before.and_then(|state| state.limit.as_ref()) {
-            Some(running) => running.successor(limit.qps, limit.burst, now),
-            None => Limit::new(limit.qps, limit.burst, now),
-        });
-        SharedState { breaker: known.map_or_else(|| Breaker::new(rules), |state| state.breaker.clone()), limit }
-    }
-}
-
-/// Arbitrary.
-const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 impl Provider {
     /// The request's head as far as it is the same for all requests; ends after a complete line.
@@ -96,24 +79,37 @@ impl Provider {
         self.downgrade.get(model).or(self.cheapest.as_ref()).map(|target| &**target)
     }
 
-    pub(super) fn new(
-        provider: &config::ProviderConfig,
-        state: SharedState,
-        prices: &Prices,
-        labels: &mut Labels,
-        origins: &mut Labels,
-    ) -> Result<Provider, PlanError> {
+    /// What it has in [`Shared`](crate::shared::Shared).
+    pub fn slots(&self) -> ProviderSlots {
+        ProviderSlots { breaker: self.breaker, limit: self.limit.map(|limit| limit.id) }
+    }
+}
+
+/// Makes the providers of a plan.
+pub(super) struct ProviderMaker<'a> {
+    pub(super) config: &'a Config,
+    pub(super) prices: &'a Prices,
+    pub(super) labels: Labels,
+    pub(super) origins: Labels,
+    pub(super) slots: SlotClaims<'a>,
+    pub(super) now: Now,
+}
+
+impl ProviderMaker<'_> {
+    /// Lays a provider out. `before` is the provider of this name in the plan before.
+    pub(super) fn make(&mut self, provider: &ProviderConfig, before: Option<&Provider>) -> Result<Provider, PlanError> {
         let base = &provider.base_url;
         let tls_name = || ServerName::try_from(base.host.clone());
-        let origin = match origins.intern(&format!("{} {}", base.tls, base.authority())) {
+        let origin = match self.origins.intern(&format!("{} {}", base.tls, base.authority())) {
             LabelId::OTHER => return Err(PlanError::TooManyOrigins),
             LabelId(index) => OriginId(index),
         };
+        let breaker_rules = breaker_rules(provider);
         let exact = provider.models.iter().filter(|model| !model.ends_with('*')).map(String::as_str);
         let downgrade = provider.downgrade.iter();
         Ok(Provider {
             name: provider.name.as_str().into(),
-            label: labels.intern(&provider.name),
+            label: self.labels.intern(&provider.name),
             host: base.host.as_str().into(),
             port: base.port,
             literal: base.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, base.port)),
@@ -123,15 +119,46 @@ impl Provider {
             connect_timeout: provider.connect_timeout,
             stream_idle_timeout: provider.stream_idle_timeout,
             retries: provider.retries,
-            state,
+            breaker: match before.filter(|before| before.breaker_rules == breaker_rules) {
+                Some(before) => before.breaker,
+                None => self.slots.breaker()?,
+            },
+            breaker_rules,
+            limit: self.limit(provider, before)?,
             downgrade: downgrade.map(|(from, to)| (from.as_str().into(), to.as_str().into())).collect(),
-            cheapest: prices.cheapest(exact).map(Into::into),
+            cheapest: self.prices.cheapest(exact).map(Into::into),
             heads: Operation::ALL.map(|operation| head_for(provider, operation)),
         })
     }
+
+    fn limit(
+        &mut self,
+        provider: &ProviderConfig,
+        before: Option<&Provider>,
+    ) -> Result<Option<PlannedLimit>, NoFreeSlot> {
+        let limits = &self.config.rate_limit;
+        let Some(limit) = limits.providers.iter().find(|limit| limits.enabled && limit.name == provider.name) else {
+            return Ok(None);
+        };
+        let ceiling = Ceiling::Flow { qps: limit.qps, burst: limit.burst };
+        let id = match before.and_then(|before| before.limit) {
+            Some(before) => before.id,
+            None => self.slots.limit(ceiling, self.now)?,
+        };
+        Ok(Some(PlannedLimit { id, ceiling }))
+    }
 }
 
-fn head_for(provider: &config::ProviderConfig, operation: Operation) -> Zeroizing<Vec<u8>> {
+fn breaker_rules(provider: &ProviderConfig) -> BreakerRules {
+    // Longer than a probe can take, so that no second one goes while the first still waits.
+    let probe_max = provider.timeout + provider.connect_timeout + PROBE_SLACK;
+    BreakerRules { probe_max, ..BreakerRules::default() }
+}
+
+/// Arbitrary: more than a busy shard is late by, and far less than the timeouts that it is added to.
+const PROBE_SLACK: Duration = Duration::from_secs(5);
+
+fn head_for(provider: &ProviderConfig, operation: Operation) -> Zeroizing<Vec<u8>> {
     let base = &provider.base_url;
     let path = format!("{}{}", base.api_root(), path::of(operation).trim_start_matches("/v1"));
     let key = provider.api_key.expose();

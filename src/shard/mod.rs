@@ -61,9 +61,10 @@ use arc_swap::ArcSwap;
 use crate::cache::HashKey;
 use crate::clock::Clock;
 use crate::http::wire::SWEEP_MS;
-use crate::link::{CachePeers, Driver, Event, Order, Pulse};
+use crate::link::{CachePeers, Driver, Event, Order};
 use crate::plan::Plan;
-use crate::usage::{LocalWindows, Registry};
+use crate::shared::Shared;
+use crate::usage::LocalWindows;
 
 use account::Accounting;
 use ground::Ground;
@@ -82,8 +83,6 @@ pub struct ShardParts {
     pub cpu: Option<usize>,
     /// Bound and listening. Others may accept on the same sockets.
     pub listeners: Vec<std::net::TcpListener>,
-    /// Heartbeats that the watchdog reads.
-    pub pulse: Pulse,
     /// Which drivers may be used.
     pub driver: DriverChoice,
     /// How many shards the process has.
@@ -100,8 +99,8 @@ pub struct ShardParts {
     pub boot: u128,
     /// The secret of the cache keys, the same for all shards.
     pub hash_key: HashKey,
-    /// Users' windows, in which all shards count.
-    pub registry: Arc<Registry>,
+    /// What all shards write: windows, limits, breakers, heartbeats.
+    pub shared: Arc<Shared>,
     /// To the coordinator.
     pub events: flume::Sender<Event>,
     /// From the coordinator.
@@ -128,16 +127,21 @@ async fn serve(parts: ShardParts, driver: Driver) {
     let node = Rc::new(CacheNode::new(cache, &parts.peers, ground.clone()));
     let shard = Rc::new(Shard {
         plans,
-        governor: RefCell::new(Governor::new(LocalWindows::new(parts.registry, parts.id))),
+        governor: RefCell::new(Governor::new(LocalWindows::new(parts.shared.windows.clone(), parts.id))),
         accounting: Rc::new(Accounting::new(parts.boot, parts.id)),
-        upstream: Upstream { pools: Pools::default(), addresses: Addresses::default(), cache: node.clone() },
+        upstream: Upstream {
+            pools: Pools::default(),
+            addresses: Addresses::default(),
+            cache: node.clone(),
+            shared: parts.shared.clone(),
+        },
         events: parts.events,
         connections: Cell::new(0),
         listeners: Cell::new(0),
         ground,
     });
-    parts.pulse.beat(parts.id, shard.ground.now());
-    monoio::spawn(sweep_regularly(shard.clone(), parts.pulse));
+    parts.shared.heartbeats.beat(parts.id, shard.ground.now());
+    monoio::spawn(sweep_regularly(shard.clone(), parts.shared));
     monoio::spawn(node.serve(parts.peers.inbox));
     let accepting = match accept::start(parts.listeners, driver, &shard) {
         Ok(accepting) => accepting,
@@ -152,12 +156,12 @@ async fn serve(parts: ShardParts, driver: Driver) {
 
 /// Keeps the shard in order, once every [`SWEEP_MS`]: deadlines, callers that left, the date, windows, the cache, idle
 /// connections. Each round is the shard's heartbeat.
-async fn sweep_regularly(shard: Rc<Shard>, pulse: Pulse) {
+async fn sweep_regularly(shard: Rc<Shard>, shared: Arc<Shared>) {
     let mut pruned_ms = 0;
     loop {
         monoio::time::sleep(Duration::from_millis(SWEEP_MS)).await;
         let now = shard.ground.sweep();
-        pulse.beat(shard.ground.shard, now);
+        shared.heartbeats.beat(shard.ground.shard, now);
         shard.governor.borrow_mut().windows.sweep(now);
         shard.accounting.sweep(now);
         // Taking the plan here also lets an idle shard release a plan that was replaced.

@@ -21,8 +21,9 @@ use crate::shard::judge::admit::{Governor, Setting};
 use crate::shard::judge::cache::Cache;
 use crate::shard::judge::flow::{self, AnswerLayout, Decision, Judge, WholeRequest};
 use crate::shard::judge::record::{End, Record};
+use crate::shared::Shared;
 use crate::units::MicroUsd;
-use crate::usage::{LocalWindows, Registry};
+use crate::usage::LocalWindows;
 use crate::who::Who;
 
 const SECOND: u64 = 1_000_000_000;
@@ -155,7 +156,7 @@ struct Sums {
 
 struct Simulation {
     seeded: Seeded,
-    registry: Arc<Registry>,
+    shared: Arc<Shared>,
     shards: Vec<SimulatedShard>,
     governed: &'static Plan,
     free: &'static Plan,
@@ -170,14 +171,13 @@ impl Simulation {
     fn new(seed: u64, shards: usize) -> Simulation {
         let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
         let prices = Arc::new(Prices::parse(PRICES).unwrap());
-        let free = Plan::new(
-            Parts { config: &config, prices, policies: Arc::default(), created_s: 0, exports_spans: false, now: at(0) },
-            None,
-        )
-        .unwrap();
-        let registry = Registry::new(shards);
+        let shared = Shared::new(shards);
+        let (none, slots) = (Arc::default(), shared.claim_slots([]));
+        let inputs =
+            Parts { config: &config, prices, policies: none, created_s: 0, exports_spans: false, slots, now: at(0) };
+        let free = Plan::new(inputs, None).unwrap();
         let shard = |id| SimulatedShard {
-            governor: Governor::new(LocalWindows::new(registry.clone(), id)),
+            governor: Governor::new(LocalWindows::new(shared.windows.clone(), id)),
             cache: Cache::new(id, shards, HashKey::new([7; 32]), free.cache),
             accounting: Accounting::new(1, id),
             traced: Accounts::default(),
@@ -195,7 +195,7 @@ impl Simulation {
             in_flight: Vec::new(),
             sums: Sums::default(),
             now: SECOND,
-            registry,
+            shared,
         }
     }
 
@@ -207,7 +207,7 @@ impl Simulation {
             16 => {
                 let shard = self.seeded.below(self.shards.len());
                 self.shards[shard].governor.windows.sweep(at(self.now));
-                self.registry.sweep(at(self.now), 5);
+                self.shared.windows.sweep(at(self.now), 5);
                 let room = self.seeded.below(3) > 0;
                 self.shards[shard].send(room);
             }

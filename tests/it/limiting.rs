@@ -116,6 +116,28 @@ fn changed_limit_continues_from_the_old_level() {
 }
 
 #[test]
+fn only_requests_that_reach_the_provider_use_up_the_limit() {
+    let (socket, address) = bound_but_not_listening();
+    let luner = Gateway::new()
+        .provider_with("openai", format!("http://{address}"), &["gpt-4o"], json!({ "retries": 0 }))
+        .with(rate_limits(&[("openai", 0.001, 1)]))
+        .start();
+    for _ in 0..3 {
+        assert_eq!(luner.post_chat("gpt-4o", "hello").status, 502);
+    }
+    socket.listen(64).expect("it listens");
+    let listener = std::net::TcpListener::from(socket);
+    // A provider that reads the request and breaks off: the request has left, so its charge stays.
+    let provider = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the gateway's connection");
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+    });
+    assert_eq!(luner.post_chat("gpt-4o", "hello").status, 502);
+    provider.join().expect("the provider ends");
+    assert_eq!(luner.post_chat("gpt-4o", "hello").status, 429);
+}
+
+#[test]
 fn rate_limited_provider_fails_over_to_the_next() {
     let (first, second) = (mock(), mock());
     let luner = Gateway::new()

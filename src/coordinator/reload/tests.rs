@@ -15,8 +15,7 @@ use crate::coordinator::helpers::supervisor::Supervisor;
 use crate::coordinator::lifecycle;
 use crate::coordinator::sample::{batch, trace};
 use crate::coordinator::store::{Paging, Store, StoredPolicy};
-use crate::link::Pulse;
-use crate::usage::Registry;
+use crate::shared::Shared;
 
 /// A coordinator, its files, and what it is told.
 struct Scene {
@@ -50,12 +49,14 @@ fn scene(text: &str, pins: Pins) -> Scene {
     let start = Start { source: Source::File(path), pins, config, table, set_log_level };
     let running = Running::new(start, clock.now());
     let (governance, policies) = Governance::open(&running.config().storage, clock.now()).unwrap();
+    let shared = Shared::new(1);
     let parts = plan::Parts {
         config: running.config(),
         prices: running.table().prices.clone(),
         policies,
         created_s: 0,
         exports_spans: false,
+        slots: shared.claim_slots([]),
         now: Now::default(),
     };
     let plan = Arc::new(ArcSwap::from_pointee(Plan::new(parts, None).unwrap()));
@@ -68,14 +69,13 @@ fn scene(text: &str, pins: Pins) -> Scene {
         launch: Err(NoLaunch::NoFile),
         predecessor: None,
         supervisor: Supervisor::from_environment(),
-        pulse: Pulse::new(0),
         events: flume::unbounded().0.downgrade(),
     };
     let parts = Parts {
         life,
         clock,
         plan,
-        registry: Registry::new(1),
+        shared,
         events: flume::unbounded().1,
         orders: Vec::new(),
         governance,

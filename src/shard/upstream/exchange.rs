@@ -15,12 +15,15 @@ use crate::shard::answer::respond;
 use crate::shard::caller::{Caller, Turn};
 use crate::shard::judge::outgoing::Outgoing;
 use crate::shard::judge::record::{CALLER_LEFT, Record};
+use crate::shared::Shared;
 
 /// What a shard needs to ask providers.
 pub(crate) struct Upstream {
     pub(crate) pools: Pools,
     pub(crate) addresses: Addresses,
     pub(crate) cache: Rc<CacheNode>,
+    /// Has the providers' breakers and rate limits.
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// One request on its way to a provider and back.

@@ -1,7 +1,7 @@
 //! Why an attempt gave no answer to pass on, and what follows from it for the caller, the circuit breaker and the metrics.
 //! Pure.
 
-use crate::breaker::Verdict;
+use crate::breaker::CallResult;
 use crate::link::AttemptOutcome;
 use crate::plan::Provider;
 use crate::shard::answer::refusal::Refusal;
@@ -38,14 +38,19 @@ impl Failure {
     }
 
     /// What the failure says about the provider's health.
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn call_result(&self) -> CallResult {
         match self {
             Failure::Unreachable(_) | Failure::ConnectTimedOut | Failure::TimedOut | Failure::Broken(_) => {
-                Verdict::Failed
+                CallResult::Failure
             }
-            Failure::Status { status, .. } => Verdict::of_status(*status),
-            Failure::Stale | Failure::Abandoned => Verdict::Nothing,
+            Failure::Status { status, .. } => CallResult::of_status(*status),
+            Failure::Stale | Failure::Abandoned => CallResult::Unknown,
         }
+    }
+
+    /// Whether it is certain that no byte of the request left luner: there was no connection to send it on.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Failure::Unreachable(_) | Failure::ConnectTimedOut)
     }
 
     /// The refusal for the caller, or `None` if the caller has left.

@@ -6,7 +6,7 @@ use super::exchange::{ProviderExchange, Substitute};
 use super::failure::Failure;
 use super::flight::FlightOutcome;
 use super::retry::{Again, Tries};
-use crate::breaker::Verdict;
+use crate::breaker::CallResult;
 use crate::link::trace::attempt_span_id;
 use crate::llm::Usage;
 use crate::plan::Provider;
@@ -45,7 +45,7 @@ impl<'p> ProviderExchange<'_, 'p> {
 
     /// Sends the request to providers, as often as needed and allowed.
     pub(crate) async fn fetch_from_providers(&mut self, record: &mut Record<'p>) -> Fetched {
-        let (targets, plan) = (self.outgoing.targets, self.plan);
+        let (targets, plan, upstream) = (self.outgoing.targets, self.plan, self.upstream);
         let retries = |step| targets.provider(step, plan).map_or(0, |provider| provider.retries);
         let mut tries = Tries::new(targets.len(plan));
         let (mut step, mut failed, mut denied) = (0, None, None);
@@ -54,7 +54,7 @@ impl<'p> ProviderExchange<'_, 'p> {
         loop {
             let provider = targets.provider(step, plan).unwrap_or(self.outgoing.provider);
             let now = self.caller.ground.now();
-            let charged = match unspent.take().map_or_else(|| charge(provider, now), Ok) {
+            let charged = match unspent.take().map_or_else(|| charge(provider, &upstream.shared, now), Ok) {
                 Ok(charged) => charged,
                 Err(refusal) => {
                     denied = Some(more_helpful(denied, refusal));
@@ -65,14 +65,14 @@ impl<'p> ProviderExchange<'_, 'p> {
                     continue;
                 }
             };
-            self.outgoing.set_provider(charged.provider(), record);
+            self.outgoing.set_provider(provider, record);
             self.outgoing.set_span(attempt_span_id(record.context.span, record.attempts.len()));
             let mut attempt = AttemptRecord::new(provider, now);
             let result = self.attempt(&charged, &tries, &mut attempt).await;
             record.attempts.push(attempt);
             let failure = match result {
                 Ok(opened) => {
-                    charged.end(Verdict::Sound, now, 0);
+                    charged.end(CallResult::Success, now, 0);
                     return Fetched::Opened(opened);
                 }
                 Err(failure) => failure,
@@ -81,8 +81,11 @@ impl<'p> ProviderExchange<'_, 'p> {
             let jitter = self.caller.ground.random() as u32;
             let again = tries.again(&failure, jitter, retries);
             match (&failure, again) {
-                (Failure::Stale, Some(_)) => unspent = Some(charged),
-                _ => charged.end(failure.verdict(), self.caller.ground.now(), jitter),
+                (Failure::Stale, Some(_)) => unspent = Some(charged.for_another_attempt()),
+                _ if failure.is_unsent() => {
+                    charged.end_unsent(failure.call_result(), self.caller.ground.now(), jitter);
+                }
+                _ => charged.end(failure.call_result(), self.caller.ground.now(), jitter),
             }
             failed = Some((failure, provider));
             let Some(Again { step: next, pause }) = again else { break };

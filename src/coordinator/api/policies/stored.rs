@@ -215,6 +215,6 @@ impl Coordinator {
     /// Makes `compiled` what the next request of every shard is judged by.
     fn publish_policies(&mut self, compiled: Compiled) {
         let plan = self.plans.running().with_policies(compiled.into());
-        self.plans.publish(plan, &mut self.resolver);
+        self.plans.publish(plan, &mut self.resolver, self.clock.now());
     }
 }

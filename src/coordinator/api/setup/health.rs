@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::breaker::State;
+use crate::breaker::BreakerState;
 use crate::coordinator::Coordinator;
 use crate::coordinator::api::shape::answer::json;
 use crate::coordinator::governance::StorageState;
@@ -47,9 +47,9 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         (false, StorageState::Ok | StorageState::Off) => "ok",
     };
     let (plan, now) = (coordinator.plans.running(), coordinator.clock.now());
-    let mut breakers: BTreeMap<_, _> = State::NAMES.map(|name| (name, 0)).into();
+    let mut breakers: BTreeMap<_, _> = BreakerState::NAMES.map(|name| (name, 0)).into();
     for provider in plan.providers.iter() {
-        *breakers.entry(provider.state.breaker.state(now).name()).or_default() += 1;
+        *breakers.entry(coordinator.shared.breaker(provider.breaker).state(now).name()).or_default() += 1;
     }
     let health = Health {
         status,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::api::shape::answer::json;
+use crate::limit::Ceiling;
 use crate::link::{ApiAnswer, AttemptOutcome};
 
 /// The answer's shape.
@@ -28,7 +29,7 @@ pub(crate) struct Provider {
     #[schemars(extend("enum" = ["closed", "open", "half_open"]))]
     state: &'static str,
     /// `null` where it has none.
-    limit: Option<Limit>,
+    limit: Option<LimitItem>,
     /// Since the process started; of all attempts.
     attempts: u64,
     /// Those at which the provider failed.
@@ -39,7 +40,8 @@ pub(crate) struct Provider {
 
 /// How often a provider may be asked.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Limit {
+#[schemars(rename = "Limit")]
+pub(crate) struct LimitItem {
     qps: f64,
     burst: u32,
     /// Requests that may come at once now.
@@ -52,7 +54,7 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let config = coordinator.running.config();
     let attempts = &coordinator.ledger.total().attempts;
     let items = config.providers.iter().filter_map(|configured| {
-        let provider = plan.providers.iter().find(|provider| *provider.name == *configured.name)?;
+        let provider = plan.provider(&configured.name)?;
         let mut outcomes = BTreeMap::new();
         let (mut all, mut failures) = (0, 0);
         for ((_, outcome), count) in attempts.iter().filter(|((label, _), _)| *label == provider.label) {
@@ -60,17 +62,17 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
             all += count;
             failures += if failed(*outcome) { *count } else { 0 };
         }
-        let limits = config.rate_limit.providers.iter();
-        let limit = provider.state.limit.as_ref().map(|limit| {
-            let standing = limit.standing(now);
-            let qps = limits.clone().find(|limit| limit.name == configured.name).map_or(0.0, |limit| limit.qps);
-            Limit { qps, burst: standing.limit, remaining: standing.remaining }
+        let limit = provider.limit.and_then(|limit| {
+            // Grants are made at run time, never by the configuration.
+            let Ceiling::Flow { qps, burst } = limit.ceiling else { return None };
+            let standing = coordinator.shared.limit(limit.id).standing(now);
+            Some(LimitItem { qps, burst, remaining: standing.remaining })
         });
         Some(Provider {
             name: configured.name.clone(),
             base_url: configured.base_url.to_string(),
             models: configured.models.clone(),
-            state: provider.state.breaker.state(now).name(),
+            state: coordinator.shared.breaker(provider.breaker).state(now).name(),
             limit,
             attempts: all,
             failures,

@@ -17,7 +17,7 @@ use crate::coordinator::sample::{STARTED_MS, trace};
 use crate::link::trace::{CacheOutcome, Captured, PolicyFailure, PolicyMatch, Refused, attempt_span_id};
 use crate::plan;
 use crate::policy::{Action, Mode};
-use crate::pricing::Prices;
+use crate::shared::Shared;
 use crate::units::MicroUsd;
 
 /// Longer than any of it takes.
@@ -119,14 +119,14 @@ fn plan() -> Plan {
     let text = "version: v1\nproviders:\n\
                 \x20 - { name: openai-prod, base_url: \"https://api.openai.com/v1\", api_key: k, models: [gpt-4o] }\n\
                 \x20 - { name: backup, base_url: \"http://127.0.0.1:9\", api_key: k, models: [gpt-4o-mini] }\n";
-    let config = config::parse(text, "test", &|_| None).unwrap();
-    let prices = Arc::new(Prices::default());
+    let (config, shared) = (config::parse(text, "test", &|_| None).unwrap(), Shared::new(1));
     let parts = plan::Parts {
         config: &config,
-        prices,
+        prices: Arc::default(),
         policies: Arc::default(),
         created_s: 1,
         exports_spans: false,
+        slots: shared.claim_slots([]),
         now: Now::default(),
     };
     Plan::new(parts, None).unwrap()
