@@ -50,7 +50,7 @@ pub fn replay(expression: &str, db: &Path, last: u32) -> ExitCode {
         Ok(compiled) => compiled,
         Err(error) => return report(expression, &error),
     };
-    let rows = Reader::open(db, Clock::start()).and_then(|reader| reader.last(last));
+    let rows = Reader::open(db, Clock::start()).and_then(|reader| reader.newest_requests(last));
     let rows = match rows {
         Ok(rows) => rows,
         Err(error) => {

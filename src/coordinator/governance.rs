@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::store::{Checkpoints, Health, Retention, Store, StoreError, StoredPolicy, USAGE_DAYS};
+use super::store::{Checkpoints, Retention, Store, StoreError, StoreHealth, StoredPolicy, USAGE_DAYS};
 use super::write_queue::Recorder;
 use crate::clock::{Now, rfc3339};
 use crate::config::{StorageBackend, StorageConfig};
@@ -32,7 +32,7 @@ pub struct Governance {
     /// Absent where the store folds its log in by itself.
     checkpoints: Option<Checkpoints>,
     /// The last look at the store.
-    health: Health,
+    health: StoreHealth,
     checked_ms: u64,
     /// When something may leave the store again.
     prune_ms: u64,
@@ -125,7 +125,7 @@ impl Governance {
                 |error| tracing::warn!(%error, "commits fold the write-ahead log in by themselves, and take longer");
             Checkpoints::start(store).map_err(told).ok()
         });
-        let (health, checked_ms) = (Health::Ok, now.mono_ms());
+        let (health, checked_ms) = (StoreHealth::Ok, now.mono_ms());
         let governance = Governance { store, policies, checkpoints, health, checked_ms, prune_ms: checked_ms };
         Ok((governance, Arc::new(compiled)))
     }
@@ -217,7 +217,7 @@ impl Governance {
         now: Now,
     ) {
         let Some(store) = &mut self.store else { return };
-        store.share(!alone);
+        store.set_shared(!alone);
         recorder.flush(store, now);
         if !alone || store.fault().is_some() || now.mono_ms() < self.prune_ms {
             return;
@@ -257,16 +257,16 @@ impl Governance {
         if self.checkpoints.as_ref().is_some_and(|checkpoints| !checkpoints.wake()) {
             self.checkpoints = None;
             tracing::warn!("the helper that folds the write-ahead log in is gone: commits do it, and take longer");
-            if let Err(error) = store.fold_by_itself(true) {
+            if let Err(error) = store.checkpoint_on_commit(true) {
                 tracing::error!(%error, "the write-ahead log is folded in by nobody");
             }
         }
         // A write that failed was told of by whoever wrote.
-        let (told, known) = (matches!(self.health, Health::Degraded(_)), store.fault().is_some());
+        let (told, known) = (matches!(self.health, StoreHealth::Degraded(_)), store.fault().is_some());
         self.health = store.check();
         match &self.health {
-            Health::Degraded(reason) if !told => tracing::error!(reason, "storage is degraded"),
-            Health::Ok if told || known => tracing::info!("storage is whole again"),
+            StoreHealth::Degraded(reason) if !told => tracing::error!(reason, "storage is degraded"),
+            StoreHealth::Ok if told || known => tracing::info!("storage is whole again"),
             _ => {}
         }
     }
@@ -274,7 +274,7 @@ impl Governance {
     pub(super) fn state(&self) -> StorageState {
         match &self.store {
             None => StorageState::Off,
-            Some(store) if store.fault().is_none() && self.health == Health::Ok => StorageState::Ok,
+            Some(store) if store.fault().is_none() && self.health == StoreHealth::Ok => StorageState::Ok,
             Some(_) => StorageState::Degraded,
         }
     }

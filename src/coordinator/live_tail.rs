@@ -86,7 +86,7 @@ impl Followers {
             event("gap", None, "{}", &mut events);
         }
         for (number, trace) in (gone + 1..).zip(&self.kept) {
-            if (number > last || !is_ours) && follower.filter.passes(trace) {
+            if (number > last || !is_ours) && follower.filter.matches(trace) {
                 event("trace", Some(number), &show(trace), &mut events);
             }
         }
@@ -107,7 +107,7 @@ impl Followers {
             let mut events = Vec::new();
             let mut count = 0;
             for (number, (trace, text)) in (first..).zip(traces.iter().zip(&mut texts)) {
-                if !follower.filter.passes(trace) {
+                if !follower.filter.matches(trace) {
                     continue;
                 }
                 if count == ITEMS_MAX {

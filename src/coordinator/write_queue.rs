@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::link::trace::{Importance, Trace};
 use crate::link::usage::{Accounts, Batch};
 
-use super::store::{Fault, Store, StoreError};
+use super::store::{Store, StoreError, StoreFault};
 
 #[cfg(test)]
 mod tests;
@@ -184,7 +184,7 @@ impl Recorder {
     /// Takes the traces out of what was tried, unless it only waits for a lock: they may be what is in the way. With the same
     /// number it is applied without them, or was applied with them.
     fn strip(&mut self, error: &StoreError) {
-        if error.fault() == Some(Fault::Busy) {
+        if error.fault() == Some(StoreFault::Busy) {
             return;
         }
         let traces: Vec<Trace> = self.tried.iter_mut().flat_map(|batch| std::mem::take(&mut batch.traces)).collect();

@@ -355,7 +355,7 @@ mod tests {
         let (database, now_ms) = (folder.path().join("luner.db"), 1_769_860_800_000);
         seed(&database, RUNS_PER_BATCH * 2 + 1, now_ms).unwrap();
         let reader = Reader::open(&database, Clock::start()).unwrap();
-        let page = reader.listed(&Filter::default(), Paging { page: 1, page_size: 1 }).unwrap();
+        let page = reader.listed_traces(&Filter::default(), Paging { page: 1, page_size: 1 }).unwrap();
         assert_eq!(page.total, RUNS_PER_BATCH * 2 + 1);
         let history = History::new(u64::MAX, now_ms);
         assert_eq!(history.length_ms, 6 * 24 * 3_600_000);

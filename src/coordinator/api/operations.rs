@@ -15,7 +15,7 @@ use super::shape::media::{EVENTS, PROMETHEUS};
 use super::shape::parameter::Parameter;
 use super::traces::{dashboard, export, list as traces, trace_item};
 use crate::coordinator::replay::Replay;
-use crate::coordinator::store::Page;
+use crate::coordinator::store::ListPage;
 use crate::coordinator::try_expression::Outcome;
 use crate::http::head::Method::{self, Delete, Get, Post, Put};
 use crate::policy::Draft;
@@ -108,7 +108,7 @@ pub(super) static OPERATIONS: [Operation; 26] = [
     )
     .answers(&[(200, Content::Json(of::<dashboard::Series>))]),
     guarded(Get, "/api/traces", Does::ListTraces, "Traces, newest first", Query::Known(PAGED))
-        .answers(&[(200, Content::Json(of::<Page<trace_item::TraceItem>>))]),
+        .answers(&[(200, Content::Json(of::<ListPage<trace_item::TraceItem>>))]),
     guarded(
         Get,
         "/api/traces/facets",
@@ -158,7 +158,7 @@ pub(super) static OPERATIONS: [Operation; 26] = [
         .refuses(&[409]),
     guarded(Delete, "/api/policies/{id}", Does::DeletePolicy, "No such policy any more", NONE).refuses(&[415]),
     guarded(Get, "/api/audit", Does::ListAudit, "Who changed what, newest first", Query::Known(&[&PAGE, &SIZE]))
-        .answers(&[(200, Content::Json(of::<Page<audit::Shown>>))]),
+        .answers(&[(200, Content::Json(of::<ListPage<audit::Shown>>))]),
     guarded(Get, "/api/config", Does::ShowConfig, "The configuration that runs, secrets masked", NONE)
         .answers(&[(200, Content::Json(of::<config::Shown<'static>>))]),
     guarded(Get, "/api/providers", Does::ListProviders, "The providers and how they stand", NONE)

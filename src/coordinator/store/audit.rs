@@ -1,40 +1,46 @@
-//! Who changed what, when, and what it was before: policies and the configuration. On the coordinator's thread. Rows are
-//! written once and never changed; the oldest leave when there are too many.
+//! The audit: who changed a policy or the configuration, when, and what it was before. On the coordinator's thread. Rows are
+//! written once and never changed; the oldest are removed when there are too many.
 
 use rusqlite::{Connection, Row, params};
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::database::Store;
 use super::error::StoreError;
-use super::{By, Store};
+use super::page::{ListPage, Paging};
 
-/// Rows of everything but reloads that are kept. Arbitrary: years of a team's changes.
+/// Rows kept for everything but reloads. Arbitrary: years of a team's changes.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
-/// Rows of reloads that are kept, counted by themselves: a file that is rewritten in a loop must not push out who changed
-/// which policy. Arbitrary: fewer, because each holds two whole configurations.
+/// Rows kept for reloads. They are counted separately, so that a file that is rewritten in a loop does not push out the history
+/// of the policies. Arbitrary: fewer than the others, because each holds two whole configurations.
 pub const AUDIT_RELOAD_ROWS_MAX: u32 = 1_000;
-/// A larger `before` or `after` is replaced by a note of its size. Arbitrary: a policy is a tenth of it.
+/// A larger `before` or `after` is replaced by a note of its size. Arbitrary: ten times a policy.
 pub const AUDIT_JSON_BYTES_MAX: usize = 64 * 1024;
-/// Rows of one page. Arbitrary.
-pub const PAGE_SIZE_MAX: u32 = 200;
+/// Who changes something, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By<'a> {
+    /// The name that the audit shows: a token's name, an address, or `file` for a reload.
+    pub actor: &'a str,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
 
-/// What was done.
+/// The kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
     PolicyCreate,
     PolicyUpdate,
     PolicyDelete,
-    /// A changed configuration is in force.
+    /// A changed configuration took effect.
     ConfigReload,
-    /// A changed configuration was refused; the old one stays.
+    /// A changed configuration was refused; the old one stays in force.
     ConfigRejected,
-    /// A newer luner brought the schema up to date.
+    /// A newer luner migrated the schema.
     StoreMigrate,
 }
 
 impl AuditAction {
-    /// As it is stored and shown.
+    /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
             AuditAction::PolicyCreate => "policy.create",
@@ -47,70 +53,48 @@ impl AuditAction {
     }
 }
 
-/// A row to be.
+/// A row to add.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAudit<'a> {
     pub action: AuditAction,
-    /// A policy's id, the configuration file's path.
+    /// A policy's id, or the path of the configuration file.
     pub subject: &'a str,
-    /// Secrets masked by the caller.
+    /// The caller has masked the secrets, here and in `after`.
     pub before: Option<&'a Value>,
-    /// Secrets masked by the caller.
     pub after: Option<&'a Value>,
 }
 
-/// A row.
+/// A row of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AuditEntry {
-    /// Rises with each row.
+    /// Increases with each row.
     pub id: u64,
     pub at_ms: u64,
     pub actor: String,
-    /// One of [`AuditAction::name`], or a newer luner's.
+    /// One of [`AuditAction::name`], or a name that only a newer luner knows.
     pub action: String,
     pub subject: String,
     pub before: Option<Value>,
     pub after: Option<Value>,
 }
 
-/// Which page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paging {
-    /// From 1; 0 is taken for 1.
-    pub page: u32,
-    /// Taken for 1 or [`PAGE_SIZE_MAX`] where it lies beyond them.
-    pub page_size: u32,
-}
-
-/// One page of a list.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "{T}Page")]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Of all pages.
-    pub total: u64,
-    pub page: u32,
-    pub page_size: u32,
-}
-
 impl Store {
-    /// Newest first.
+    /// A page of the audit, newest first.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn audit(&self, paging: Paging) -> Result<Page<AuditEntry>, StoreError> {
-        let page = paging.page.max(1);
-        let page_size = paging.page_size.clamp(1, PAGE_SIZE_MAX);
+    pub fn audit(&self, paging: Paging) -> Result<ListPage<AuditEntry>, StoreError> {
+        let paging = paging.clamped();
         self.read("read the audit", |connection| {
             let total = connection.prepare_cached("SELECT count(*) FROM audit")?.query_row([], |row| row.get(0))?;
             let mut statement = connection.prepare_cached(SELECT_PAGE)?;
-            let skipped = i64::from(page - 1) * i64::from(page_size);
-            let items = statement.query_map(params![page_size, skipped], entry)?.collect::<Result<_, _>>()?;
-            Ok(Page { items, total, page, page_size })
+            let range = params![paging.page_size, paging.skipped()];
+            let items = statement.query_map(range, entry)?.collect::<Result<_, _>>()?;
+            Ok(paging.with_items(items, total))
         })
     }
 
-    /// Adds a row that belongs to no change of the store's own: a reload of the configuration. Gives its id.
+    /// Adds a row for a change outside of the store, such as a reload of the configuration. Returns its id.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -119,17 +103,17 @@ impl Store {
     }
 }
 
-/// Adds a row within the caller's transaction, and makes room for it.
+/// Adds a row within the caller's transaction, and removes rows that are now too many.
 pub(super) fn append(connection: &Connection, entry: &NewAudit<'_>, by: By<'_>) -> rusqlite::Result<u64> {
     let (before, after) = (entry.before.map(text), entry.after.map(text));
     let row = params![by.at_ms, by.actor, entry.action.name(), entry.subject, before, after];
     connection.prepare_cached(INSERT)?.execute(row)?;
     let id = connection.last_insert_rowid();
-    let (is_reload, most) = match entry.action {
+    let (is_reload, rows_max) = match entry.action {
         AuditAction::ConfigReload | AuditAction::ConfigRejected => (true, AUDIT_RELOAD_ROWS_MAX),
         _ => (false, AUDIT_ROWS_MAX),
     };
-    connection.prepare_cached(PRUNE)?.execute(params![is_reload, most])?;
+    connection.prepare_cached(PRUNE)?.execute(params![is_reload, rows_max])?;
     Ok(u64::try_from(id).unwrap_or_default())
 }
 
@@ -155,12 +139,12 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
 
 fn value(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Value>> {
     let text: Option<String> = row.get(column)?;
-    // A row that someone edited by hand is shown as it is.
+    // A row that someone edited by hand may not be JSON; it is shown as text.
     Ok(text.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
 const INSERT: &str = "INSERT INTO audit (at_ms, actor, action, subject, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-/// Of the one kind or the other, all but the newest. Looks at every row, which takes about a millisecond.
+/// Removes all but the newest rows of reloads, or of everything else. Scans every row, which takes about a millisecond.
 const PRUNE: &str = "
     DELETE FROM audit
     WHERE (action LIKE 'config.%') = ?1

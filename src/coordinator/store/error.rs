@@ -1,138 +1,153 @@
-//! What can go wrong with the store, and what the operator can do about it. Values only: the coordinator logs and answers
-//! with them. No text here holds a row's content or SQL.
+//! Errors of the store, and what the operator can do about them. Values only: the coordinator logs them and answers with
+//! them. No text here contains a row's content or SQL.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why the store did not do what it was asked to.
+/// Why the store did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is damaged, or no database at all. Nothing was changed.
+    /// The file is damaged, or is not a database at all. Nothing was changed.
     #[error(
-        "{path} is corrupt or not a database ({reason}); luner leaves it as it is: restore a backup, \
-         or move it out of the way together with its -wal and -shm, and luner starts with an empty one",
+        "{path} is corrupt or not a database ({reason}); luner has not changed it. Restore a backup, or move the file \
+         away together with its -wal and -shm: luner then starts with an empty database",
         path = path.display()
     )]
     Corrupt { path: PathBuf, reason: String },
-    /// A database, but not one of luner's. Nothing was changed.
+    /// The file is a database of another program. Nothing was changed.
     #[error(
         "{path} is another program's database (application id {application_id}); set storage.sqlite.path to a file of luner's own",
         path = path.display()
     )]
     Foreign { path: PathBuf, application_id: i32 },
-    /// Written by a newer luner. Nothing was changed.
+    /// A newer luner wrote the file. Nothing was changed.
     #[error(
-        "{path} has schema {found}, this luner knows schemas up to {known}: run the newer luner, or restore a backup",
+        "{path} has schema {found}, but this luner only knows schemas up to {known}: run the newer luner, or restore a backup",
         path = path.display()
     )]
     Newer { path: PathBuf, found: u32, known: u32 },
-    /// The file that was opened no longer stands at its path: what is written now would be lost.
-    #[error("{path} was moved, deleted or replaced while luner ran: put it back, or restart luner", path = path.display())]
-    Moved { path: PathBuf },
-    /// The -wal outgrows its alarm.
+    /// The path no longer leads to the file that was opened. Whatever is written now would be lost.
     #[error(
-        "{path}-wal has grown to {bytes} bytes: another program keeps a read transaction open, end it",
+        "{path} was moved, deleted or replaced while luner was running: put it back, or restart luner",
+        path = path.display()
+    )]
+    Moved { path: PathBuf },
+    /// The -wal is larger than [`super::WAL_BYTES_ALARM`].
+    #[error(
+        "{path}-wal has grown to {bytes} bytes because another program keeps a read transaction open: end that transaction",
         path = path.display()
     )]
     WalGrows { path: PathBuf, bytes: u64 },
-    /// The file or its folder, before SQLite came to it.
+    /// The operating system refused the file or its folder before SQLite opened it.
     #[error("could not {step} {path}: {source}", path = path.display())]
     File { step: &'static str, path: PathBuf, source: io::Error },
-    /// SQLite, in the step that is named.
+    /// SQLite failed in the named step.
     #[error("could not {step} in {path}: {fault} ({source})", path = path.display())]
-    Sqlite { step: &'static str, path: PathBuf, fault: Fault, source: rusqlite::Error },
-    /// A question was given up.
-    #[error("could not {step} within two seconds: ask for a shorter time, or for less")]
+    Sqlite { step: &'static str, path: PathBuf, fault: StoreFault, source: rusqlite::Error },
+    /// A query was given up after [`super::reader::QUERY_TIMEOUT_MS`].
+    #[error("could not {step} in time: ask for a shorter range of time, or narrow the filter")]
     TooLong { step: &'static str },
-    /// Written by an older luner, and not yet brought up to date.
-    #[error("{path} has schema {found}, older than {known}: run luner on it once", path = path.display())]
+    /// An older luner wrote the file, and nothing has brought its schema up to date yet.
+    #[error("{path} has schema {found}, which is older than {known}: start luner on it once", path = path.display())]
     Older { path: PathBuf, found: u32, known: u32 },
-    /// Written by an older luner, which is still at it.
+    /// An older luner wrote the file and still uses it.
     #[error(
-        "{path} has schema {found}, and bringing it to {known} would take it from the luner that runs: stop that, then start this",
+        "{path} has schema {found}, and migrating it to {known} would break the luner that is running: stop that one first",
         path = path.display()
     )]
     InUse { path: PathBuf, found: u32, known: u32 },
-    /// Names are unique, by their exact characters.
-    #[error("a policy named `{name}` exists already")]
+    /// Policy names are unique, compared byte by byte.
+    #[error("a policy named `{name}` already exists")]
     NameTaken { name: String },
-    /// The caller draws another one.
-    #[error("a policy with the id `{id}` exists already")]
+    /// The caller has to draw another id.
+    #[error("a policy with the id `{id}` already exists")]
     IdTaken { id: String },
-    /// No policy has this id.
-    #[error("no policy has the id `{id}`")]
+    #[error("there is no policy with the id `{id}`")]
     NotFound { id: String },
 }
 
-/// What kind of trouble the store is in; the gateway goes on in each.
+/// What is wrong with the store. The gateway keeps running in all of these states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum StoreFault {
     /// ENOSPC, or a page limit.
     #[error("the disk is full")]
     Full,
-    /// The file or its filesystem takes no writes.
+    /// The file or its filesystem does not accept writes.
     #[error("the file or its folder is read-only")]
     ReadOnly,
     /// Another connection held the lock for longer than the busy timeout.
     #[error("another program holds its lock")]
     Busy,
-    /// Its pages contradict each other. Lasts until a restart, which checks the whole file.
-    #[error("it is corrupt")]
+    /// Pages contradict each other. Stays until a restart, which checks the whole file.
+    #[error("the file is corrupt")]
     Corrupt,
-    /// The operating system failed a read, write or sync.
+    /// The operating system failed to read, write or sync.
     #[error("the disk failed")]
     Io,
     /// The file, its -wal or its -shm could not be opened or created.
-    #[error("a file could not be opened or created, its folder must be writable")]
+    #[error("a file could not be opened or created; its folder must be writable")]
     CannotOpen,
-    /// Another file stands at the path.
-    #[error("it was moved")]
+    /// The path leads to another file.
+    #[error("the file was moved")]
     Moved,
     /// A reader keeps the -wal from being emptied.
-    #[error("its write-ahead log grows")]
+    #[error("the write-ahead log keeps growing")]
     WalGrows,
-    /// Anything else, most likely a mistake of luner's.
-    #[error("unexpected")]
+    /// Anything else, most likely a bug in luner.
+    #[error("unexpected error")]
     Other,
 }
 
 impl StoreError {
-    pub(super) fn sqlite(step: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { step, path: path.to_owned(), fault: Fault::of(&source), source }
+    pub(super) fn file(step: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::File { step, path: path.to_owned(), source }
     }
 
-    /// What it says about the store's state; `None` where the store is fine and only refused.
-    pub fn fault(&self) -> Option<Fault> {
+    pub(super) fn sqlite(step: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { step, path: path.to_owned(), fault: StoreFault::of(&source), source }
+    }
+
+    /// Like [`StoreError::sqlite`], but a damaged file becomes [`StoreError::Corrupt`], which tells the operator what to do.
+    /// For errors while the file is being opened.
+    pub(super) fn while_opening(step: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
+        match StoreFault::of(&source) {
+            StoreFault::Corrupt => StoreError::Corrupt { path: path.to_owned(), reason: source.to_string() },
+            _ => StoreError::sqlite(step, path, source),
+        }
+    }
+
+    /// The fault that the error reveals. `None` if the store is fine and only refused the request.
+    pub fn fault(&self) -> Option<StoreFault> {
         match self {
-            StoreError::Corrupt { .. } => Some(Fault::Corrupt),
-            StoreError::Moved { .. } => Some(Fault::Moved),
-            StoreError::WalGrows { .. } => Some(Fault::WalGrows),
-            StoreError::File { .. } => Some(Fault::Io),
+            StoreError::Corrupt { .. } => Some(StoreFault::Corrupt),
+            StoreError::Moved { .. } => Some(StoreFault::Moved),
+            StoreError::WalGrows { .. } => Some(StoreFault::WalGrows),
+            StoreError::File { .. } => Some(StoreFault::Io),
             StoreError::Sqlite { fault, .. } => Some(*fault),
             StoreError::Foreign { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
-            | StoreError::InUse { .. } => Some(Fault::Other),
+            | StoreError::InUse { .. } => Some(StoreFault::Other),
             StoreError::TooLong { .. } => None,
             StoreError::NameTaken { .. } | StoreError::IdTaken { .. } | StoreError::NotFound { .. } => None,
         }
     }
 }
 
-impl Fault {
-    fn of(error: &rusqlite::Error) -> Fault {
+impl StoreFault {
+    fn of(error: &rusqlite::Error) -> StoreFault {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Fault::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Fault::ReadOnly,
+            Some(ErrorCode::DiskFull) => StoreFault::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreFault::ReadOnly,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-                Fault::Busy
+                StoreFault::Busy
             }
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Corrupt,
-            Some(ErrorCode::SystemIoFailure) => Fault::Io,
-            Some(ErrorCode::CannotOpen) => Fault::CannotOpen,
-            _ => Fault::Other,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreFault::Corrupt,
+            Some(ErrorCode::SystemIoFailure) => StoreFault::Io,
+            Some(ErrorCode::CannotOpen) => StoreFault::CannotOpen,
+            _ => StoreFault::Other,
         }
     }
 }

@@ -1,28 +1,29 @@
-//! Policies as they are stored: plain fields, the typed ones are made where they are compiled. On the coordinator's thread.
-//! No change is made without its audit row, and none is kept of what failed.
+//! Stored policies, as plain fields; typed values are made where policies are compiled. On the coordinator's thread. Every
+//! change is one transaction with its audit row, so neither is ever there without the other.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi, named_params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::audit::{self, AuditAction, By, NewAudit};
+use super::database::{Failure, Store};
 use super::error::StoreError;
-use super::{AuditAction, By, Failure, NewAudit, Store, audit};
 
 /// A row of the table `policy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPolicy {
     /// `pol_` and 16 hexadecimal digits, drawn by the caller.
     pub id: String,
-    /// Unique, by its exact characters.
+    /// Unique, compared byte by byte.
     pub name: String,
     pub description: String,
-    /// CEL.
+    /// A CEL expression.
     pub expression: String,
     /// `block`, `alert` or `downgrade`.
     pub action: String,
     pub target_model: Option<String>,
     pub message: Option<String>,
-    /// Lower comes first.
+    /// Lower priorities are evaluated first.
     pub priority: i64,
     pub enabled: bool,
     /// `enforce` or `shadow`.
@@ -32,7 +33,7 @@ pub struct StoredPolicy {
 }
 
 impl Store {
-    /// All of them, in the order in which they are evaluated: by priority, then id.
+    /// All policies in the order in which they are evaluated: by priority, then by id.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -43,7 +44,7 @@ impl Store {
         })
     }
 
-    /// Adds one.
+    /// Adds a policy.
     ///
     /// # Errors
     /// Its name or id is taken; the file cannot be written.
@@ -62,10 +63,10 @@ impl Store {
         })
     }
 
-    /// Replaces the one with the same id, all but its `created_at_ms`, and gives back what is stored now.
+    /// Replaces the policy with the same id, except for its `created_at_ms`, and returns the stored one.
     ///
     /// # Errors
-    /// There is none; its new name is taken; the file cannot be written.
+    /// There is no such policy; its new name is taken; the file cannot be written.
     pub fn update_policy(&mut self, policy: &StoredPolicy, by: By<'_>) -> Result<StoredPolicy, StoreError> {
         self.write("change a policy", |transaction| {
             let old = find(transaction, &policy.id)?;
@@ -83,10 +84,10 @@ impl Store {
         })
     }
 
-    /// Removes one and gives it back.
+    /// Removes a policy and returns it.
     ///
     /// # Errors
-    /// There is none; the file cannot be written.
+    /// There is no such policy; the file cannot be written.
     pub fn delete_policy(&mut self, id: &str, by: By<'_>) -> Result<StoredPolicy, StoreError> {
         self.write("delete a policy", |transaction| {
             let old = find(transaction, id)?;
@@ -127,7 +128,7 @@ fn put(connection: &Connection, sql: &str, policy: &StoredPolicy) -> Result<(), 
     }
 }
 
-/// The table has two uniqueness rules: the id and the name.
+/// The error for a violated constraint: the table requires ids and names to be unique.
 fn taken(policy: &StoredPolicy, error: &rusqlite::Error) -> Option<StoreError> {
     let violated = error.sqlite_error().filter(|error| error.code == ErrorCode::ConstraintViolation)?;
     match violated.extended_code {
@@ -154,7 +155,7 @@ fn policy(row: &Row<'_>) -> rusqlite::Result<StoredPolicy> {
     })
 }
 
-/// Strings and integers always serialise.
+/// Never `None`: a policy consists of strings and integers, which always serialise.
 fn json(policy: &StoredPolicy) -> Option<Value> {
     serde_json::to_value(policy).ok()
 }

@@ -1,98 +1,101 @@
-//! What leaves the store: by age, and by bytes. On the coordinator's thread, a small step at a time, so that nobody waits
-//! behind it: a step is a transaction of a bounded number of rows or pages, a few milliseconds. It never empties the store of
-//! what is recent, however small the bound.
+//! Removes what is too old or too much from the store. On the coordinator's thread, in small steps, so that nobody waits long:
+//! a step is a transaction over a bounded number of rows or pages and takes a few milliseconds. It never removes what is
+//! recent, however small the bound on the file is.
 
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::connect::BUSY_TIMEOUT;
+use super::database::Store;
 use super::dimension::Dimension;
-use super::open::BUSY_TIMEOUT;
-use super::writer::{DAY_MS, FLUSH_PATIENCE, KEY_BITS, KEY_COLUMNS, Sweep, bounded};
-use super::{Store, StoreError, rollup};
+use super::error::StoreError;
+use super::layout::{DAY_MINUTES, DAY_MS, USAGE_KEY, bounded, key_of, ms_of};
+use super::memory::Sweep;
+use super::rollup::{self, STEP_ROWS_MAX};
+use super::writer::LOCK_TIMEOUT;
 use crate::link::trace::Marks;
 use crate::link::usage::MINUTE_MS;
 
-/// How long things are kept.
+/// How long traces and usage are kept, and how large the file may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Of traces, in days.
     pub trace_days: u32,
-    /// Of the file: beyond it the oldest traces leave, then the oldest counts.
+    /// Size of the file. Beyond it, the oldest traces are removed, then the oldest usage.
     pub bytes_max: u64,
-    /// Of counts, in days.
     pub usage_days: u32,
 }
 
-/// Counts stay so long. Arbitrary: a year, and some days to compare with the year before.
+/// How long usage is kept. Arbitrary: a year, and some days to compare with the year before.
 pub const USAGE_DAYS: u32 = 400;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Rows that left, or were joined into others.
+    /// Rows that were removed or summed into others.
     pub rows: u64,
-    /// Pages that went back to the disk.
+    /// Pages that were returned to the disk.
     pub pages: u64,
-    /// Whether there may be more to do.
+    /// Set if there may be more to do.
     pub more: bool,
 }
 
-/// Rows of one step. Measured: so many requests leave, with all that belongs to them, in about 2 ms of computing.
-pub(super) const ROWS_MAX: usize = 150;
-/// Pages of one step. Measured: moving one takes about 30 µs.
-const PAGES_MAX: u32 = 64;
-/// A captured body weighs as much as so many bytes weigh rows: its pages are freed one by one.
-const CAPTURED_BYTES_A_ROW: i64 = 32 << 10;
-/// Names looked at in one step; most of them stay.
-const NAMES_MAX: i64 = 2_000;
-/// Free pages that are kept for what comes next: the file would only grow again. An eighth of it, and at least 1,024.
+/// Pages that one step returns to the disk. Measured: moving one takes about 30 µs.
+const STEP_PAGES_MAX: u32 = 64;
+/// Captured bytes that count as one row in a step, because their pages are freed one by one. Arbitrary: with more, a step of
+/// large bodies takes longer than one of rows.
+const CAPTURED_BYTES_PER_ROW: i64 = 32 << 10;
+/// Names that one step examines; most of them stay. Arbitrary: about as long as a step of rows.
+const STEP_NAMES_MAX: i64 = 2_000;
+/// One in this many pages may be free: the file would only grow again. Arbitrary: an eighth of the file.
 const FREE_SHARE: u64 = 8;
+/// Pages that may be free even in a small file. Arbitrary: 4 MB.
 const FREE_PAGES_MIN: u64 = 1_024;
-/// What stays however small the bound on bytes: something to look at. Arbitrary.
+/// Traces that stay however small the bound on the file is, so that there is something to look at. Arbitrary.
 const TRACES_MIN: u32 = 1_000;
+/// Days of usage that stay however small the bound on the file is. Arbitrary.
 const USAGE_DAYS_MIN: u64 = 2;
-/// A trace's requests may have started so long before the one that was recorded first. Arbitrary.
+/// How long before the first recorded request of a trace another of its requests may have started. Arbitrary.
 const LATE_DAYS: i64 = 2;
-/// Flushes are remembered so long. Arbitrary: none is under way for longer than the process that made it.
+/// How long applied batches are remembered. Arbitrary: no batch is under way for longer than its process lives.
 const FLUSH_DAYS: u64 = 7;
 
-/// The next thing to do.
+/// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
-    /// Traces before this key.
+    /// Removes traces before this key.
     Traces(i64),
-    /// Counts before this minute.
+    /// Removes usage before this minute.
     Usage(i64),
-    /// Minutes of the hour that begins with this one.
+    /// Rolls up the hour that begins with this minute.
     RollUp(i64),
-    /// Flushes before this moment.
+    /// Forgets batches that were applied before this time.
     Flushes(i64),
-    /// The next names, unless used since these days.
+    /// Removes the next names that nothing has used since these days.
     Names { trace_day: i64, usage_day: i64 },
-    /// Free pages.
+    /// Returns free pages to the disk.
     Pages,
 }
 
 impl Store {
-    /// Takes one step towards what `retention` says, if there is one to take. To be called again while there is more, between
-    /// other things, and every minute or so otherwise.
+    /// Takes the next step towards `retention`, if there is one. Call it again soon while [`Pruned::more`] is set, and every
+    /// minute or so otherwise.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<Pruned, StoreError> {
         let day = now_ms / DAY_MS;
         if self.memory.sweep.day != day {
-            self.memory.sweep = Sweep { at: Some(0), day };
+            self.memory.sweep = Sweep { last_id: Some(0), day };
         }
-        let sweeping = self.memory.sweep.at.is_some();
-        let task = self.read("look for what is too old", |connection| task(connection, retention, now_ms, sweeping))?;
+        let sweeping = self.memory.sweep.last_id.is_some();
+        let task = self.read("look for old rows", |connection| next_task(connection, retention, now_ms, sweeping))?;
         let Some(task) = task else { return Ok(Pruned::default()) };
         let mut sweep = self.memory.sweep;
-        // What was removed need not be on the disk at once: a power failure brings it back, and it leaves again.
-        self.synchronous("NORMAL")?;
-        self.wait_for_locks(FLUSH_PATIENCE)?;
-        let pruned = self.write("remove what is too old", |transaction| {
+        // A removal need not be on the disk at once: after a power failure the rows are back, and are removed again.
+        self.set_synchronous("NORMAL")?;
+        self.set_busy_timeout(LOCK_TIMEOUT)?;
+        let pruned = self.write("remove old rows", |transaction| {
             let rows = match task {
                 Task::Traces(before) => remove_traces(transaction, before)?,
                 Task::Usage(before) => remove_usage(transaction, before)?,
@@ -105,36 +108,42 @@ impl Store {
             };
             Ok(Pruned { rows, pages: 0, more: true })
         });
-        self.synchronous("FULL")?;
-        self.wait_for_locks(BUSY_TIMEOUT)?;
+        self.set_synchronous("FULL")?;
+        self.set_busy_timeout(BUSY_TIMEOUT)?;
         let pruned = pruned?;
         self.memory.sweep = sweep;
         match task {
-            Task::Usage(_) | Task::RollUp(_) => self.memory.forget_rows(),
-            Task::Names { .. } if pruned.rows > 0 => self.memory.forget_names(),
+            Task::Usage(_) | Task::RollUp(_) => self.memory.rows.clear(),
+            Task::Names { .. } if pruned.rows > 0 => self.memory.names.clear(),
             _ => {}
         }
         Ok(pruned)
     }
 
-    fn synchronous(&self, mode: &str) -> Result<(), StoreError> {
-        self.read("set how a commit waits", |connection| {
+    /// Sets whether a commit waits for the disk.
+    fn set_synchronous(&self, mode: &str) -> Result<(), StoreError> {
+        self.read("set how commits are synced", |connection| {
             connection.execute_batch(&format!("PRAGMA synchronous = {mode}"))
         })
     }
 }
 
-fn task(connection: &Connection, retention: &Retention, now_ms: u64, sweeping: bool) -> rusqlite::Result<Option<Task>> {
+fn next_task(
+    connection: &Connection,
+    retention: &Retention,
+    now_ms: u64,
+    sweeping: bool,
+) -> rusqlite::Result<Option<Task>> {
     let oldest = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
-    let back = |days: u64| now_ms.saturating_sub(days.saturating_mul(DAY_MS));
+    let days_ago = |days: u64| now_ms.saturating_sub(days.saturating_mul(DAY_MS));
     let minute = |ms: u64| bounded(ms / MINUTE_MS);
     let oldest_trace = oldest("SELECT min(key) FROM trace")?;
-    let before = bounded(back(u64::from(retention.trace_days))).saturating_mul(1 << KEY_BITS);
+    let before = key_of(days_ago(u64::from(retention.trace_days)));
     if oldest_trace.is_some_and(|key| key < before) {
         return Ok(Some(Task::Traces(before)));
     }
     let oldest_usage = oldest(OLDEST_USAGE)?;
-    let before = minute(back(u64::from(retention.usage_days)));
+    let before = minute(days_ago(u64::from(retention.usage_days)));
     if oldest_usage.is_some_and(|minute| minute < before) {
         return Ok(Some(Task::Usage(before)));
     }
@@ -146,7 +155,7 @@ fn task(connection: &Connection, retention: &Retention, now_ms: u64, sweeping: b
         {
             return Ok(Some(Task::Traces(kept)));
         }
-        let before = minute(back(USAGE_DAYS_MIN));
+        let before = minute(days_ago(USAGE_DAYS_MIN));
         if oldest_usage.is_some_and(|minute| minute < before) {
             return Ok(Some(Task::Usage(before)));
         }
@@ -154,37 +163,38 @@ fn task(connection: &Connection, retention: &Retention, now_ms: u64, sweeping: b
     if let Some(hour) = rollup::due(connection, now_ms)? {
         return Ok(Some(Task::RollUp(hour)));
     }
-    let before = bounded(back(FLUSH_DAYS));
+    let before = bounded(days_ago(FLUSH_DAYS));
     if connection.prepare_cached("SELECT 1 FROM flush WHERE at_ms < ?1")?.exists([before])? {
         return Ok(Some(Task::Flushes(before)));
     }
     if sweeping {
         let today = bounded(now_ms / DAY_MS);
-        let trace_day = oldest_trace.map_or(today, |key| bounded((key >> KEY_BITS) as u64 / DAY_MS)) - LATE_DAYS;
-        let usage_day = oldest_usage.map_or(today, |minute| minute / MINUTES_A_DAY);
+        let trace_day = oldest_trace.map_or(today, |key| bounded(ms_of(key) / DAY_MS)) - LATE_DAYS;
+        let usage_day = oldest_usage.map_or(today, |minute| minute / bounded(DAY_MINUTES));
         return Ok(Some(Task::Names { trace_day, usage_day }));
     }
     Ok(pages.too_many_free().then_some(Task::Pages))
 }
 
-/// The file, in pages.
+/// The size of the file in pages.
 struct Pages {
     all: u64,
     free: u64,
+    /// Bytes of one page.
     bytes: u64,
 }
 
 impl Pages {
     fn of(connection: &Connection) -> rusqlite::Result<Pages> {
-        let ask = |pragma| connection.query_row(pragma, [], |row| row.get(0));
+        let query = |pragma| connection.query_row(pragma, [], |row| row.get(0));
         Ok(Pages {
-            all: ask("PRAGMA page_count")?,
-            free: ask("PRAGMA freelist_count")?,
-            bytes: ask("PRAGMA page_size")?,
+            all: query("PRAGMA page_count")?,
+            free: query("PRAGMA freelist_count")?,
+            bytes: query("PRAGMA page_size")?,
         })
     }
 
-    /// Whether what is in use leaves no room for the free pages that are kept.
+    /// Returns true if the pages in use leave no room for the free pages that may be kept.
     fn over(&self, bytes_max: u64) -> bool {
         let used = self.all.saturating_sub(self.free).saturating_mul(self.bytes);
         used > bytes_max - bytes_max / FREE_SHARE
@@ -195,7 +205,7 @@ impl Pages {
     }
 }
 
-/// The oldest traces, each with all that belongs to it, unless it is so much that one step is too short.
+/// Removes the oldest traces, each with everything that belongs to it. A trace that is too large for one step takes several.
 fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> {
     let mut oldest = connection.prepare_cached("SELECT key, marks FROM trace WHERE key < ?1 ORDER BY key LIMIT 1")?;
     let mut requests = connection.prepare_cached("SELECT key, captured FROM request WHERE trace = ?1 LIMIT ?2")?;
@@ -207,19 +217,20 @@ fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> 
     let mut remove_trace = connection.prepare_cached("DELETE FROM trace WHERE key = ?1")?;
     let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let (mut weight, mut rows) = (0_i64, 0);
-    while weight < ROWS_MAX as i64 {
+    while weight < STEP_ROWS_MAX as i64 {
         let Some((trace, marks)) = oldest.query_row([before], pair).optional()? else { break };
-        let found: Vec<(i64, i64)> = requests.query_map([trace, ROWS_MAX as i64], pair)?.collect::<Result<_, _>>()?;
+        let found: Vec<(i64, i64)> =
+            requests.query_map([trace, STEP_ROWS_MAX as i64], pair)?.collect::<Result<_, _>>()?;
         for (request, captured) in &found {
             remove_request.execute([request])?;
             if *captured > 0 {
                 remove_capture.execute([request])?;
             }
-            weight += 1 + captured / CAPTURED_BYTES_A_ROW;
+            weight += 1 + captured / CAPTURED_BYTES_PER_ROW;
         }
         let noted = u32::try_from(marks).is_ok_and(|marks| Marks(marks).has_any(Marks::MIXED.with(Marks::MATCHED)));
-        let found_also: Vec<(i64, i64)> = match noted && found.len() < ROWS_MAX {
-            true => also.query_map([trace, ROWS_MAX as i64], pair)?.collect::<Result<_, _>>()?,
+        let found_also: Vec<(i64, i64)> = match noted && found.len() < STEP_ROWS_MAX {
+            true => also.query_map([trace, STEP_ROWS_MAX as i64], pair)?.collect::<Result<_, _>>()?,
             false => Vec::new(),
         };
         for (kind, value) in &found_also {
@@ -227,7 +238,7 @@ fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> 
         }
         rows += found.len() + found_also.len();
         weight += found_also.len() as i64;
-        if found.len() < ROWS_MAX && found_also.len() < ROWS_MAX {
+        if found.len() < STEP_ROWS_MAX && found_also.len() < STEP_ROWS_MAX {
             remove_trace.execute([trace])?;
             rows += 1;
         }
@@ -235,44 +246,42 @@ fn remove_traces(connection: &Connection, before: i64) -> rusqlite::Result<u64> 
     Ok(rows as u64)
 }
 
-/// The oldest counts, of every table.
+/// Removes the oldest usage from every table.
 fn remove_usage(connection: &Connection, before: i64) -> rusqlite::Result<u64> {
     let mut rows = 0;
     for sql in [REMOVE_USAGE.as_str(), REMOVE_TOTALS, REMOVE_POLICIES] {
-        rows += connection.prepare_cached(sql)?.execute(params![before, ROWS_MAX])?;
+        rows += connection.prepare_cached(sql)?.execute(params![before, STEP_ROWS_MAX])?;
     }
     for dimension in Dimension::ALL {
-        let of = params![before / 60, ROWS_MAX / Dimension::ALL.len(), dimension.number()];
-        rows += connection.prepare_cached(REMOVE_HOURS)?.execute(of)?;
+        let parameters = params![before / 60, STEP_ROWS_MAX / Dimension::ALL.len(), dimension.number()];
+        rows += connection.prepare_cached(REMOVE_HOURS)?.execute(parameters)?;
     }
     Ok(rows as u64)
 }
 
-/// The next names of a sweep that no row can mean any more.
+/// Removes the next names of a sweep to which no row can refer any more.
 fn remove_names(connection: &Connection, sweep: &mut Sweep, trace_day: i64, usage_day: i64) -> rusqlite::Result<u64> {
-    let from = sweep.at.unwrap_or(0);
+    let from = sweep.last_id.unwrap_or(0);
     let last: Option<i64> = connection
         .prepare_cached("SELECT max(id) FROM (SELECT id FROM name WHERE id > ?1 ORDER BY id LIMIT ?2)")?
-        .query_row([from, NAMES_MAX], |row| row.get(0))?;
-    sweep.at = last;
+        .query_row([from, STEP_NAMES_MAX], |row| row.get(0))?;
+    sweep.last_id = last;
     let Some(last) = last else { return Ok(0) };
     let removed = connection.prepare_cached(REMOVE_NAMES)?.execute([from, last, trace_day, usage_day])?;
     Ok(removed as u64)
 }
 
-/// Free pages from the file's end back to the disk; those that are in use move forward for it.
+/// Returns free pages at the end of the file to the disk. Pages in use are moved forward for that.
 fn return_pages(connection: &Connection) -> rusqlite::Result<u64> {
     let free = |connection: &Connection| connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u64>(0));
     let before = free(connection)?;
-    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_MAX})"))?;
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP_PAGES_MAX})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(before.saturating_sub(free(connection)?))
 }
 
-const MINUTES_A_DAY: i64 = 24 * 60;
-
-/// Of all tables of counts; each `min` is a look at an index's first entry.
+/// The oldest minute of all tables of usage. Each `min` reads the first entry of an index.
 const OLDEST_USAGE: &str = "
     SELECT min(oldest) FROM (
         SELECT min(minute) AS oldest FROM usage_minute
@@ -285,7 +294,7 @@ const OLDEST_USAGE: &str = "
         UNION ALL SELECT min(hour) * 60 FROM usage_hour WHERE kind = 5)";
 const KEPT_TRACE: &str = "SELECT key FROM trace ORDER BY key DESC LIMIT 1 OFFSET ?1";
 static REMOVE_USAGE: LazyLock<String> = LazyLock::new(|| {
-    let key = KEY_COLUMNS.join(", ");
+    let key = USAGE_KEY.join(", ");
     format!(
         "DELETE FROM usage_minute WHERE ({key}) IN (
             SELECT {key} FROM usage_minute WHERE minute < ?1 ORDER BY minute LIMIT ?2)"

@@ -63,7 +63,7 @@ fn policy(id: &str, name: &str) -> StoredPolicy {
     }
 }
 
-fn first_page(store: &Store) -> Page<AuditEntry> {
+fn first_page(store: &Store) -> ListPage<AuditEntry> {
     store.audit(Paging { page: 1, page_size: PAGE_SIZE_MAX }).unwrap()
 }
 

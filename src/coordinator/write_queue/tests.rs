@@ -110,7 +110,7 @@ fn what_a_lock_held_up_is_written_when_it_is_gone() {
     let lock = rig.lock();
     rig.take(batch(1, traces(0..3)));
     assert!(!rig.flush());
-    assert_eq!(rig.store.fault(), Some(Fault::Busy));
+    assert_eq!(rig.store.fault(), Some(StoreFault::Busy));
     // Far more than is kept apart.
     let batches = 3 * BATCHES_MAX as u64;
     for n in 0..batches {
@@ -313,7 +313,7 @@ fn fill_the_disk(folder: &Path) {
         take(&mut rig);
         rig.flush();
     }
-    assert_eq!(rig.store.fault(), Some(Fault::Full));
+    assert_eq!(rig.store.fault(), Some(StoreFault::Full));
     for _ in 0..40 {
         take(&mut rig);
         rig.store.check();

@@ -11,7 +11,7 @@ use crate::coordinator::api::shape::answer::{Reply, json, nothing};
 use crate::coordinator::api::shape::body;
 use crate::coordinator::api::shape::error::ApiError;
 use crate::coordinator::governance::{ChangeError, POLICIES_MAX, stored};
-use crate::coordinator::store::reader::Span;
+use crate::coordinator::store::reader::TimeRange;
 use crate::coordinator::store::{By, StoreError};
 use crate::link::ApiAnswer;
 use crate::plan::Plan;
@@ -79,7 +79,7 @@ fn with_series(
     answer: impl FnOnce(Vec<Shown>) -> ApiAnswer + Send + 'static,
 ) -> Reply {
     let end_ms = (now.wall_ms / HOUR_MS + 1) * HOUR_MS;
-    let span = Span { from_ms: end_ms.saturating_sub(HOURS * HOUR_MS), to_ms: end_ms };
+    let span = TimeRange { from_ms: end_ms.saturating_sub(HOURS * HOUR_MS), to_ms: end_ms };
     Reply::Read(Box::new(move |reader| {
         if let Ok(Ok(mut series)) = reader.map(|reader| reader.matches_over_time(span, HOUR_MS)) {
             for shown in &mut policies {

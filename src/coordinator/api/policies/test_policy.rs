@@ -57,7 +57,7 @@ pub(crate) fn answer(coordinator: &Coordinator, body: &[u8]) -> Result<Reply, Ap
         return Ok(json(200, &trial.verdict(&compiled, &given, &AsPlanned(plan))).into());
     };
     Ok(Reply::read(move |reader| {
-        let rows = reader.last(last)?;
+        let rows = reader.newest_requests(last)?;
         let prices = plan.clone();
         let price = move |model: &str, usage: &_| {
             let price = prices.route(model).and_then(|route| route.price);

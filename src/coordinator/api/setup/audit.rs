@@ -11,7 +11,7 @@ use crate::coordinator::api::shape::answer::json;
 use crate::coordinator::api::shape::error::ApiError;
 use crate::coordinator::api::shape::filters;
 use crate::coordinator::api::shape::parameter::Values;
-use crate::coordinator::store::{AuditEntry, Page};
+use crate::coordinator::store::{AuditEntry, ListPage};
 use crate::link::ApiAnswer;
 
 /// An entry as it is shown.
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
 pub(crate) fn answer(coordinator: &Coordinator, values: &Values) -> Result<ApiAnswer, ApiError> {
     let paging = filters::paging(values);
     let store = coordinator.governance.store().ok_or_else(ApiError::storage_off)?;
-    let Page { items, total, page, page_size } = store.audit(paging)?;
+    let ListPage { items, total, page, page_size } = store.audit(paging)?;
     let items = items.into_iter().map(|AuditEntry { id, at_ms, actor, action, subject, before, after }| Shown {
         id,
         at: rfc3339(at_ms),
@@ -43,5 +43,5 @@ pub(crate) fn answer(coordinator: &Coordinator, values: &Values) -> Result<ApiAn
         before,
         after,
     });
-    Ok(json(200, &Page { items: items.collect(), total, page, page_size }))
+    Ok(json(200, &ListPage { items: items.collect(), total, page, page_size }))
 }

@@ -4,7 +4,7 @@
 use super::error::ApiError;
 use super::parameter::{Kind, Parameter, Values};
 use crate::clock::Now;
-use crate::coordinator::store::reader::{Filter, Span, StatusFilter};
+use crate::coordinator::store::reader::{Filter, StatusFilter, TimeRange};
 use crate::coordinator::store::{PAGE_SIZE_MAX, Paging};
 use crate::units::MicroUsd;
 use crate::who::{Who, WhoPart};
@@ -111,15 +111,15 @@ pub(crate) fn paging(values: &Values) -> Paging {
 }
 
 /// A range of time: where nothing is said the last day, and a day before the end where only that is.
-pub(crate) fn span(values: &Values, now: Now) -> Result<Span, ApiError> {
+pub(crate) fn span(values: &Values, now: Now) -> Result<TimeRange, ApiError> {
     let to_ms = values.whole(&TO).unwrap_or(now.wall_ms);
     let from_ms = values.whole(&FROM).unwrap_or(to_ms.saturating_sub(DAY_MS));
-    if from_ms > to_ms { Err(backwards()) } else { Ok(Span { from_ms, to_ms }) }
+    if from_ms > to_ms { Err(backwards()) } else { Ok(TimeRange { from_ms, to_ms }) }
 }
 
 /// The range of the same length before this one.
-pub(crate) fn before(span: Span) -> Span {
-    Span { from_ms: span.from_ms.saturating_sub(span.to_ms - span.from_ms), to_ms: span.from_ms }
+pub(crate) fn before(span: TimeRange) -> TimeRange {
+    TimeRange { from_ms: span.from_ms.saturating_sub(span.to_ms - span.from_ms), to_ms: span.from_ms }
 }
 
 fn backwards() -> ApiError {
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn a_range_is_the_last_day_or_ends_where_it_is_told() {
         let now = Now { mono_ns: 0, wall_ms: 10 * DAY_MS };
-        assert_eq!(span(&values(""), now).unwrap(), Span { from_ms: 9 * DAY_MS, to_ms: 10 * DAY_MS });
+        assert_eq!(span(&values(""), now).unwrap(), TimeRange { from_ms: 9 * DAY_MS, to_ms: 10 * DAY_MS });
         let week = span(&values("from=86400&to=172800"), now).unwrap();
-        assert_eq!(week, Span { from_ms: DAY_MS, to_ms: 2 * DAY_MS });
-        assert_eq!(before(week), Span { from_ms: 0, to_ms: DAY_MS });
+        assert_eq!(week, TimeRange { from_ms: DAY_MS, to_ms: 2 * DAY_MS });
+        assert_eq!(before(week), TimeRange { from_ms: 0, to_ms: DAY_MS });
         assert_eq!(span(&values("to=172800"), now).unwrap(), week);
         assert!(span(&values("from=99999999999"), now).is_err());
-        assert_eq!(before(Span { from_ms: 5, to_ms: 100 }), Span { from_ms: 0, to_ms: 5 });
+        assert_eq!(before(TimeRange { from_ms: 5, to_ms: 100 }), TimeRange { from_ms: 0, to_ms: 5 });
     }
 }

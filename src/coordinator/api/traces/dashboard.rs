@@ -12,7 +12,7 @@ use crate::coordinator::api::shape::error::ApiError;
 use crate::coordinator::api::shape::filters;
 use crate::coordinator::api::shape::parameter::{Kind, Parameter, Values};
 use crate::coordinator::store::Dimension;
-use crate::coordinator::store::reader::{CostItem, Metric, Point, Span, Summary};
+use crate::coordinator::store::reader::{CostItem, Metric, Summary, TimeRange, UsagePoint};
 use crate::who::WhoPart;
 
 /// Rows of an attribution of costs. Arbitrary: more than anyone reads.
@@ -104,20 +104,20 @@ pub(crate) fn series(values: &Values, now: Now) -> Result<Reply, ApiError> {
     }))
 }
 
-fn of(point: &Point, metrics: &[(&'static str, Metric)]) -> SeriesPoint {
+fn of(point: &UsagePoint, metrics: &[(&'static str, Metric)]) -> SeriesPoint {
     let values = metrics.iter().map(|(name, metric)| (*name, point.value(*metric))).collect();
     SeriesPoint { t: point.at_ms / 1000, values }
 }
 
 /// As the points really are: a step is whole minutes, and more where there would be too many points.
-fn step_s(points: &[Point], asked_ms: u64) -> u64 {
+fn step_s(points: &[UsagePoint], asked_ms: u64) -> u64 {
     match points {
         [first, second, ..] => (second.at_ms - first.at_ms) / 1000,
         _ => (asked_ms / 60_000).max(1) * 60,
     }
 }
 
-fn step_ms(span: Span) -> u64 {
+fn step_ms(span: TimeRange) -> u64 {
     ((span.to_ms - span.from_ms) / POINTS).next_multiple_of(STEP_S_MIN * 1000)
 }
 
@@ -158,9 +158,9 @@ mod tests {
     fn a_range_without_a_step_has_about_a_hundred_and_twenty_points_of_whole_minutes() {
         for hours in [1, 24, 24 * 7, 24 * 30] {
             let ms = hours * 3_600_000;
-            let step = step_ms(Span { from_ms: 0, to_ms: ms });
+            let step = step_ms(TimeRange { from_ms: 0, to_ms: ms });
             assert!(step.is_multiple_of(60_000) && (60..=120).contains(&(ms / step)), "{hours}: {step}");
         }
-        assert_eq!(step_ms(Span { from_ms: 5, to_ms: 5 }), 0);
+        assert_eq!(step_ms(TimeRange { from_ms: 5, to_ms: 5 }), 0);
     }
 }

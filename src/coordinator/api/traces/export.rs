@@ -136,7 +136,7 @@ impl Export {
         rows: &mut u64,
     ) -> Result<(Vec<u8>, bool), crate::coordinator::store::StoreError> {
         let limit = u64::from(PIECE_ROWS).min(ROWS_MAX - *rows) as u32;
-        let listed = reader.listed_first(&self.filter, limit)?;
+        let listed = reader.first_listed_traces(&self.filter, limit)?;
         let more = listed.len() == limit as usize && *rows + (listed.len() as u64) < ROWS_MAX;
         self.filter.after = listed.last().map(|last| last.row.trace_id).or(self.filter.after);
         let mut piece = Vec::new();

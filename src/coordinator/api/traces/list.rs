@@ -12,8 +12,8 @@ use crate::coordinator::api::shape::answer::{Reply, json};
 use crate::coordinator::api::shape::error::ApiError;
 use crate::coordinator::api::shape::filters;
 use crate::coordinator::api::shape::parameter::Values;
-use crate::coordinator::store::reader::{Listed, Names, Neighbours, Reader, RequestRow, TraceDetail};
-use crate::coordinator::store::{Page, StoreError};
+use crate::coordinator::store::reader::{ListedTrace, Neighbours, Reader, RequestRow, TraceDetail, TraceFacets};
+use crate::coordinator::store::{ListPage, StoreError};
 use crate::link::ApiAnswer;
 use crate::link::trace::{CacheOutcome, Captured, Marks, PolicyFailure, PolicyMatch};
 use crate::policy::{Action, Mode};
@@ -139,9 +139,9 @@ struct Body {
 pub(crate) fn list(values: &Values) -> Result<Reply, ApiError> {
     let (filter, paging) = (filters::filter(values)?, filters::paging(values));
     Ok(Reply::read(move |reader| {
-        let Page { items, total, page, page_size } = reader.listed(&filter, paging)?;
+        let ListPage { items, total, page, page_size } = reader.listed_traces(&filter, paging)?;
         let items: Vec<TraceItem> = items.into_iter().map(TraceItem::from).collect();
-        Ok(json(200, &Page { items, total, page, page_size }))
+        Ok(json(200, &ListPage { items, total, page, page_size }))
     }))
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn list(values: &Values) -> Result<Reply, ApiError> {
 pub(crate) fn facets(values: &Values) -> Result<Reply, ApiError> {
     let filter = filters::filter(values)?;
     Ok(Reply::read(move |reader| {
-        let Names { who, provider, model, status } = reader.names(&filter, FACET_VALUES_MAX)?;
+        let TraceFacets { who, provider, model, status } = reader.trace_facets(&filter, FACET_VALUES_MAX)?;
         let of = |values: Vec<(String, u64)>| values.into_iter().map(|(value, count)| Facet { value, count }).collect();
         let status = status.into_iter().map(|(status, count)| (status.to_string(), count)).collect();
         let facets = Facets {
@@ -184,7 +184,7 @@ pub(crate) fn one(id: &str, values: &Values) -> Result<Reply, ApiError> {
 fn whole(reader: &Reader, detail: TraceDetail, neighbours: Neighbours) -> Result<ApiAnswer, ApiError> {
     let TraceDetail { summary: row, mut requests } = detail;
     let started_ms = row.started_ms;
-    let summary = TraceItem::from(Listed { row, requests: requests.clone() });
+    let summary = TraceItem::from(ListedTrace { row, requests: requests.clone() });
     requests.truncate(REQUESTS_SHOWN_MAX);
     let mut left = BODIES_BYTES_MAX;
     Ok(json(

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
-use crate::coordinator::store::reader::{Listed, RequestRow};
+use crate::coordinator::store::reader::{ListedTrace, RequestRow};
 use crate::dialect::openai::path;
 use crate::link::trace::{CacheOutcome, Marks, PolicyMatch, Trace};
 use crate::llm::Usage;
@@ -92,8 +92,8 @@ pub(crate) struct PolicyMark {
     pub effective: bool,
 }
 
-impl From<Listed> for TraceItem {
-    fn from(Listed { row, requests }: Listed) -> TraceItem {
+impl From<ListedTrace> for TraceItem {
+    fn from(ListedTrace { row, requests }: ListedTrace) -> TraceItem {
         let refusal = requests.iter().rev().find_map(Refusal::of);
         let mut policies: Vec<PolicyMark> = Vec::new();
         for mark in requests.iter().flat_map(|request| &request.detail.matches).map(PolicyMark::from) {

@@ -1,17 +1,22 @@
-//! Who spent it: sums by user, tenant, agent, model or provider, and the most frequent of each for choosing a filter. On the
-//! reader's thread. Whole hours come from the table of hours, what is left at both ends from the minutes.
+//! Costs of a range of time, attributed to identities, providers or models. On the reader's thread. Whole hours come from the
+//! table of hours, the rest at both ends of the range from the minutes.
+
+use std::cmp::Reverse;
 
 use hashbrown::HashMap;
-use rusqlite::{Connection, OptionalExtension, Rows};
+use rusqlite::{Connection, Rows};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::super::dimension::Dimension;
 use super::super::error::StoreError;
-use super::series::minutes;
-use super::{Reader, Span};
+use super::connection::Reader;
+use super::names::text_of;
+use super::time::TimeRange;
 use crate::units::MicroUsd;
-use crate::who::Who;
+
+/// Names looked up beyond the limit to order ties. Arbitrary: with more ties, the order among them is that of first use.
+const TIES_MAX: usize = 1_000;
 
 /// A row of `/api/dashboard/cost`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -27,68 +32,36 @@ pub struct CostItem {
     pub saved: MicroUsd,
 }
 
-/// The most frequent values of each dimension, with their requests.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facets {
-    pub who: Who<Vec<(String, u64)>>,
-    pub provider: Vec<(String, u64)>,
-    pub model: Vec<(String, u64)>,
-}
-
-/// Requests, tokens, cost, saved.
+/// Requests, tokens, cost and saved cost by name id.
 type Sums = HashMap<i64, [i64; 4]>;
 
 impl Reader {
-    /// The `limit` that cost most, dearest first, then by requests and name; to the whole minute, and to the whole hour
-    /// where minutes have been rolled up.
+    /// The `limit` names with the highest costs, highest first, then by requests and name. The range is extended to whole
+    /// minutes, or to whole hours where minutes have been rolled up.
     ///
     /// # Errors
     /// The file cannot be read, or not in time.
-    pub fn cost(&self, by: Dimension, span: Span, limit: usize) -> Result<Vec<CostItem>, StoreError> {
-        self.ask("attribute costs", |connection| {
-            top(connection, &sums(connection, by, span)?, limit, |sum| [sum[2], sum[0]])
-        })
-    }
-
-    /// The `limit` most frequent of each dimension, most frequent first.
-    ///
-    /// # Errors
-    /// The file cannot be read, or not in time.
-    pub fn facets(&self, span: Span, limit: usize) -> Result<Facets, StoreError> {
-        self.ask("find the most frequent names", |connection| {
-            let of = |dimension| -> rusqlite::Result<Vec<(String, u64)>> {
-                let items = top(connection, &sums(connection, dimension, span)?, limit, |sum| [sum[0], sum[2]])?;
-                Ok(items.into_iter().map(|item| (item.key, item.requests)).collect())
-            };
-            Ok(Facets {
-                who: Who::try_from_fn(|part| of(Dimension::Who(part)))?,
-                provider: of(Dimension::Provider)?,
-                model: of(Dimension::Model)?,
-            })
-        })
+    pub fn cost(&self, by: Dimension, range: TimeRange, limit: usize) -> Result<Vec<CostItem>, StoreError> {
+        self.query("attribute costs", |connection| highest(connection, &sums(connection, by, range)?, limit))
     }
 }
 
-fn usd<S: Serializer>(cost: &MicroUsd, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(cost.usd())
-}
-
-fn sums(connection: &Connection, by: Dimension, span: Span) -> rusqlite::Result<Sums> {
+fn sums(connection: &Connection, by: Dimension, range: TimeRange) -> rusqlite::Result<Sums> {
     let mut sums = Sums::new();
-    let [from, to] = minutes(span);
+    let [from, to] = range.minutes();
     let hours = [from.saturating_add(59) / 60, to / 60];
-    let whole_hours = hours[0] < hours[1];
-    if whole_hours {
+    let has_whole_hours = hours[0] < hours[1];
+    if has_whole_hours {
         let mut statement = connection.prepare_cached(SELECT_HOURS)?;
         add(&mut sums, statement.query([by.number(), hours[0], hours[1]])?)?;
     }
-    // The column is one of five words, none of a caller's.
+    // The column comes from a fixed list, never from a caller.
     let sql = format!(
         "SELECT {}, requests, total, cost, saved FROM usage_minute WHERE minute >= ?1 AND minute < ?2",
         by.name()
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let ends = if whole_hours { vec![[from, hours[0] * 60], [hours[1] * 60, to]] } else { vec![[from, to]] };
+    let ends = if has_whole_hours { vec![[from, hours[0] * 60], [hours[1] * 60, to]] } else { vec![[from, to]] };
     for end in ends {
         add(&mut sums, statement.query(end)?)?;
     }
@@ -105,24 +78,19 @@ fn add(sums: &mut Sums, mut rows: Rows<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The names are looked up of those alone that are shown; those that `rank` holds for equal come in the order of names.
-fn top(
-    connection: &Connection,
-    sums: &Sums,
-    limit: usize,
-    rank: impl Fn(&[i64; 4]) -> [i64; 2],
-) -> rusqlite::Result<Vec<CostItem>> {
-    let mut all: Vec<_> = sums.iter().map(|(value, sum)| (std::cmp::Reverse(rank(sum)), *value)).collect();
+/// The `limit` highest costs. Looks up names only for those, and for the rows that tie with the last of them: ties are ordered
+/// by name.
+fn highest(connection: &Connection, sums: &Sums, limit: usize) -> rusqlite::Result<Vec<CostItem>> {
+    let rank = |[requests, _, cost, _]: [i64; 4]| Reverse([cost, requests]);
+    let mut all: Vec<_> = sums.iter().map(|(id, sum)| (rank(*sum), *id)).collect();
     all.sort_unstable();
-    // Equals of the last one that fits must be told apart by their names first.
     let last = all.get(limit.saturating_sub(1)).map(|(rank, _)| *rank);
-    let kept =
-        all.iter().take_while(|(rank, _)| last.is_none_or(|last| *rank <= last)).take(limit.saturating_add(EQUALS_MAX));
-    let mut name = connection.prepare_cached("SELECT text FROM name WHERE id = ?1")?;
+    let candidates =
+        all.iter().take_while(|(rank, _)| last.is_none_or(|last| *rank <= last)).take(limit.saturating_add(TIES_MAX));
     let mut named = Vec::new();
-    for (rank, value) in kept {
-        let [requests, tokens, cost, saved] = sums.get(value).copied().unwrap_or_default();
-        let key: String = name.query_row([value], |row| row.get(0)).optional()?.unwrap_or_default();
+    for (rank, id) in candidates {
+        let [requests, tokens, cost, saved] = sums.get(id).copied().unwrap_or_default();
+        let key = text_of(connection, *id)?.unwrap_or_default();
         let (requests, tokens) = (requests.max(0) as u64, tokens.max(0) as u64);
         named.push((*rank, CostItem { key, requests, tokens, cost: MicroUsd(cost), saved: MicroUsd(saved) }));
     }
@@ -131,8 +99,9 @@ fn top(
     Ok(named.into_iter().map(|(_, item)| item).collect())
 }
 
-/// Names looked up beyond the limit for the sake of order. Arbitrary.
-const EQUALS_MAX: usize = 1_000;
+fn usd<S: Serializer>(cost: &MicroUsd, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(cost.usd())
+}
 
 const SELECT_HOURS: &str =
     "SELECT value, requests, tokens, cost, saved FROM usage_hour WHERE kind = ?1 AND hour >= ?2 AND hour < ?3";

@@ -1,4 +1,4 @@
-//! Texts of the table `name`: reads rows whose columns hold ids of it. On the reader's thread; it never adds a name.
+//! Looks texts up in the table `name`, whose ids other rows hold. On the reader's thread. It never adds a name.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -8,6 +8,11 @@ use crate::who::Who;
 /// The id of exactly this text.
 pub(super) fn id_of(connection: &Connection, text: &str) -> rusqlite::Result<Option<i64>> {
     connection.prepare_cached("SELECT id FROM name WHERE text = ?1")?.query_row([text], |row| row.get(0)).optional()
+}
+
+/// The text with this id.
+pub(super) fn text_of(connection: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached("SELECT text FROM name WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()
 }
 
 /// Selects the texts of an identity in a row of `table`. They must be the first columns, for [`who`] to find them.

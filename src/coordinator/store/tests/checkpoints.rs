@@ -44,7 +44,7 @@ fn the_helper_folds_and_commits_do_not() {
     assert_eq!(store.policies().unwrap().len(), 1);
     assert!(progress(&other).0 > 0);
     wait_until_folded(&checkpoints, &other);
-    store.fold_by_itself(true).unwrap();
+    store.checkpoint_on_commit(true).unwrap();
     assert!(by_itself(&store) > 0);
 }
 
@@ -82,6 +82,6 @@ fn who_closes_last_leaves_no_log() {
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     drop(store);
     checkpoints.finish();
-    assert!(!super::super::open::beside(&path, "-wal").exists());
+    assert!(!super::super::files::beside(&path, "-wal").exists());
     assert_eq!(open(&path).policies().unwrap().len(), 1);
 }

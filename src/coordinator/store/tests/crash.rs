@@ -50,7 +50,7 @@ fn fifty_kills_lose_no_committed_policy() {
         known = found;
         let creations: u64 = first_page(&store).total;
         assert_eq!(creations, known.len() as u64, "round {round}: a policy and its audit row go together");
-        assert_eq!(store.check(), Health::Ok);
+        assert_eq!(store.check(), StoreHealth::Ok);
         let check: String = store.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok", "round {round}");
     }

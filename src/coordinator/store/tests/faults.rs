@@ -4,12 +4,12 @@ use super::*;
 
 fn degraded(store: &Store) -> String {
     match store.check() {
-        Health::Ok => panic!("the store takes itself for whole"),
-        Health::Degraded(reason) => reason,
+        StoreHealth::Ok => panic!("the store takes itself for whole"),
+        StoreHealth::Degraded(reason) => reason,
     }
 }
 
-fn fault(error: Result<(), StoreError>) -> Option<Fault> {
+fn fault(error: Result<(), StoreError>) -> Option<StoreFault> {
     error.unwrap_err().fault()
 }
 
@@ -32,15 +32,15 @@ fn a_full_disk_degrades_until_there_is_room() {
         }
         assert!(stored < 10);
     };
-    assert_eq!(error.fault(), Some(Fault::Full), "{error}");
+    assert_eq!(error.fault(), Some(StoreFault::Full), "{error}");
     assert!(error.to_string().contains("could not add a policy in"), "{error}");
-    assert_eq!(store.fault(), Some(Fault::Full));
+    assert_eq!(store.fault(), Some(StoreFault::Full));
     assert!(degraded(&store).contains("the disk is full"));
     assert_eq!(store.policies().unwrap().len(), stored, "reading goes on");
     assert_eq!(first_page(&store).total, stored as u64, "no audit of what failed");
 
     store.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).unwrap();
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
     assert_eq!(store.fault(), None);
     store.insert_policy(&policy("pol_x", "x"), BY).unwrap();
     let probes = "SELECT count(*) FROM probe";
@@ -56,12 +56,12 @@ fn a_lock_held_by_another_program_is_waited_for_then_told() {
     assert!(degraded(&store).contains("another program holds its lock"), "noticed before a write is lost");
     assert_eq!(store.fault(), None, "but a lock of a moment is not held against it");
     let error = store.insert_policy(&policy("pol_1", "a"), BY).unwrap_err();
-    assert_eq!(error.fault(), Some(Fault::Busy), "{error}");
+    assert_eq!(error.fault(), Some(StoreFault::Busy), "{error}");
     assert!(degraded(&store).contains("another program holds its lock"));
     assert_eq!(store.policies().unwrap(), []);
 
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
 }
 
@@ -71,9 +71,9 @@ fn a_lock_while_a_new_file_is_opened_is_told() {
     let other = bystander(&path);
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let error = refusal(&path);
-    assert_eq!(error.fault(), Some(Fault::Busy), "{error}");
+    assert_eq!(error.fault(), Some(StoreFault::Busy), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(open(&path).check(), Health::Ok);
+    assert_eq!(open(&path).check(), StoreHealth::Ok);
 }
 
 #[test]
@@ -81,10 +81,10 @@ fn a_file_that_takes_no_writes_degrades_until_it_does() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.connection.execute_batch("PRAGMA query_only = ON").unwrap();
-    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(Fault::ReadOnly));
+    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(StoreFault::ReadOnly));
     assert!(degraded(&store).contains("the file or its folder is read-only"));
     store.connection.execute_batch("PRAGMA query_only = OFF").unwrap();
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
 }
 
@@ -94,11 +94,11 @@ fn a_file_that_was_moved_takes_no_writes_until_it_is_back() {
     let mut store = open(&path);
     let elsewhere = folder.path().join("elsewhere.db");
     fs::rename(&path, &elsewhere).unwrap();
-    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(Fault::Moved));
+    assert_eq!(fault(store.insert_policy(&policy("pol_1", "a"), BY)), Some(StoreFault::Moved));
     fs::write(&path, "another file").unwrap();
     assert!(degraded(&store).contains("was moved, deleted or replaced"));
     fs::rename(&elsewhere, &path).unwrap();
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
 }
 
@@ -117,11 +117,11 @@ fn damage_found_at_run_time_lasts_until_a_restart() {
     damaged[2 * 4096..].fill(0xa5);
     fs::write(&path, &damaged).unwrap();
     store.connection.execute_batch("PRAGMA cache_size = 0; PRAGMA shrink_memory").unwrap();
-    assert_eq!(fault(store.insert_policy(&policy("pol_x", "x"), BY)), Some(Fault::Corrupt));
+    assert_eq!(fault(store.insert_policy(&policy("pol_x", "x"), BY)), Some(StoreFault::Corrupt));
     fs::write(&path, &whole).unwrap();
     assert!(degraded(&store).contains("a restart checks the whole file"));
     drop(store);
-    assert_eq!(open(&path).check(), Health::Ok);
+    assert_eq!(open(&path).check(), StoreHealth::Ok);
 }
 
 #[test]
@@ -129,12 +129,12 @@ fn a_reader_that_does_not_end_is_noticed_by_the_size_of_the_log() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let wal = super::super::open::beside(&path, "-wal");
+    let wal = super::super::files::beside(&path, "-wal");
     // The size alone counts; a sparse file has it without a reader's hours.
     fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(WAL_BYTES_ALARM + 1).unwrap();
     assert!(degraded(&store).contains("keeps a read transaction open"));
     fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(0).unwrap();
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_folder_that_may_not_be_written_to_is_named() {
         let error = refusal(&path);
         assert!(error.to_string().contains("the file or its folder is read-only"), "{error}");
         set_mode(folder, 0o700);
-        assert_eq!(open(&path).check(), Health::Ok);
+        assert_eq!(open(&path).check(), StoreHealth::Ok);
     });
 }
 

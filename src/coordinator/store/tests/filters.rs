@@ -206,7 +206,7 @@ fn a_request_passes_where_the_list_would_show_it() {
         let filter = random(&mut seeded, &all);
         let (mut listed, _) = ids(&reader, &filter, Paging { page: 1, page_size: 200 });
         let mut passing: Vec<u128> =
-            all.iter().filter(|trace| filter.passes(trace)).map(|trace| trace.trace_id).collect();
+            all.iter().filter(|trace| filter.matches(trace)).map(|trace| trace.trace_id).collect();
         listed.sort_unstable();
         passing.sort_unstable();
         assert_eq!(passing, listed, "{filter:?}");
@@ -225,14 +225,14 @@ fn a_piece_of_an_export_is_the_list_without_its_count() {
     let reader = reader(&path);
     for _ in 0..50 {
         let filter = random(&mut seeded, &all);
-        let page = reader.listed(&filter, Paging { page: 1, page_size: 40 }).unwrap();
-        assert_eq!(reader.listed_first(&filter, 40).unwrap(), page.items, "{filter:?}");
+        let page = reader.listed_traces(&filter, Paging { page: 1, page_size: 40 }).unwrap();
+        assert_eq!(reader.first_listed_traces(&filter, 40).unwrap(), page.items, "{filter:?}");
         for listed in &page.items {
             let shown = u64::from(LISTED_REQUESTS_MAX).min(listed.row.requests) as usize;
             assert_eq!(listed.requests.len(), shown);
             assert!(listed.requests.iter().all(|request| request.trace_id == listed.row.trace_id));
         }
-        let names = reader.names(&filter, 1_000).unwrap();
+        let names = reader.trace_facets(&filter, 1_000).unwrap();
         let who = names.who.parts().map(|(_, counts)| counts);
         for counts in who.chain([&names.provider, &names.model]) {
             assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), page.total, "{filter:?}");

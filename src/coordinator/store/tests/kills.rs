@@ -6,12 +6,12 @@ use super::crash::{COMMITTED, write_and_kill};
 use super::record::reader;
 use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
-use crate::coordinator::store::reader::Span;
+use crate::coordinator::store::reader::TimeRange;
 use crate::link::usage::Batch;
 
 const KILLS: u64 = 30;
 const REQUESTS: u64 = 40;
-const ALL: Span = Span { from_ms: 0, to_ms: u64::MAX };
+const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
 /// The same for the same process and number.
 fn flush(boot: u128, sequence: u64) -> Batch {
@@ -68,7 +68,7 @@ fn thirty_kills_lose_no_flush_and_count_none_twice() {
             requests,
             "round {round}: a replay changed something"
         );
-        assert_eq!(store.check(), Health::Ok);
+        assert_eq!(store.check(), StoreHealth::Ok);
         let check: String = store.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok", "round {round}");
     }

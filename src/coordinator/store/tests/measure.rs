@@ -4,7 +4,7 @@
 use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
 use crate::clock::Clock;
-use crate::coordinator::store::reader::{Filter, Reader, Span};
+use crate::coordinator::store::reader::{Filter, Reader, TimeRange};
 use crate::who::{Who, WhoPart};
 
 const WEEK_MS: u64 = 7 * 86_400_000;
@@ -105,7 +105,7 @@ fn now_in_one_minute(clock: Clock, n: u64) {
 
 fn reads(clock: Clock, path: &Path) {
     let reader = Reader::open(path, clock).unwrap();
-    let all = Span { from_ms: NOW_MS, to_ms: NOW_MS + WEEK_MS + 60_000 };
+    let all = TimeRange { from_ms: NOW_MS, to_ms: NOW_MS + WEEK_MS + 60_000 };
     let some = |text: &str| Some(text.to_owned());
     let none = Filter::default();
     let filters = [
@@ -149,8 +149,8 @@ fn reads(clock: Clock, path: &Path) {
     for by in Dimension::ALL {
         report(clock, &format!("cost by {}", by.name()), || format!("{}", reader.cost(by, all, 100).unwrap().len()));
     }
-    report(clock, "policy sums", || format!("{}", reader.policy_sums(all).unwrap().len()));
-    report(clock, "last 1,000 requests", || format!("{}", reader.last(1_000).unwrap().len()));
+    report(clock, "policy matches by hour", || format!("{}", reader.matches_over_time(all, 3_600_000).unwrap().len()));
+    report(clock, "last 1,000 requests", || format!("{}", reader.newest_requests(1_000).unwrap().len()));
     let page = reader.traces(&Filter::default(), Paging { page: 100, page_size: 1 }).unwrap();
     let id = page.items[0].trace_id;
     report(clock, "one trace", || format!("{}", reader.trace(id).unwrap().unwrap().requests.len()));
@@ -208,7 +208,7 @@ fn flushes_beside_checkpoints() {
             times.push(clock.now().since(from).as_secs_f64() * 1e3);
             checkpoints.as_ref().map(Checkpoints::wake);
         }
-        let wal = fs::metadata(super::super::open::beside(&path, "-wal")).unwrap().len() >> 20;
+        let wal = fs::metadata(super::super::files::beside(&path, "-wal")).unwrap().len() >> 20;
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(

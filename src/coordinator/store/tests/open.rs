@@ -15,7 +15,7 @@ fn a_missing_file_is_created_with_its_folders() {
     let store = open(&path);
     assert_eq!(store.policies().unwrap(), []);
     assert_eq!(first_page(&store).total, 0);
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
     assert_eq!(mode(path.parent().unwrap()), 0o700);
 }
 
@@ -24,7 +24,7 @@ fn every_file_is_its_owners_alone() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    for name in [path.clone(), super::super::open::beside(&path, "-wal"), super::super::open::beside(&path, "-shm")] {
+    for name in [path.clone(), super::super::files::beside(&path, "-wal"), super::super::files::beside(&path, "-shm")] {
         assert_eq!(mode(&name), 0o600, "{}", name.display());
     }
 }
@@ -43,7 +43,7 @@ fn a_zero_length_file_is_a_new_database() {
     let (_folder, path) = folder();
     fs::write(&path, []).unwrap();
     set_mode(&path, 0o644);
-    assert_eq!(open(&path).check(), Health::Ok);
+    assert_eq!(open(&path).check(), StoreHealth::Ok);
     assert_eq!(mode(&path), 0o600);
 }
 
@@ -61,7 +61,7 @@ fn a_dangling_symbolic_link_gets_its_target() {
 #[test]
 fn a_zero_length_file_beside_a_log_with_changes_is_corrupt_not_new() {
     let (_folder, path) = folder();
-    let wal = super::super::open::beside(&path, "-wal");
+    let wal = super::super::files::beside(&path, "-wal");
     fs::write(&path, []).unwrap();
     fs::write(&wal, [7; 5000]).unwrap();
     assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
@@ -81,8 +81,8 @@ fn durability_is_what_was_promised() {
     assert_eq!(ask("PRAGMA foreign_keys"), 1);
     assert_eq!(ask("PRAGMA trusted_schema"), 0);
     assert_eq!(ask("PRAGMA busy_timeout"), 250);
-    assert_eq!(ask("PRAGMA application_id"), i64::from(migrate::APPLICATION_ID));
-    assert_eq!(ask("PRAGMA user_version"), i64::from(migrate::KNOWN));
+    assert_eq!(ask("PRAGMA application_id"), i64::from(schema::APPLICATION_ID));
+    assert_eq!(ask("PRAGMA user_version"), i64::from(schema::KNOWN));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_later_step_is_applied_once_and_noted() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let steps = [migrate::STEPS[0], migrate::STEPS[1], "ALTER TABLE policy ADD COLUMN owner TEXT"];
+    let steps = [schema::STEPS[0], schema::STEPS[1], "ALTER TABLE policy ADD COLUMN owner TEXT"];
     for _ in 0..2 {
         migrate::migrate(&mut store, &steps, NOW_MS + 5).unwrap();
     }
@@ -119,7 +119,7 @@ fn a_later_step_is_applied_once_and_noted() {
 fn a_step_that_fails_leaves_the_schema_before_it() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    let steps = [migrate::STEPS[0], migrate::STEPS[1], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
+    let steps = [schema::STEPS[0], schema::STEPS[1], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
     let error = migrate::migrate(&mut store, &steps, NOW_MS).unwrap_err();
     assert!(error.to_string().contains("could not bring the schema up to date"), "{error}");
     drop(store);
@@ -132,9 +132,8 @@ fn a_step_that_fails_leaves_the_schema_before_it() {
 fn a_file_of_schema_1_keeps_what_it_holds_and_learns_to_shrink() {
     let (_folder, path) = folder();
     let old = bystander(&path);
-    old.execute_batch(migrate::STEPS[0]).unwrap();
-    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", migrate::APPLICATION_ID))
-        .unwrap();
+    old.execute_batch(schema::STEPS[0]).unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", schema::APPLICATION_ID)).unwrap();
     let mut store = Store::open(&path, NOW_MS).map(|_| ()).and_then(|()| Store::open(&path, NOW_MS)).unwrap();
     assert_eq!(first_page(&store).items[0].subject, "schema 2");
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
@@ -146,20 +145,20 @@ fn a_file_of_schema_1_keeps_what_it_holds_and_learns_to_shrink() {
 fn a_full_file_of_schema_1_loses_nothing_on_the_way() {
     let (_folder, path) = folder();
     let old = bystander(&path);
-    old.execute_batch(migrate::STEPS[0]).unwrap();
+    old.execute_batch(schema::STEPS[0]).unwrap();
     old.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA application_id = {}; PRAGMA user_version = 1;
          INSERT INTO policy VALUES ('pol_1', 'a', 'd', 'true', 'block', NULL, NULL, 7, 1, 'shadow', 1, 2);
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
          INSERT INTO audit (at_ms, actor, action, subject) SELECT i, 'test', 'config.reload', 'x' FROM n",
-        migrate::APPLICATION_ID
+        schema::APPLICATION_ID
     ))
     .unwrap();
     drop(old);
     let store = open(&path);
     assert_eq!(store.policies().unwrap()[0].priority, 7);
     assert_eq!(first_page(&store).total, 501);
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
 }
 
 #[test]
@@ -169,7 +168,7 @@ fn a_newer_schema_is_refused_and_kept() {
     bystander(&path).execute_batch("PRAGMA user_version = 99").unwrap();
     let before = fs::read(&path).unwrap();
     let error = refusal(&path);
-    assert!(matches!(error, StoreError::Newer { found: 99, known: migrate::KNOWN, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 99, known: schema::KNOWN, .. }), "{error}");
     assert!(error.to_string().contains("luner.db"), "{error}");
     assert!(fs::read(&path).unwrap() == before);
 }
@@ -242,29 +241,29 @@ fn a_damaged_page_is_found_at_the_start() {
 fn a_corrupt_file_is_set_aside_with_what_belongs_to_it() {
     let (folder, path) = folder();
     for (suffix, bytes) in [("", "garbage"), ("-wal", "log"), ("-shm", "index")] {
-        fs::write(super::super::open::beside(&path, suffix), bytes).unwrap();
+        fs::write(super::super::files::beside(&path, suffix), bytes).unwrap();
     }
-    let first = set_aside(&path, 17).unwrap();
+    let first = move_aside(&path, 17).unwrap();
     assert_eq!(first, folder.path().canonicalize().unwrap().join("luner.db.corrupt-17"));
     assert_eq!(fs::read(&first).unwrap(), b"garbage");
-    assert_eq!(fs::read(super::super::open::beside(&first, "-wal")).unwrap(), b"log");
+    assert_eq!(fs::read(super::super::files::beside(&first, "-wal")).unwrap(), b"log");
     assert!(!path.exists());
     drop(open(&path));
 
     fs::write(&path, "more garbage").unwrap();
-    let second = set_aside(&path, 17).unwrap();
+    let second = move_aside(&path, 17).unwrap();
     assert!(second.ends_with("luner.db.corrupt-18"));
     assert_eq!(fs::read(&first).unwrap(), b"garbage");
-    assert!(set_aside(&path, 17).is_err(), "nothing is left to move");
+    assert!(move_aside(&path, 17).is_err(), "nothing is left to move");
 }
 
 #[test]
-fn a_log_without_its_database_can_be_set_aside() {
+fn a_log_without_its_database_can_be_moved_aside() {
     let (_folder, path) = folder();
-    fs::write(super::super::open::beside(&path, "-wal"), [7; 5000]).unwrap();
+    fs::write(super::super::files::beside(&path, "-wal"), [7; 5000]).unwrap();
     assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
-    let aside = set_aside(&path, 17).unwrap();
-    assert_eq!(fs::read(super::super::open::beside(&aside, "-wal")).unwrap(), [7; 5000]);
+    let aside = move_aside(&path, 17).unwrap();
+    assert_eq!(fs::read(super::super::files::beside(&aside, "-wal")).unwrap(), [7; 5000]);
     drop(open(&path));
 }
 

@@ -46,7 +46,7 @@ fn a_taken_name_changes_nothing() {
     assert!(matches!(&error, StoreError::NameTaken { name } if name == "costs"), "{error}");
     assert_eq!(store.policies().unwrap(), before);
     assert_eq!(first_page(&store).total, 2, "a refused change leaves no audit row");
-    assert_eq!(store.check(), Health::Ok, "and is no fault of the store's");
+    assert_eq!(store.check(), StoreHealth::Ok, "and is no fault of the store's");
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
 use crate::clock::Clock;
-use crate::coordinator::store::reader::{Filter, Reader, Span, TraceRow};
-use crate::coordinator::store::writer::TEXT_BYTES_MAX;
+use crate::coordinator::store::layout::NAME_BYTES_MAX;
+use crate::coordinator::store::reader::{Filter, Reader, TimeRange, TraceRow};
 use crate::dialect::openai::path;
 use crate::link::trace::{Captured, Refused, Trace};
 use crate::link::usage::Batch;
 use crate::who::{Who, WhoPart};
 
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: 3_600_000, users: 9, joins_one_in: 3 };
-const ALL: Span = Span { from_ms: 0, to_ms: u64::MAX };
+const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
 pub(super) fn reader(path: &Path) -> Reader {
     Reader::open(path, Clock::start()).unwrap()
@@ -96,7 +96,7 @@ fn what_was_recorded_is_read_back() {
         assert_eq!((&row.detail.faults, &row.detail.inputs), (&trace.faults, &trace.inputs));
         assert_eq!(reader.captured(trace.trace_id, trace.span_id).unwrap(), trace.captured);
     }
-    let newest: Vec<u128> = reader.last(7).unwrap().iter().map(|row| row.trace_id).collect();
+    let newest: Vec<u128> = reader.newest_requests(7).unwrap().iter().map(|row| row.trace_id).collect();
     let expected: Vec<u128> = all.iter().rev().take(7).map(|trace| trace.trace_id).collect();
     assert_eq!(newest, expected);
     assert_eq!(reader.trace(42).unwrap(), None);
@@ -164,13 +164,13 @@ fn hostile_names_are_names() {
             let [row] = &rows[..] else { panic!("{filter:?}: {rows:?}") };
             assert_eq!(row.trace_id, at as u128 + 1, "{filter:?}");
             let user = &row.who.user;
-            assert!(name.starts_with(user) && user.len() <= TEXT_BYTES_MAX);
-            assert!(user == name || user.len() > TEXT_BYTES_MAX - 4);
+            assert!(name.starts_with(user) && user.len() <= NAME_BYTES_MAX);
+            assert!(user == name || user.len() > NAME_BYTES_MAX - 4);
         }
     }
     assert_eq!(list(&reader, &Filter { q: Some("%".into()), ..Filter::default() }).len(), 1);
     assert_eq!(reader.cost(Dimension::Who(WhoPart::User), ALL, 100).unwrap().len(), names.len());
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn processes_that_record_the_same_millisecond_do_not_collide() {
     }
     let reader = reader(&path);
     assert_eq!(reader.traces(&Filter::default(), Paging { page: 1, page_size: 1 }).unwrap().total, 400);
-    let requests = reader.last(1_000).unwrap();
+    let requests = reader.newest_requests(1_000).unwrap();
     assert_eq!(requests.len(), 400);
     assert!(requests.iter().all(|request| request.started_ms == NOW_MS));
 }
@@ -235,10 +235,10 @@ fn a_full_disk_takes_all_of_a_flush_or_nothing_and_all_of_it_later() {
         }
     };
     assert!(taken > 0 && taken < batches.len());
-    assert_eq!(error.fault(), Some(Fault::Full), "{error}");
+    assert_eq!(error.fault(), Some(StoreFault::Full), "{error}");
     let reader = reader(&path);
     assert_eq!(reader.summary(ALL).unwrap().total_requests, taken as u64 * 400);
-    assert_eq!(reader.last(10_000).unwrap().len(), taken * 400);
+    assert_eq!(reader.newest_requests(10_000).unwrap().len(), taken * 400);
 
     limit(&store, 1_000_000);
     assert_eq!(store.record(&batches, NOW_MS).unwrap().replayed, taken as u64);
@@ -255,13 +255,13 @@ fn a_reader_writes_nothing_and_gives_up_in_time() {
     store.record(&[batch(1, vec![plain(1)])], NOW_MS).unwrap();
     let mut reader = reader(&path);
     assert!(reader.connection.execute("DELETE FROM trace", []).is_err());
-    reader.patience_ms = 0;
+    reader.timeout_ms = 0;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
     let error =
-        reader.ask("count to infinity", |connection| connection.query_row(endless, [], |_| Ok(()))).unwrap_err();
+        reader.query("count to infinity", |connection| connection.query_row(endless, [], |_| Ok(()))).unwrap_err();
     assert!(matches!(error, StoreError::TooLong { .. }), "{error}");
     assert_eq!(error.fault(), None);
-    reader.patience_ms = u64::MAX;
+    reader.timeout_ms = u64::MAX;
     assert_eq!(reader.summary(ALL).unwrap().total_requests, 1, "the next question is answered");
 }
 

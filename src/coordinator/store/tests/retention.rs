@@ -3,15 +3,15 @@
 use super::record::reader;
 use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
-use crate::coordinator::store::reader::{Filter, Span};
-use crate::coordinator::store::retention::ROWS_MAX;
+use crate::coordinator::store::reader::{Filter, TimeRange};
+use crate::coordinator::store::rollup::STEP_ROWS_MAX;
 use crate::link::trace::{Captured, Trace};
 use crate::link::usage::Batch;
 use crate::who::{Who, WhoPart};
 
 const DAY_MS: u64 = 86_400_000;
 const WEEK: Retention = Retention { trace_days: 7, bytes_max: u64::MAX, usage_days: USAGE_DAYS };
-const ALL: Span = Span { from_ms: 0, to_ms: u64::MAX };
+const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
 /// Prunes until nothing is left to do, and gives what was done. No step takes more than its share.
 fn prune(store: &mut Store, retention: &Retention, now_ms: u64) -> Pruned {
@@ -19,7 +19,7 @@ fn prune(store: &mut Store, retention: &Retention, now_ms: u64) -> Pruned {
     for _ in 0..100_000 {
         let step = store.prune(retention, now_ms).unwrap();
         // A trace's own row comes on top of its requests', and counts come from several tables.
-        assert!(step.rows <= 4 * ROWS_MAX as u64, "{step:?}");
+        assert!(step.rows <= 4 * STEP_ROWS_MAX as u64, "{step:?}");
         sum.rows += step.rows;
         sum.pages += step.pages;
         if !step.more {
@@ -164,14 +164,14 @@ fn the_oldest_traces_leave_when_the_file_grows_too_large_and_the_file_shrinks() 
     prune(&mut store, &Retention { bytes_max: 1, ..WEEK }, NOW_MS + DAY_MS);
     assert_eq!(rows(&store, "trace"), 1_000, "a bound that is too small does not empty the store");
     assert_eq!(reader(&path).summary(ALL).unwrap().total_requests, 1_500);
-    assert_eq!(store.check(), Health::Ok);
+    assert_eq!(store.check(), StoreHealth::Ok);
 }
 
 #[test]
 fn a_trace_of_many_requests_leaves_in_steps() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    let many: Vec<Trace> = (0..3 * ROWS_MAX as u64)
+    let many: Vec<Trace> = (0..3 * STEP_ROWS_MAX as u64)
         .map(|at| Trace {
             span_id: at,
             who: Who::of_user("", &format!("user-{at}")).to_owned(),

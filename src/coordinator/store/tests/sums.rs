@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use super::record::reader;
 use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
-use crate::coordinator::store::reader::{Metric, Point, Span};
+use crate::coordinator::store::reader::{Filter, Metric, TimeRange, UsagePoint};
 use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
 use crate::link::trace::Trace;
 use crate::link::usage::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
@@ -17,7 +17,7 @@ const DAY_MS: u64 = 86_400_000;
 /// Begins at a whole hour and a few seconds.
 const FROM_MS: u64 = NOW_MS - NOW_MS % 3_600_000 + 7_000;
 
-fn within(span: Span, trace: &Trace) -> bool {
+fn within(span: TimeRange, trace: &Trace) -> bool {
     let minute = trace.started_ms / MINUTE_MS;
     (span.from_ms / MINUTE_MS..span.to_ms.div_ceil(MINUTE_MS)).contains(&minute)
 }
@@ -63,11 +63,11 @@ fn every_sum_is_that_of_the_naive_model() {
         let all = traces(&mut seeded, spread, 1_500);
         recorded(&mut store, &all, &mut seeded);
         usage_rows_agree(&store, &all);
-        let whole = Span { from_ms: 0, to_ms: FROM_MS + DAY_MS };
+        let whole = TimeRange { from_ms: 0, to_ms: FROM_MS + DAY_MS };
         ranges_agree(&path, &all, whole);
         for _ in 0..15 {
             let from_ms = FROM_MS - MINUTE_MS + seeded.below(spread.ms);
-            ranges_agree(&path, &all, Span { from_ms, to_ms: from_ms + seeded.below(spread.ms) });
+            ranges_agree(&path, &all, TimeRange { from_ms, to_ms: from_ms + seeded.below(spread.ms) });
         }
     }
 }
@@ -112,7 +112,7 @@ fn usage_rows_agree(store: &Store, all: &[Trace]) {
     assert!(rows == accounts.usage);
 }
 
-fn ranges_agree(path: &Path, all: &[Trace], span: Span) {
+fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
     let reader = reader(path);
     let inside: Vec<&Trace> = all.iter().filter(|trace| within(span, trace)).collect();
     let sum = naive(inside.iter().copied());
@@ -165,7 +165,7 @@ fn percentiles_agree(inside: &[&Trace], told: [Option<f64>; 3]) {
     }
 }
 
-fn points_agree(points: &[Point], inside: &[&Trace], span: Span) {
+fn points_agree(points: &[UsagePoint], inside: &[&Trace], span: TimeRange) {
     let first = span.from_ms / MINUTE_MS;
     let minutes = span.to_ms.div_ceil(MINUTE_MS).saturating_sub(first);
     let step = 5.max(minutes.div_ceil(2_000));
@@ -189,23 +189,26 @@ fn policy_matches_are_counted_by_policy_and_step() {
     let all = traces(&mut Seeded(21), spread, 800);
     store.record(&batches(all.clone(), 90), NOW_MS).unwrap();
     let reader = reader(&path);
-    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + 2_400_000 };
-    let matches = |policy: &str, span: Span| {
-        let inside = all.iter().filter(|trace| within(span, trace));
+    let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + 2_400_000 };
+    let matches = |policy: &str, range: TimeRange| {
+        let inside = all.iter().filter(|trace| within(range, trace));
         inside.flat_map(|trace| &trace.matches).filter(|matched| &*matched.id == policy).count() as u64
     };
-    let sums = reader.policy_sums(span).unwrap();
-    let policies: Vec<&str> = sums.iter().map(|sum| sum.policy.as_str()).collect();
+    const STEP_MS: u64 = 600_000;
+    let series = reader.matches_over_time(span, STEP_MS).unwrap();
+    let mut policies: Vec<&str> = series.keys().map(String::as_str).collect();
+    policies.sort_unstable();
     assert_eq!(policies, ["pol_block", "pol_cheaper", "pol_trial", "pol_watch"]);
-    for sum in &sums {
-        assert_eq!(sum.matches, matches(&sum.policy, span), "{}", sum.policy);
-        assert_eq!(sum.effective, if sum.policy == "pol_trial" { 0 } else { sum.matches });
-        let points = reader.policy_matches(&sum.policy, span, 600_000).unwrap();
-        assert_eq!(points.iter().map(|point| point.count.matches).sum::<u64>(), sum.matches);
-        let step = Span { from_ms: points[1].at_ms, to_ms: points[2].at_ms };
-        assert_eq!(points[1].count.matches, matches(&sum.policy, step));
+    for (policy, points) in &series {
+        assert_eq!(points.iter().sum::<u64>(), matches(policy, span), "{policy}");
+        let first_minute_ms = FROM_MS - FROM_MS % MINUTE_MS;
+        let second = TimeRange { from_ms: first_minute_ms + STEP_MS, to_ms: first_minute_ms + 2 * STEP_MS };
+        assert_eq!(points[1], matches(policy, second), "{policy}");
+        let sql = "SELECT sum(effective) FROM policy_minute WHERE policy = (SELECT id FROM name WHERE text = ?1)";
+        let effective: u64 = store.connection.query_row(sql, [policy], |row| row.get(0)).unwrap();
+        let whole = TimeRange { from_ms: 0, to_ms: u64::MAX };
+        assert_eq!(effective, if policy == "pol_trial" { 0 } else { matches(policy, whole) }, "{policy}");
     }
-    assert!(reader.policy_matches("pol_unknown", span, 60_000).unwrap().iter().all(|point| point.count.matches == 0));
 }
 
 #[test]
@@ -215,15 +218,14 @@ fn the_most_frequent_names_come_first() {
     let spread = Spread { from_ms: FROM_MS, ms: 7_200_000, users: 40, joins_one_in: 0 };
     let all = traces(&mut Seeded(4), spread, 1_000);
     store.record(&batches(all.clone(), 500), NOW_MS).unwrap();
-    let span = Span { from_ms: 0, to_ms: FROM_MS + DAY_MS };
-    let facets = reader(&path).facets(span, 3).unwrap();
+    let facets = reader(&path).trace_facets(&Filter::default(), 3).unwrap();
     let mut users: HashMap<&str, u64> = HashMap::new();
     all.iter().for_each(|trace| *users.entry(&trace.who.user).or_default() += 1);
     let mut counts: Vec<u64> = users.values().copied().collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(facets.who.user.iter().map(|(_, count)| *count).collect::<Vec<_>>(), counts[..3]);
     assert!(facets.who.user.iter().all(|(user, count)| users[user.as_str()] == *count));
-    assert_eq!(facets.model.iter().map(|(_, requests)| requests).max(), Some(&facets.model[0].1));
+    assert_eq!(facets.model.iter().map(|(_, count)| count).max(), Some(&facets.model[0].1));
 }
 
 #[test]
@@ -233,12 +235,12 @@ fn a_series_is_counted_once_until_the_file_changes() {
     let spread = Spread { from_ms: FROM_MS, ms: 3_600_000, users: 4, joins_one_in: 0 };
     let mut parts = batches(traces(&mut Seeded(5), spread, 200), 100).into_iter();
     let reader = reader(&path);
-    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + 3_600_000 };
-    let sum = |points: &[Point]| points.iter().map(|point| point.count.requests).sum::<u64>();
+    let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + 3_600_000 };
+    let sum = |points: &[UsagePoint]| points.iter().map(|point| point.count.requests).sum::<u64>();
     store.record(&[parts.next().unwrap()], NOW_MS).unwrap();
     let first = reader.series(span, MINUTE_MS).unwrap();
     // Charts ask some milliseconds apart.
-    let later = Span { from_ms: span.from_ms + 5, to_ms: span.to_ms + 5 };
+    let later = TimeRange { from_ms: span.from_ms + 5, to_ms: span.to_ms + 5 };
     assert!(std::rc::Rc::ptr_eq(&first, &reader.series(later, MINUTE_MS).unwrap()));
     assert_eq!(sum(&first), 100);
     assert_ne!(reader.series(span, 5 * MINUTE_MS).unwrap().len(), first.len());
@@ -271,12 +273,12 @@ fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
     let one = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
     assert_eq!(one("SELECT count(*) FROM usage_minute"), KEYS_MAX + OTHER_KEYS_MAX + 1);
     assert_eq!(one("SELECT sum(requests) FROM usage_minute"), n);
-    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
+    let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
     let reader = reader(&path);
     assert_eq!(reader.summary(span).unwrap().total_requests, n);
-    let users = reader.facets(span, 2).unwrap().who.user;
-    assert_eq!(users[0], ("other".to_owned(), OTHER_KEYS_MAX + SPARE));
-    assert_eq!(users[1].1, 1);
+    let users = reader.cost(Dimension::Who(WhoPart::User), span, 2).unwrap();
+    assert_eq!((users[0].key.as_str(), users[0].requests), ("other", OTHER_KEYS_MAX + SPARE));
+    assert_eq!(users[1].requests, 1);
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn absurd_figures_stay_at_their_end_and_break_no_flush() {
         let batch = Batch { sequence, ..batches(vec![sample.clone(), sample.clone()], 2).remove(0) };
         store.record(&[batch], NOW_MS).unwrap();
     }
-    let span = Span { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
+    let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
     let reader = reader(&path);
     let summary = reader.summary(span).unwrap();
     assert_eq!((summary.total_requests, summary.total_tokens), (6, i64::MAX as u64));

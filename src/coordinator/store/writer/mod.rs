@@ -1,109 +1,86 @@
-//! What shards report, into the file: one transaction for all that has come since the last one. On the coordinator's thread.
-//! It never applies a flush twice: what was applied is a row of the same transaction.
+//! Writes what the shards report into the file, all of it since the last flush in one transaction. On the coordinator's thread.
+//! It never applies a batch twice: the transaction itself notes which batches it applied.
 
-mod dictionary; // texts as numbers
-mod statement; // SQL from lists of columns
-mod traces; // requests and their traces
-mod usage; // exact counts
+// Builds SQL from lists of columns.
+mod statement;
+
+// Texts as ids of the table `name`.
+mod dictionary;
+
+// Exact counts.
+mod usage;
+
+// Requests and their traces.
+mod traces;
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::open::BUSY_TIMEOUT;
-use super::{Store, StoreError};
+use super::connect::BUSY_TIMEOUT;
+use super::database::Store;
+use super::error::StoreError;
+use super::layout::bounded;
+use super::memory::Memory;
 use crate::link::usage::Batch;
 
-pub use traces::CAPTURE_BYTES_MAX;
+use dictionary::Dictionary;
+use traces::TraceTables;
+use usage::UsageTables;
 
-#[cfg(test)]
-pub(super) use dictionary::TEXT_BYTES_MAX;
-pub(super) use dictionary::{DAY_MS, SEARCHED, shortened};
-pub(super) use traces::KEY_BITS;
-pub(super) use usage::{COUNTS, INSERT as INSERT_USAGE, KEY_COLUMNS, ROLLED_UP, bounded};
+pub use traces::CAPTURE_BYTES_MAX;
+pub(super) use usage::INSERT as INSERT_USAGE;
 #[cfg(test)]
 pub(super) use usage::{KEYS_MAX, OTHER_KEYS_MAX};
 
-/// How long a flush, or a step of the retention, waits for another program's lock: the coordinator stands still meanwhile, and
-/// there is a next time. Arbitrary.
-pub(super) const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
-/// While another luner writes the file, too, for the time of a hand-over: longer than a transaction of its takes.
-const SHARED_PATIENCE: Duration = Duration::from_millis(500);
-/// And the last flush of the one that ends, for which nobody waits.
-const LAST_SHARED_PATIENCE: Duration = Duration::from_secs(5);
-/// And the last flush otherwise, for which there is none. Arbitrary; well below what supervisors wait before they kill.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a flush or a retention step waits for the lock of another program. The coordinator stands still meanwhile, and can
+/// try again later. Arbitrary: not noticed by anyone who waits for the REST API.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
+/// The same while another luner writes the file during a hand-over: longer than one of its transactions takes.
+const SHARED_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same for the last flush, which cannot be tried again. Arbitrary: well below what supervisors wait before they kill.
+const LAST_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same for the last flush while another luner writes the file: that one serves, so nobody waits for this one to end.
+const LAST_SHARED_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the writer remembers from one transaction to the next. All of it can be found out again.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    known: dictionary::Known,
-    rows: usage::RowsByMinute,
-    /// The last number drawn for a key.
-    next: i64,
-    /// How far names were looked at, and on which day that began.
-    pub(super) sweep: Sweep,
-}
-
-/// A pass over all names, in search of those that nothing means any more.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sweep {
-    /// The last number that was looked at; `None` when the pass is over.
-    pub at: Option<i64>,
-    /// Since the epoch.
-    pub day: u64,
-}
-
-impl Memory {
-    /// Forgets names, of which some are gone.
-    pub(super) fn forget_names(&mut self) {
-        self.known.clear();
-    }
-
-    /// Forgets how many rows a minute has.
-    pub(super) fn forget_rows(&mut self) {
-        self.rows.clear();
-    }
-}
-
-/// What came of a call of [`Store::record`].
+/// What [`Store::record`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Batches that were new.
     pub applied: u64,
     /// Batches that had been applied before, and changed nothing.
     pub replayed: u64,
-    /// Requests of the new ones.
+    /// Requests in the new batches.
     pub traces: u64,
 }
 
 impl Store {
-    /// Applies batches of shards, all or none, each at most once in the life of the file. `now_ms` is when, for the pruning of
-    /// what is remembered of them. Waits for another program's lock for a moment only.
+    /// Applies batches of shards, all or none, each at most once in the life of the file. `now_ms` is noted with them, so that
+    /// the retention can forget them later. Waits only briefly for the lock of another program.
     ///
     /// # Errors
-    /// The file cannot be written. Nothing was; the same batches may come again.
+    /// The file cannot be written. Nothing was written, so the same batches may come again.
     pub fn record(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
-        let patience = if self.shared { SHARED_PATIENCE } else { FLUSH_PATIENCE };
-        self.record_within(patience, batches, now_ms)
+        let timeout = if self.is_shared { SHARED_LOCK_TIMEOUT } else { LOCK_TIMEOUT };
+        self.record_within(timeout, batches, now_ms)
     }
 
-    /// The same for a caller who has the time to wait for a lock.
+    /// Like [`Store::record`], for a caller who can wait longer for a lock.
     ///
     /// # Errors
-    /// As of [`Store::record`].
+    /// Those of [`Store::record`].
     pub fn record_patiently(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
-        let patience = if self.shared { LAST_SHARED_PATIENCE } else { LAST_PATIENCE };
-        self.record_within(patience, batches, now_ms)
+        let timeout = if self.is_shared { LAST_SHARED_LOCK_TIMEOUT } else { LAST_LOCK_TIMEOUT };
+        self.record_within(timeout, batches, now_ms)
     }
 
-    fn record_within(&mut self, patience: Duration, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
-        self.wait_for_locks(patience)?;
-        // What was learned in a transaction that is given up is wrong: numbers of names that are not there.
+    fn record_within(&mut self, timeout: Duration, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+        self.set_busy_timeout(timeout)?;
+        // If the transaction is given up, its memory is wrong: it holds ids of names that are not in the file.
         let mut memory = std::mem::take(&mut self.memory);
         let recorded =
             self.write("record requests", |transaction| Ok(apply_all(transaction, &mut memory, batches, now_ms)?));
-        self.wait_for_locks(BUSY_TIMEOUT)?;
+        self.set_busy_timeout(BUSY_TIMEOUT)?;
         let recorded = recorded?;
         self.memory = memory;
         Ok(recorded)
@@ -116,9 +93,9 @@ fn apply_all(
     batches: &[Batch],
     now_ms: u64,
 ) -> rusqlite::Result<Recorded> {
-    let mut names = dictionary::Dictionary::new(connection, &mut memory.known)?;
-    let mut usage = usage::Usage::new(connection, &mut memory.rows)?;
-    let mut traces = traces::Traces::new(connection, &mut memory.next)?;
+    let mut names = Dictionary::new(connection, &mut memory.names)?;
+    let mut usage = UsageTables::new(connection, &mut memory.rows)?;
+    let mut traces = TraceTables::new(connection, &mut memory.last_number)?;
     let mut recorded = Recorded::default();
     for batch in batches {
         if !mark_applied(connection, batch, now_ms)? {
@@ -135,7 +112,8 @@ fn apply_all(
     Ok(recorded)
 }
 
-/// Notes a batch as applied; false where it was. The sequences of a shard are kept as ranges: mostly a single one, which grows.
+/// Notes that a batch was applied, and returns false if it already had been. The sequence numbers of a shard are kept as
+/// ranges, mostly a single one that grows.
 fn mark_applied(connection: &Connection, batch: &Batch, now_ms: u64) -> rusqlite::Result<bool> {
     let boot = batch.boot.to_be_bytes();
     let (shard, sequence, at_ms) = (batch.shard, bounded(batch.sequence), bounded(now_ms));

@@ -1,5 +1,5 @@
-//! Requests and the traces that they belong to, into their tables. On the coordinator's thread, within the transaction of a
-//! flush. A trace is summed as its requests come, so that a list never has to.
+//! Adds requests and their traces to the tables. On the coordinator's thread, within the transaction of a flush. Sums of a trace
+//! are kept up to date here, so that a list never has to add anything up.
 
 use std::sync::LazyLock;
 
@@ -7,23 +7,22 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, param
 use serde::Serialize;
 
 use super::super::dimension::{Dimension, ERROR_NUMBER, POLICY_NUMBER, STATUS_NUMBER, WHO_COLUMNS};
-use super::dictionary::{Dictionary, Uses, shortened};
+use super::super::layout::{KEY_BITS, bounded, key_of, shortened};
+use super::super::memory::NameUses;
+use super::dictionary::Dictionary;
 use super::statement::insert_or_ignore;
-use super::usage::bounded;
 use crate::dialect::openai::path;
 use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
 use crate::who::{Who, WhoPart};
 
-/// A stored body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
+/// Stored bytes of a body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
 pub const CAPTURE_BYTES_MAX: usize = 256 << 10;
-/// Bits of a key below the time. 2 million requests a millisecond are beyond any machine, and the milliseconds last until 2109.
-pub(in super::super) const KEY_BITS: u32 = 21;
+/// The largest number that fits into a key beside its time.
 const NUMBER_MAX: i64 = (1 << KEY_BITS) - 1;
-const TIME_MAX: u64 = (1 << (63 - KEY_BITS)) - 1;
 
-/// Columns of `request` that only its own page shows, as JSON.
+/// The column `detail` of `request`: what only the page of its trace shows, as JSON.
 #[derive(Serialize)]
-struct Detail<'a> {
+struct StoredDetail<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attempts: &'a [Attempt],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -43,8 +42,8 @@ struct NameIds {
     error: Option<i64>,
 }
 
-/// What is stored of a trace, as far as another request changes it or is compared to it.
-struct Stored {
+/// The part of a stored trace that another request changes or is compared with.
+struct StoredTrace {
     key: i64,
     marks: Marks,
     names: NameIds,
@@ -58,10 +57,10 @@ struct Stored {
 const SUM_COLUMNS: [&str; 7] = ["requests", "spans", "cost", "saved", "prompt", "completion", "total"];
 const SUMS: usize = SUM_COLUMNS.len();
 
-/// The tables, for the time of one transaction.
-pub(super) struct Traces<'t> {
-    /// Numbers in keys; only the caller's transaction draws them.
-    next: &'t mut i64,
+/// The tables of traces and requests, for the time of one transaction.
+pub(super) struct TraceTables<'t> {
+    /// The last number drawn for a key. Only this transaction draws numbers.
+    last_number: &'t mut i64,
     insert_trace: CachedStatement<'t>,
     select_trace: CachedStatement<'t>,
     update_trace: CachedStatement<'t>,
@@ -72,10 +71,10 @@ pub(super) struct Traces<'t> {
     request_key_taken: CachedStatement<'t>,
 }
 
-impl<'t> Traces<'t> {
-    pub fn new(connection: &'t Connection, next: &'t mut i64) -> rusqlite::Result<Traces<'t>> {
-        Ok(Traces {
-            next,
+impl<'t> TraceTables<'t> {
+    pub fn new(connection: &'t Connection, last_number: &'t mut i64) -> rusqlite::Result<TraceTables<'t>> {
+        Ok(TraceTables {
+            last_number,
             insert_trace: connection.prepare_cached(&INSERT_TRACE)?,
             select_trace: connection.prepare_cached(SELECT_TRACE)?,
             update_trace: connection.prepare_cached(UPDATE_TRACE)?,
@@ -87,7 +86,7 @@ impl<'t> Traces<'t> {
         })
     }
 
-    /// Adds a request, and sums it into its trace.
+    /// Adds a request and sums it into its trace.
     pub fn add(&mut self, trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
         let ids = name_ids(trace, names)?;
         let mut key = self.next_key(trace.started_ms);
@@ -97,27 +96,27 @@ impl<'t> Traces<'t> {
             if self.insert_trace(key, &id, trace, ids, sums)? {
                 break;
             }
-            if let Some(stored) = self.select_trace.query_row([&id[..]], stored).optional()? {
+            if let Some(stored) = self.select_trace.query_row([&id[..]], stored_trace).optional()? {
                 key = stored.key;
                 self.join(&stored, trace, ids, &mut sums)?;
                 break;
             }
-            // The key is taken: an earlier process drew the same number in the same millisecond.
+            // An earlier process drew the same number in the same millisecond.
             key = self.free_key(trace.started_ms, true)?;
         }
         for matched in &trace.matches {
-            let policy = names.number(&matched.id, Uses::of_trace(trace.started_ms))?;
+            let policy = names.id(&matched.id, NameUses::of_trace(trace.started_ms))?;
             self.insert_also.execute([POLICY_NUMBER, policy, key])?;
         }
         self.insert_request(key, trace, ids, names)
     }
 
     fn next_key(&mut self, started_ms: u64) -> i64 {
-        *self.next = (*self.next + 1) & NUMBER_MAX;
-        (started_ms.min(TIME_MAX) << KEY_BITS) as i64 | *self.next
+        *self.last_number = (*self.last_number + 1) & NUMBER_MAX;
+        key_of(started_ms) | *self.last_number
     }
 
-    /// A key that is not taken. The numbers that an earlier process drew lie close together, so it soon leaves them.
+    /// A key that is not taken. The numbers of an earlier process are close together, so a growing stride soon leaves them.
     fn free_key(&mut self, started_ms: u64, of_trace: bool) -> rusqlite::Result<i64> {
         let mut stride = 1;
         loop {
@@ -127,11 +126,11 @@ impl<'t> Traces<'t> {
                 return Ok(key);
             }
             stride = (stride * 2) & (NUMBER_MAX >> 1);
-            *self.next = (*self.next + stride) & NUMBER_MAX;
+            *self.last_number = (*self.last_number + stride) & NUMBER_MAX;
         }
     }
 
-    /// Whether it was new.
+    /// Returns false if the trace or the key is already there.
     fn insert_trace(
         &mut self,
         key: i64,
@@ -160,8 +159,14 @@ impl<'t> Traces<'t> {
         Ok(inserted > 0)
     }
 
-    /// Sums a request into a trace that is there, and notes by what else it is found now.
-    fn join(&mut self, stored: &Stored, trace: &Trace, new: NameIds, sums: &mut [i64; SUMS]) -> rusqlite::Result<()> {
+    /// Sums a request into a stored trace, and notes the values by which the trace is now found, too.
+    fn join(
+        &mut self,
+        stored: &StoredTrace,
+        trace: &Trace,
+        new: NameIds,
+        sums: &mut [i64; SUMS],
+    ) -> rusqlite::Result<()> {
         let old = &stored.names;
         let status = i64::from(trace.status);
         let who = new.who.parts().map(|(part, id)| (Dimension::Who(part).number(), *id, id != old.who.get(part)));
@@ -169,9 +174,9 @@ impl<'t> Traces<'t> {
             (Dimension::Provider.number(), new.provider, new.provider != old.provider),
             (Dimension::Model.number(), new.model, new.model != old.model && new.model != old.asked),
             (Dimension::Model.number(), new.asked, new.asked != old.model && new.asked != old.asked),
-            // The column keeps the higher one.
+            // The column keeps the higher status.
             (STATUS_NUMBER, status.min(stored.status), status != stored.status),
-            // The column keeps the later one.
+            // The column keeps the later error.
             (
                 ERROR_NUMBER,
                 old.error.unwrap_or(0),
@@ -219,15 +224,15 @@ impl<'t> Traces<'t> {
         ids: NameIds,
         names: &mut Dictionary<'_>,
     ) -> rusqlite::Result<()> {
-        let uses = Uses::of_trace(trace.started_ms);
+        let uses = NameUses::of_trace(trace.started_ms);
         let refusal = trace.refusal.as_ref();
-        let code = refusal.map(|refusal| names.number(&refusal.code, uses)).transpose()?;
-        let fault = refusal.map(|refusal| names.number(&refusal.fault, uses)).transpose()?;
-        let cut = trace.cut.as_ref().map(|cut| names.number(cut, uses)).transpose()?;
-        let endpoint = names.number(trace.operation.map_or("", path::of), uses)?;
+        let code = refusal.map(|refusal| names.id(&refusal.code, uses)).transpose()?;
+        let fault = refusal.map(|refusal| names.id(&refusal.fault, uses)).transpose()?;
+        let cut = trace.cut.as_ref().map(|cut| names.id(cut, uses)).transpose()?;
+        let endpoint = names.id(trace.operation.map_or("", path::of), uses)?;
         let marks = trace.marks().0;
         let Trace { attempts, matches, faults, inputs, usage, .. } = trace;
-        let detail = serde_json::to_string(&Detail { attempts, matches, faults, inputs }).unwrap_or_default();
+        let detail = serde_json::to_string(&StoredDetail { attempts, matches, faults, inputs }).unwrap_or_default();
         let (request_body, answer_body) = trace.captured.as_ref().map_or((&[][..], &[][..]), bodies);
         let mut key = self.next_key(trace.started_ms);
         loop {
@@ -277,7 +282,7 @@ impl<'t> Traces<'t> {
     }
 }
 
-/// Both bodies, each within its bound.
+/// Both bodies, each cut to [`CAPTURE_BYTES_MAX`].
 fn bodies(captured: &Captured) -> (&[u8], &[u8]) {
     let bound = |body: &'_ [u8]| body.len().min(CAPTURE_BYTES_MAX);
     let (request, answer) = (&captured.request, &captured.answer);
@@ -285,14 +290,14 @@ fn bodies(captured: &Captured) -> (&[u8], &[u8]) {
 }
 
 fn name_ids(trace: &Trace, names: &mut Dictionary<'_>) -> rusqlite::Result<NameIds> {
-    let uses = Uses::of_trace(trace.started_ms);
+    let uses = NameUses::of_trace(trace.started_ms);
     let error = trace.refusal.as_ref().map(|refusal| &*refusal.message).or(trace.cut.as_deref());
     Ok(NameIds {
-        who: Who::try_from_fn(|part| names.number(trace.who.get(part), uses.column(part.name())))?,
-        provider: names.number(&trace.provider, uses.column("provider"))?,
-        asked: names.number(&trace.model_asked, uses.column("asked"))?,
-        model: names.number(&trace.model, uses.column("model"))?,
-        error: error.map(|error| names.number(error, uses.column("error"))).transpose()?,
+        who: Who::try_from_fn(|part| names.id(trace.who.get(part), uses.in_column(part.name())))?,
+        provider: names.id(&trace.provider, uses.in_column("provider"))?,
+        asked: names.id(&trace.model_asked, uses.in_column("asked"))?,
+        model: names.id(&trace.model, uses.in_column("model"))?,
+        error: error.map(|error| names.id(error, uses.in_column("error"))).transpose()?,
     })
 }
 
@@ -302,12 +307,12 @@ fn sums(trace: &Trace) -> [i64; SUMS] {
     [1, bounded(trace.spans()), trace.cost.0, trace.saved.0, prompt, completion, total]
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn stored_trace(row: &Row<'_>) -> rusqlite::Result<StoredTrace> {
     let mut sums = [0; SUMS];
     for (sum, column) in sums.iter_mut().zip(SUM_COLUMNS) {
         *sum = row.get(column)?;
     }
-    Ok(Stored {
+    Ok(StoredTrace {
         key: row.get("key")?,
         marks: Marks(row.get("marks")?),
         names: NameIds {
@@ -324,7 +329,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// Columns that [`Traces::insert_trace`] sets besides the identity and the sums, in the order of their parameters. Parameters
+/// Columns that [`TraceTables::insert_trace`] sets besides the identity and the sums, in the order of their parameters. Parameters
 /// have no names here: SQLite would look each of them up for every row.
 const TRACE_COLUMNS: [&str; 10] =
     ["key", "id", "marks", "provider", "asked", "model", "status", "error", "started_ms", "duration_us"];
@@ -337,7 +342,7 @@ const UPDATE_TRACE: &str = "
         saved = ?10, prompt = ?11, completion = ?12, total = ?13
     WHERE key = ?1";
 const INSERT_ALSO: &str = "INSERT INTO trace_also (kind, value, trace) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-/// Columns that [`Traces::insert_request`] sets besides the identity, in the order of their parameters.
+/// Columns that [`TraceTables::insert_request`] sets besides the identity, in the order of their parameters.
 const REQUEST_COLUMNS: [&str; 26] = [
     "key",
     "trace",

@@ -1,28 +1,27 @@
-//! Accounts into the tables of sums. On the coordinator's thread, within the transaction of a flush. It adds and never loses:
-//! where a minute has too many keys, the rest is summed under `other`, and where a number would end, it stays at its end.
+//! Adds usage to the tables of sums. On the coordinator's thread, within the transaction of a flush. It never loses a count:
+//! when a minute has too many keys, the rest is summed under `other`, and a sum that would overflow stays at its maximum.
 
 use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params_from_iter};
 
-use super::super::dimension::{Dimension, WHO_COLUMNS};
-use super::dictionary::{Dictionary, Uses};
+use super::super::dimension::Dimension;
+use super::super::layout::{COUNTS, SELECT_ROLLED_UP, USAGE_KEY, bounded};
+use super::super::memory::{NameUses, RowsByMinute};
+use super::dictionary::Dictionary;
 use super::statement::{add_to_row, upsert};
 use crate::link::usage::{Accounts, Latency, PolicyCount, PolicyKey, UsageCount, UsageKey};
 use crate::names;
 use crate::who::{Who, WhoPart};
 
-/// Keys of one minute; users and agents beyond them are summed under `other`. Arbitrary: 14 million rows a day at the most.
+/// Keys of one minute at the full grain. Arbitrary: at most 14 million rows a day.
 pub(in super::super) const KEYS_MAX: u64 = 10_000;
-/// Further keys for the sums of `other`. Beyond them the whole identity and the model are `other` too, and the remaining keys
-/// are bounded by the configured providers.
+/// Further keys of one minute that tell the broadest part apart. Keys at the last grain are bounded by the configured
+/// providers and the HTTP statuses.
 pub(in super::super) const OTHER_KEYS_MAX: u64 = 1_000;
-/// Minutes whose number of rows is held in memory. Arbitrary: flushes come late by minutes, not hours.
+/// Minutes whose number of rows is kept in memory. Arbitrary: flushes are late by minutes, not by hours.
 const MINUTES_MAX: usize = 64;
-
-/// Rows of recent minutes, so that nobody counts them again.
-pub(in super::super) type RowsByMinute = HashMap<i64, u64>;
 
 /// Key of a row of `usage_minute`. All but the minute and the status are ids of the table `name`.
 #[derive(Clone, Copy)]
@@ -35,10 +34,18 @@ struct RowKey {
 }
 
 impl RowKey {
-    /// The values of [`KEY_COLUMNS`].
+    /// The values of [`USAGE_KEY`].
     fn values(&self) -> impl Iterator<Item = i64> {
         let RowKey { minute, who, provider, model, status } = *self;
         [minute].into_iter().chain(WhoPart::ALL.map(|part| *who.get(part))).chain([provider, model, status])
+    }
+
+    fn with_broadest_part(self, other: i64) -> RowKey {
+        RowKey { who: self.who.with_narrower_as(|| other), ..self }
+    }
+
+    fn with_provider_only(self, other: i64) -> RowKey {
+        RowKey { who: Who::from_fn(|_| other), model: other, ..self }
     }
 
     fn value(&self, dimension: Dimension) -> i64 {
@@ -50,28 +57,25 @@ impl RowKey {
     }
 }
 
-/// What `usage_minute` and `total_minute` both count.
-pub(in super::super) const COUNTS: [&str; 14] = [
-    "requests",
-    "spans",
-    "prompt",
-    "completion",
-    "total",
-    "cached",
-    "reasoning",
-    "cost",
-    "saved",
-    "hits",
-    "misses",
-    "blocked",
-    "errors",
-    "duration_us",
-];
+/// What a row tells apart.
+#[derive(Clone, Copy)]
+enum Grain {
+    /// Everything.
+    Full,
+    /// Only the broadest part of the identity; the rest of it is `other`.
+    BroadestPart,
+    /// Neither identities nor models: all of them are `other`.
+    Other,
+}
 
-/// The sums, for the time of one transaction.
-pub(super) struct Usage<'t> {
+/// A minute gets rows of a grain until it has this many rows. From then on they are summed at the next grain.
+const GRAINS: [(Grain, u64); 3] =
+    [(Grain::Full, KEYS_MAX), (Grain::BroadestPart, KEYS_MAX + OTHER_KEYS_MAX), (Grain::Other, u64::MAX)];
+
+/// The tables of sums, for the time of one transaction.
+pub(super) struct UsageTables<'t> {
     rows: &'t mut RowsByMinute,
-    /// Minutes before this one are kept as whole hours.
+    /// Minutes before this one have been rolled up into hours.
     rolled_up: i64,
     add: CachedStatement<'t>,
     insert: CachedStatement<'t>,
@@ -82,24 +86,26 @@ pub(super) struct Usage<'t> {
     add_policy: CachedStatement<'t>,
 }
 
-/// Sums of one transaction that go to the coarser tables at its end.
+/// Sums of one batch for the coarser tables, which are written once at its end.
 #[derive(Default)]
-struct Coarse {
-    totals: HashMap<u64, Total>,
+struct CoarseSums {
+    /// By minute.
+    totals: HashMap<u64, MinuteTotal>,
+    /// By dimension, hour and id of the name.
     hours: HashMap<(Dimension, u64, i64), UsageCount>,
 }
 
 #[derive(Default)]
-struct Total {
+struct MinuteTotal {
     count: UsageCount,
-    /// Answers with 2xx, 4xx, 5xx.
+    /// Answers with status 2xx, 4xx and 5xx.
     classes: [u64; 3],
 }
 
-impl<'t> Usage<'t> {
-    pub fn new(connection: &'t Connection, rows: &'t mut RowsByMinute) -> rusqlite::Result<Usage<'t>> {
-        let rolled_up = connection.prepare_cached(ROLLED_UP)?.query_row([], |row| row.get(0)).optional()?;
-        Ok(Usage {
+impl<'t> UsageTables<'t> {
+    pub fn new(connection: &'t Connection, rows: &'t mut RowsByMinute) -> rusqlite::Result<UsageTables<'t>> {
+        let rolled_up = connection.prepare_cached(SELECT_ROLLED_UP)?.query_row([], |row| row.get(0)).optional()?;
+        Ok(UsageTables {
             rows,
             rolled_up: rolled_up.unwrap_or(0),
             add: connection.prepare_cached(&ADD)?,
@@ -112,9 +118,10 @@ impl<'t> Usage<'t> {
         })
     }
 
-    /// Adds what was counted. The order of a map has no meaning, but a file does: keys go in sorted.
+    /// Adds the counts of a batch. Keys are sorted first, which is the order of the table: a map would
+    /// scatter its writes.
     pub fn add(&mut self, accounts: &Accounts, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
-        let mut coarse = Coarse::default();
+        let mut coarse = CoarseSums::default();
         let mut keys: Vec<_> = accounts.usage.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, count) in keys {
@@ -144,17 +151,17 @@ impl<'t> Usage<'t> {
         key: &UsageKey,
         count: &UsageCount,
         names: &mut Dictionary<'_>,
-        coarse: &mut Coarse,
+        coarse: &mut CoarseSums,
     ) -> rusqlite::Result<()> {
-        let uses = Uses::of_usage(key.minute);
+        let uses = NameUses::of_usage(key.minute);
         let minute = bounded(key.minute);
-        // What comes late for an hour that was rolled up joins it.
+        // A late count for an hour that was rolled up is added to that hour.
         let minute = if minute < self.rolled_up { minute - minute % 60 } else { minute };
         let row = RowKey {
             minute,
-            who: Who::try_from_fn(|part| names.number(key.who.get(part), uses))?,
-            provider: names.number(&key.provider, uses)?,
-            model: names.number(&key.model, uses)?,
+            who: Who::try_from_fn(|part| names.id(key.who.get(part), uses))?,
+            provider: names.id(&key.provider, uses)?,
+            model: names.id(&key.model, uses)?,
             status: i64::from(key.status),
         };
         let row = self.put(row, count, names, uses)?;
@@ -176,24 +183,21 @@ impl<'t> Usage<'t> {
         Ok(())
     }
 
-    /// Adds to the row of `key`, made coarser where the minute is full. Returns the key of the row that was added to.
+    /// Adds to the row of `key`, or of a coarser key where the minute is full. Returns the key of the row that was added to.
     fn put(
         &mut self,
         mut key: RowKey,
         count: &UsageCount,
         names: &mut Dictionary<'_>,
-        uses: Uses,
+        uses: NameUses,
     ) -> rusqlite::Result<RowKey> {
         let rows = self.rows_of(key.minute)?;
-        for (coarseness, rows_max) in [(0, KEYS_MAX), (1, KEYS_MAX + OTHER_KEYS_MAX), (2, u64::MAX)] {
-            if coarseness > 0 {
-                let other = names.number(names::OTHER, uses)?;
-                if coarseness == 1 {
-                    key.who = key.who.with_narrower_as(|| other);
-                } else {
-                    (key.who, key.model) = (Who::from_fn(|_| other), other);
-                }
-            }
+        for (grain, rows_max) in GRAINS {
+            key = match grain {
+                Grain::Full => key,
+                Grain::BroadestPart => key.with_broadest_part(names.id(names::OTHER, uses)?),
+                Grain::Other => key.with_provider_only(names.id(names::OTHER, uses)?),
+            };
             if self.add.execute(row(&key, count))? > 0 {
                 return Ok(key);
             }
@@ -218,7 +222,7 @@ impl<'t> Usage<'t> {
         Ok(rows)
     }
 
-    fn add_total(&mut self, minute: u64, total: &Total, latency: Option<&Latency>) -> rusqlite::Result<()> {
+    fn add_total(&mut self, minute: u64, total: &MinuteTotal, latency: Option<&Latency>) -> rusqlite::Result<()> {
         let mut sum = latency.cloned().unwrap_or_default();
         let before: Option<Vec<u8>> = self.latency.query_row([bounded(minute)], |row| row.get(0)).optional()?;
         sum.merge_encoded(before.as_deref().unwrap_or_default());
@@ -231,22 +235,22 @@ impl<'t> Usage<'t> {
     }
 
     fn add_policy(&mut self, key: &PolicyKey, count: &PolicyCount, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
-        let uses = Uses::of_usage(key.minute);
-        let policy = names.number(&key.policy, uses)?;
-        let action = names.number(key.action.name(), uses)?;
-        let mode = names.number(key.mode.name(), uses)?;
+        let uses = NameUses::of_usage(key.minute);
+        let policy = names.id(&key.policy, uses)?;
+        let action = names.id(key.action.name(), uses)?;
+        let mode = names.id(key.mode.name(), uses)?;
         let (matches, effective) = (bounded(count.matches), bounded(count.effective));
         self.add_policy.execute([bounded(key.minute), policy, action, mode, matches, effective])?;
         Ok(())
     }
 }
 
-/// Key and counts, in the order of the statements' parameters.
+/// The parameters of [`ADD`] and [`INSERT`].
 fn row(key: &RowKey, count: &UsageCount) -> impl rusqlite::Params {
     params_from_iter(key.values().chain(columns(count)))
 }
 
-/// In the order of [`COUNTS`].
+/// The values of [`COUNTS`].
 fn columns(count: &UsageCount) -> [i64; COUNTS.len()] {
     let UsageCount { requests, spans, prompt, completion, total, cached, reasoning, .. } = *count;
     let UsageCount { cost, saved, hits, misses, blocked, errors, duration_us, .. } = *count;
@@ -271,30 +275,10 @@ fn columns(count: &UsageCount) -> [i64; COUNTS.len()] {
     ]
 }
 
-/// As SQLite holds it.
-pub(in super::super) fn bounded(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The primary key of `usage_minute`.
-pub(in super::super) const KEY_COLUMNS: [&str; 4 + WhoPart::ALL.len()] = {
-    let mut columns = [""; 4 + WhoPart::ALL.len()];
-    columns[0] = "minute";
-    let mut at = 0;
-    while at < WHO_COLUMNS.len() {
-        columns[1 + at] = WHO_COLUMNS[at];
-        at += 1;
-    }
-    columns[1 + at] = "provider";
-    columns[2 + at] = "model";
-    columns[3 + at] = "status";
-    columns
-};
-
-static ADD: LazyLock<String> = LazyLock::new(|| add_to_row("usage_minute", &KEY_COLUMNS, &COUNTS));
-/// Used where no row has the key yet; adds to the row if there is one after all.
+static ADD: LazyLock<String> = LazyLock::new(|| add_to_row("usage_minute", &USAGE_KEY, &COUNTS));
+/// For a key without a row. If there is one after all, its counts are added to.
 pub(in super::super) static INSERT: LazyLock<String> =
-    LazyLock::new(|| upsert("usage_minute", &KEY_COLUMNS, &COUNTS, &[]));
+    LazyLock::new(|| upsert("usage_minute", &USAGE_KEY, &COUNTS, &[]));
 static ADD_TOTAL: LazyLock<String> = LazyLock::new(|| {
     let counts = [&COUNTS[..], &["status_2xx", "status_4xx", "status_5xx"]].concat();
     upsert("total_minute", &["minute"], &counts, &["latency"])
@@ -303,4 +287,3 @@ static ADD_HOUR: LazyLock<String> =
     LazyLock::new(|| upsert("usage_hour", &["kind", "hour", "value"], &["requests", "tokens", "cost", "saved"], &[]));
 static ADD_POLICY: LazyLock<String> =
     LazyLock::new(|| upsert("policy_minute", &["minute", "policy", "action", "mode"], &["matches", "effective"], &[]));
-pub(in super::super) const ROLLED_UP: &str = "SELECT value FROM progress WHERE what = 'rolled_up'";
