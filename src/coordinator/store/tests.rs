@@ -1,4 +1,4 @@
-//! What the store's tests share. The files beside this one are named after what they look at.
+//! Helpers of the store's tests. The files of the tests are named after what they test.
 
 mod audit;
 mod checkpoints;
@@ -27,10 +27,10 @@ use super::*;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 const BY: By<'static> = By { actor: "test", at_ms: NOW_MS };
-/// Tells a test binary that it was started by a test: the folder or file to work on.
+/// Set if a test started this test binary: the folder or file to work on.
 const CHILD: &str = "LUNER_STORE_CHILD";
 
-/// A folder of its own, and the database's path in it.
+/// A temporary folder, and the path of the database in it.
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("luner.db");
@@ -41,7 +41,7 @@ fn open(path: &Path) -> Store {
     Store::open(path, NOW_MS).unwrap()
 }
 
-/// What stands against opening it.
+/// The error of opening the file.
 fn refusal(path: &Path) -> StoreError {
     Store::open(path, NOW_MS).map(|_| ()).unwrap_err()
 }
@@ -75,20 +75,20 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// As the sqlite3 command line would open it.
+/// A connection as the sqlite3 command line would open it.
 fn bystander(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
-/// This test binary, started to run one test; `module` is the caller's `module_path!()`.
-fn again(binary: &Path, module: &str, test: &str, given: &Path) -> Command {
-    let module = module.split_once("::").expect("a test stands in a module").1;
+/// A command that starts this test binary to run one test; `module` is the caller's `module_path!()`.
+fn run_test_in_child(binary: &Path, module: &str, test: &str, given: &Path) -> Command {
+    let module = module.split_once("::").expect("a test is in a module").1;
     let mut command = Command::new(binary);
     command.args([&format!("{module}::{test}"), "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, given);
     command
 }
 
-/// Runs `body` in a process that has no privileges, on a folder that belongs to it: nothing is read-only for root.
+/// Runs `body` in a process without privileges, on a folder that belongs to it. For root, nothing would be read-only.
 fn without_privileges(module: &str, test: &str, body: impl FnOnce(&Path)) {
     if let Some(given) = std::env::var_os(CHILD) {
         body(Path::new(&given));
@@ -100,7 +100,7 @@ fn without_privileges(module: &str, test: &str, body: impl FnOnce(&Path)) {
     let root = fs::metadata(&work).unwrap().uid() == 0;
     let binary = folder.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
-    let mut command = again(&binary, module, test, &work);
+    let mut command = run_test_in_child(&binary, module, test, &work);
     if root {
         const NOBODY: u32 = 65534;
         set_mode(folder.path(), 0o755);
@@ -108,6 +108,10 @@ fn without_privileges(module: &str, test: &str, body: impl FnOnce(&Path)) {
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -1,4 +1,4 @@
-//! The audit by itself: reloads, pages, and how much of it is kept.
+//! The audit on its own: reloads, pages, and how many rows are kept.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn reload(store: &mut Store, revision: u64) -> u64 {
 }
 
 #[test]
-fn a_reload_is_noted() {
+fn reload_is_audited() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     assert_eq!(reload(&mut store, 1), 1);
@@ -26,7 +26,7 @@ fn a_reload_is_noted() {
 }
 
 #[test]
-fn pages_run_from_the_newest_to_the_oldest() {
+fn audit_pages_run_from_newest_to_oldest() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for revision in 1..=5 {
@@ -45,7 +45,7 @@ fn pages_run_from_the_newest_to_the_oldest() {
     assert_eq!(ids(0, 0), [5]);
 }
 
-/// Many rows of one action at once: each of its own would be synced.
+/// Adds many rows of one action at once, because each single one would be synced.
 fn fill(store: &Store, action: &str, rows: u32) {
     let many = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
@@ -64,7 +64,7 @@ fn oldest(store: &Store) -> u64 {
 }
 
 #[test]
-fn the_oldest_rows_leave_when_there_are_too_many() {
+fn oldest_audit_rows_are_removed_beyond_the_maximum() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     fill(&store, "policy.update", AUDIT_ROWS_MAX);
@@ -75,7 +75,7 @@ fn the_oldest_rows_leave_when_there_are_too_many() {
 }
 
 #[test]
-fn reloads_in_a_loop_leave_the_policies_history_alone() {
+fn reloads_in_a_loop_do_not_push_out_policy_changes() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     fill(&store, "policy.update", AUDIT_ROWS_MAX);
@@ -85,14 +85,14 @@ fn reloads_in_a_loop_leave_the_policies_history_alone() {
     }
     assert_eq!(count(&store, "policy.update"), AUDIT_ROWS_MAX);
     assert_eq!((count(&store, "config.rejected"), count(&store, "config.reload")), (AUDIT_RELOAD_ROWS_MAX - 3, 3));
-    // Nor the other way round.
+    // Policy changes do not push out reloads either.
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     assert_eq!((count(&store, "policy.update"), oldest(&store)), (AUDIT_ROWS_MAX - 1, 2));
     assert_eq!(count(&store, "config.reload"), 3);
 }
 
 #[test]
-fn what_is_too_large_is_noted_by_its_size() {
+fn oversized_value_is_replaced_by_its_size() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let large = json!("x".repeat(AUDIT_JSON_BYTES_MAX));
@@ -103,7 +103,7 @@ fn what_is_too_large_is_noted_by_its_size() {
 }
 
 #[test]
-fn a_row_edited_by_hand_is_shown_as_it_is() {
+fn row_edited_by_hand_is_shown_as_text() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     reload(&mut store, 1);

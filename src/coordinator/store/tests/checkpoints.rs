@@ -1,4 +1,4 @@
-//! Who folds the write-ahead log into the database, and when.
+//! Tests which thread folds the write-ahead log into the database, and when.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::*;
 use crate::clock::Clock;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Longer than any of it takes.
+/// Arbitrary: longer than anything here takes.
 const GUARD: Duration = Duration::from_secs(10);
 
-/// Pages in the log, and those of them that are in the database too.
+/// The number of pages in the log, and how many of them are in the database, too.
 fn progress(other: &Connection) -> (i64, i64) {
     other.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
 }
@@ -22,22 +22,22 @@ fn wait_until_folded(checkpoints: &Checkpoints, other: &Connection) {
             return;
         }
         assert!(clock.now().since(Default::default()) < GUARD, "{folded} of {logged}");
-        assert!(checkpoints.wake(), "the helper is there");
+        assert!(checkpoints.wake(), "the helper is running");
         std::thread::yield_now();
     }
 }
 
-fn by_itself(store: &Store) -> u32 {
+fn pages_of_autocheckpoint(store: &Store) -> u32 {
     store.connection.query_row("PRAGMA wal_autocheckpoint", [], |row| row.get(0)).unwrap()
 }
 
 #[test]
-fn the_helper_folds_and_commits_do_not() {
+fn helper_folds_the_log_and_commits_do_not() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    assert!(by_itself(&store) > 0, "without a helper");
+    assert!(pages_of_autocheckpoint(&store) > 0, "without a helper");
     let checkpoints = Checkpoints::start_with(&store, Duration::ZERO).unwrap();
-    assert_eq!(by_itself(&store), 0);
+    assert_eq!(pages_of_autocheckpoint(&store), 0);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     let other = bystander(&path);
     other.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
@@ -45,11 +45,11 @@ fn the_helper_folds_and_commits_do_not() {
     assert!(progress(&other).0 > 0);
     wait_until_folded(&checkpoints, &other);
     store.checkpoint_on_commit(true).unwrap();
-    assert!(by_itself(&store) > 0);
+    assert!(pages_of_autocheckpoint(&store) > 0);
 }
 
 #[test]
-fn a_large_log_does_not_wait_for_its_time() {
+fn large_log_is_folded_without_waiting() {
     let (_folder, path) = folder();
     let store = open(&path);
     let checkpoints = Checkpoints::start_with(&store, HOUR).unwrap();
@@ -60,7 +60,7 @@ fn a_large_log_does_not_wait_for_its_time() {
 }
 
 #[test]
-fn a_reader_that_does_not_end_is_no_failure() {
+fn open_reader_is_not_a_failure() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let checkpoints = Checkpoints::start_with(&store, Duration::ZERO).unwrap();
@@ -75,13 +75,13 @@ fn a_reader_that_does_not_end_is_no_failure() {
 }
 
 #[test]
-fn who_closes_last_leaves_no_log() {
+fn last_connection_to_close_leaves_no_log() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let checkpoints = Checkpoints::start_with(&store, HOUR).unwrap();
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     drop(store);
     checkpoints.finish();
-    assert!(!super::super::files::beside(&path, "-wal").exists());
+    assert!(!files::beside(&path, "-wal").exists());
     assert_eq!(open(&path).policies().unwrap().len(), 1);
 }

@@ -1,10 +1,10 @@
-//! Trouble at run time, and the way back: full, locked, read-only, moved, corrupt, a reader that does not end.
+//! Faults at run time and the recovery from them: a full disk, locks, read-only, moved and corrupt files, an endless reader.
 
 use super::*;
 
 fn degraded(store: &Store) -> String {
     match store.check() {
-        StoreHealth::Ok => panic!("the store takes itself for whole"),
+        StoreHealth::Ok => panic!("the store reports that it works"),
         StoreHealth::Degraded(reason) => reason,
     }
 }
@@ -14,7 +14,7 @@ fn fault(error: Result<(), StoreError>) -> Option<StoreFault> {
 }
 
 #[test]
-fn a_full_disk_degrades_until_there_is_room() {
+fn full_disk_degrades_the_store_until_there_is_room() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let pages: u32 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
@@ -36,8 +36,8 @@ fn a_full_disk_degrades_until_there_is_room() {
     assert!(error.to_string().contains("could not add a policy in"), "{error}");
     assert_eq!(store.fault(), Some(StoreFault::Full));
     assert!(degraded(&store).contains("the disk is full"));
-    assert_eq!(store.policies().unwrap().len(), stored, "reading goes on");
-    assert_eq!(first_page(&store).total, stored as u64, "no audit of what failed");
+    assert_eq!(store.policies().unwrap().len(), stored, "reading still works");
+    assert_eq!(first_page(&store).total, stored as u64, "a failed change has no audit row");
 
     store.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).unwrap();
     assert_eq!(store.check(), StoreHealth::Ok);
@@ -48,13 +48,13 @@ fn a_full_disk_degrades_until_there_is_room() {
 }
 
 #[test]
-fn a_lock_held_by_another_program_is_waited_for_then_told() {
+fn lock_of_another_program_is_waited_for_then_reported() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let other = bystander(&path);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert!(degraded(&store).contains("another program holds its lock"), "noticed before a write is lost");
-    assert_eq!(store.fault(), None, "but a lock of a moment is not held against it");
+    assert!(degraded(&store).contains("another program holds its lock"), "the lock is noticed before a write is lost");
+    assert_eq!(store.fault(), None, "a lock may be held for a moment only, and is not a fault yet");
     let error = store.insert_policy(&policy("pol_1", "a"), BY).unwrap_err();
     assert_eq!(error.fault(), Some(StoreFault::Busy), "{error}");
     assert!(degraded(&store).contains("another program holds its lock"));
@@ -66,7 +66,7 @@ fn a_lock_held_by_another_program_is_waited_for_then_told() {
 }
 
 #[test]
-fn a_lock_while_a_new_file_is_opened_is_told() {
+fn lock_on_a_new_file_is_reported() {
     let (_folder, path) = folder();
     let other = bystander(&path);
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -77,7 +77,7 @@ fn a_lock_while_a_new_file_is_opened_is_told() {
 }
 
 #[test]
-fn a_file_that_takes_no_writes_degrades_until_it_does() {
+fn read_only_file_degrades_the_store_until_it_is_writable() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.connection.execute_batch("PRAGMA query_only = ON").unwrap();
@@ -89,7 +89,7 @@ fn a_file_that_takes_no_writes_degrades_until_it_does() {
 }
 
 #[test]
-fn a_file_that_was_moved_takes_no_writes_until_it_is_back() {
+fn moved_file_accepts_no_writes_until_it_is_back() {
     let (folder, path) = folder();
     let mut store = open(&path);
     let elsewhere = folder.path().join("elsewhere.db");
@@ -103,7 +103,7 @@ fn a_file_that_was_moved_takes_no_writes_until_it_is_back() {
 }
 
 #[test]
-fn damage_found_at_run_time_lasts_until_a_restart() {
+fn corruption_found_at_run_time_stays_until_restart() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for n in 0..100 {
@@ -112,7 +112,7 @@ fn damage_found_at_run_time_lasts_until_a_restart() {
     drop(store);
     let mut store = open(&path);
     let whole = fs::read(&path).unwrap();
-    // From the third page on: the schema stays readable.
+    // Damages the pages from the third one on, so that the schema stays readable.
     let mut damaged = whole.clone();
     damaged[2 * 4096..].fill(0xa5);
     fs::write(&path, &damaged).unwrap();
@@ -125,12 +125,12 @@ fn damage_found_at_run_time_lasts_until_a_restart() {
 }
 
 #[test]
-fn a_reader_that_does_not_end_is_noticed_by_the_size_of_the_log() {
+fn endless_reader_is_noticed_by_the_size_of_the_log() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let wal = super::super::files::beside(&path, "-wal");
-    // The size alone counts; a sparse file has it without a reader's hours.
+    let wal = files::beside(&path, "-wal");
+    // Only the size counts, and a sparse file has it at once.
     fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(WAL_BYTES_ALARM + 1).unwrap();
     assert!(degraded(&store).contains("keeps a read transaction open"));
     fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(0).unwrap();
@@ -138,8 +138,8 @@ fn a_reader_that_does_not_end_is_noticed_by_the_size_of_the_log() {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_to_is_named() {
-    without_privileges(module_path!(), "a_folder_that_may_not_be_written_to_is_named", |folder| {
+fn read_only_folder_is_named() {
+    without_privileges(module_path!(), "read_only_folder_is_named", |folder| {
         let path = folder.join("luner.db");
         set_mode(folder, 0o500);
         let error = refusal(&path);
@@ -158,13 +158,13 @@ fn a_folder_that_may_not_be_written_to_is_named() {
 }
 
 #[test]
-fn a_file_that_may_not_be_written_to_is_named() {
-    without_privileges(module_path!(), "a_file_that_may_not_be_written_to_is_named", |folder| {
+fn read_only_file_is_named() {
+    without_privileges(module_path!(), "read_only_file_is_named", |folder| {
         let path = folder.join("luner.db");
         drop(open(&path));
         set_mode(&path, 0o400);
         let error = refusal(&path);
         assert!(error.to_string().contains("could not write to"), "{error}");
-        assert_eq!(mode(&path), 0o400, "what the operator took away stays away");
+        assert_eq!(mode(&path), 0o400, "the mode that the operator set is kept");
     });
 }

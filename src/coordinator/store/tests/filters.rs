@@ -1,4 +1,4 @@
-//! Lists against a naive filter over a vector of the same requests.
+//! Compares lists with a naive filter over a vector of the same requests.
 
 use hashbrown::HashMap;
 
@@ -13,10 +13,10 @@ use crate::who::WhoPart;
 const HOURS_MS: u64 = 6 * 3_600_000;
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: HOURS_MS, users: 15, joins_one_in: 2 };
 
-/// A trace as the naive filter sees it: its requests, in the order in which they were recorded.
+/// A trace for the naive filter: its requests in the order in which they were recorded.
 struct Naive<'t> {
     requests: Vec<&'t Trace>,
-    /// The first one's place among all.
+    /// The place of its first request among all.
     place: usize,
 }
 
@@ -52,7 +52,7 @@ fn shown(naive: &Naive<'_>, filter: &Filter) -> bool {
         && filter.who.parts().all(|(part, wanted)| named(wanted, &|trace, wanted| &**trace.who.get(part) == wanted))
         && named(&filter.provider, &|trace, wanted| &*trace.provider == wanted)
         && named(&filter.model, &|trace, wanted| &*trace.model == wanted || &*trace.model_asked == wanted)
-        && named(&filter.policy, &|trace, wanted| trace.matches.iter().any(|it| &*it.id == wanted))
+        && named(&filter.policy, &|trace, wanted| trace.matches.iter().any(|matched| &*matched.id == wanted))
         && named(&filter.q, &found)
         && filter.from_ms.is_none_or(|from| started_ms >= from)
         && filter.to_ms.is_none_or(|to| started_ms < to)
@@ -109,7 +109,7 @@ fn ids(reader: &Reader, filter: &Filter, paging: Paging) -> (Vec<u128>, u64) {
 }
 
 #[test]
-fn every_filter_shows_what_the_naive_one_shows() {
+fn every_filter_agrees_with_the_naive_filter() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut seeded = Seeded(77);
@@ -123,22 +123,22 @@ fn every_filter_shows_what_the_naive_one_shows() {
         let expected: Vec<u128> =
             list.iter().filter(|naive| shown(naive, &filter)).map(|naive| naive.requests[0].trace_id).collect();
         let (page, page_size) = (1 + seeded.below(4) as u32, 1 + seeded.below(60) as u32);
-        let (told, total) = ids(&reader, &filter, Paging { page, page_size });
+        let (found, total) = ids(&reader, &filter, Paging { page, page_size });
         assert_eq!(total, expected.len() as u64, "{filter:?}");
         let from = ((page - 1) * page_size) as usize;
         let on_page: Vec<u128> = expected.iter().copied().skip(from).take(page_size as usize).collect();
-        assert_eq!(told, on_page, "{filter:?}");
+        assert_eq!(found, on_page, "{filter:?}");
         match expected.is_empty() {
             true => none += 1,
             false => some += 1,
         }
         let Some(at) = (!expected.is_empty()).then(|| seeded.below(expected.len() as u64) as usize) else { continue };
-        let beside = reader.neighbours(&filter, expected[at]).unwrap();
-        assert_eq!(beside.newer, at.checked_sub(1).map(|at| expected[at]), "{filter:?}");
-        assert_eq!(beside.older, expected.get(at + 1).copied(), "{filter:?}");
-        let behind = Filter { after: Some(expected[at]), ..filter };
+        let neighbours = reader.neighbours(&filter, expected[at]).unwrap();
+        assert_eq!(neighbours.newer, at.checked_sub(1).map(|at| expected[at]), "{filter:?}");
+        assert_eq!(neighbours.older, expected.get(at + 1).copied(), "{filter:?}");
+        let after = Filter { after: Some(expected[at]), ..filter };
         assert_eq!(
-            ids(&reader, &behind, Paging { page: 1, page_size: 200 }).0,
+            ids(&reader, &after, Paging { page: 1, page_size: 200 }).0,
             expected[at + 1..].iter().copied().take(200).collect::<Vec<_>>()
         );
     }
@@ -146,7 +146,7 @@ fn every_filter_shows_what_the_naive_one_shows() {
 }
 
 #[test]
-fn going_through_all_pages_shows_each_trace_once_while_new_ones_come() {
+fn paging_shows_each_trace_once_while_new_ones_arrive() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut seeded = Seeded(5);
@@ -160,8 +160,8 @@ fn going_through_all_pages_shows_each_trace_once_while_new_ones_come() {
     for page in 1..=7 {
         let bounded = Filter { to_ms: Some(last), ..Filter::default() };
         by_time.extend(ids(&reader, &bounded, Paging { page, page_size: 40 }).0);
-        let behind = Filter { after, ..Filter::default() };
-        let (items, _) = ids(&reader, &behind, Paging { page: 1, page_size: 40 });
+        let rest = Filter { after, ..Filter::default() };
+        let (items, _) = ids(&reader, &rest, Paging { page: 1, page_size: 40 });
         after = items.last().copied();
         by_trace.extend(items);
         let mut new = late.next().unwrap();
@@ -175,7 +175,7 @@ fn going_through_all_pages_shows_each_trace_once_while_new_ones_come() {
 }
 
 #[test]
-fn what_is_not_there_is_an_empty_page() {
+fn filter_without_matches_is_an_empty_page() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let reader = reader(&path);
@@ -186,7 +186,7 @@ fn what_is_not_there_is_an_empty_page() {
     assert_eq!(ids(&reader, &nobody, everything), (vec![], 0));
     assert_eq!(ids(&reader, &Filter { after: Some(17), ..Filter::default() }, everything), (vec![], 0));
     let all = ids(&reader, &Filter { q: Some("  ".into()), ..Filter::default() }, everything);
-    assert_eq!(all, ids(&reader, &Filter::default(), everything), "blanks search for nothing");
+    assert_eq!(all, ids(&reader, &Filter::default(), everything), "blanks are no search");
     assert_eq!(ids(&reader, &Filter::default(), Paging { page: u32::MAX, page_size: u32::MAX }), (vec![], all.1));
     let backwards = Filter { from_ms: Some(u64::MAX), to_ms: Some(0), ..Filter::default() };
     assert_eq!(ids(&reader, &backwards, everything), (vec![], 0));
@@ -194,7 +194,7 @@ fn what_is_not_there_is_an_empty_page() {
 }
 
 #[test]
-fn a_request_passes_where_the_list_would_show_it() {
+fn live_filter_agrees_with_the_list() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut seeded = Seeded(91);
@@ -216,7 +216,7 @@ fn a_request_passes_where_the_list_would_show_it() {
 }
 
 #[test]
-fn a_piece_of_an_export_is_the_list_without_its_count() {
+fn first_traces_and_facets_agree_with_the_list() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut seeded = Seeded(12);

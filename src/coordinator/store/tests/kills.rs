@@ -1,4 +1,4 @@
-//! kill -9 while flushes are applied: nothing that was told as committed is lost, and nothing counts twice.
+//! Kills a process while it applies flushes: no flush that it reported as committed is lost, and none counts twice.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ const KILLS: u64 = 30;
 const REQUESTS: u64 = 40;
 const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
-/// The same for the same process and number.
+/// A flush that is the same for the same process and sequence number.
 fn flush(boot: u128, sequence: u64) -> Batch {
     let spread = Spread { from_ms: NOW_MS, ms: 600_000, users: 20, joins_one_in: 3 };
     let seed = boot as u64 * 1_000_003 + sequence;
@@ -21,7 +21,7 @@ fn flush(boot: u128, sequence: u64) -> Batch {
     Batch { boot, sequence, ..batch }
 }
 
-/// The child's part: it writes until it is killed. In an ordinary run there is nothing to do.
+/// Run by the child: writes until it is killed. Does nothing in an ordinary run.
 #[test]
 fn child_records_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD) else {
@@ -32,7 +32,7 @@ fn child_records_until_it_is_killed() {
     let mut stdout = std::io::stdout();
     for sequence in 1.. {
         store.record(&[flush(boot, sequence)], NOW_MS).unwrap();
-        // The line break comes first as well: the test harness leaves a line of its own unfinished.
+        // Starts with a line break, because the test harness leaves a line of its own unfinished.
         stdout.write_all(format!("\n{COMMITTED}{boot} {sequence}\n").as_bytes()).unwrap();
         stdout.flush().unwrap();
     }
@@ -43,26 +43,26 @@ fn thirty_kills_lose_no_flush_and_count_none_twice() {
     let (_folder, path) = folder();
     let binary = std::env::current_exe().unwrap();
     let mut seeded = Seeded(11);
-    let (mut told_in_all, mut requests) = (0, 0);
+    let (mut reported_in_all, mut requests) = (0, 0);
     for round in 0..KILLS {
-        let child = again(&binary, module_path!(), "child_records_until_it_is_killed", &path);
-        let told: Vec<(u128, u64)> = write_and_kill(child, seeded.below(12), seeded.below(40_000))
+        let child = run_test_in_child(&binary, module_path!(), "child_records_until_it_is_killed", &path);
+        let reported: Vec<(u128, u64)> = write_and_kill(child, seeded.below(12), seeded.below(40_000))
             .iter()
             .map(|line| line.split_once(' ').map(|(boot, n)| (boot.parse().unwrap(), n.parse().unwrap())).unwrap())
             .collect();
         let mut store = open(&path);
         let found = reader(&path).summary(ALL).unwrap().total_requests;
-        let committed = told.len() as u64 * REQUESTS;
-        // One flush may be on the disk without having been told of.
+        let committed = reported.len() as u64 * REQUESTS;
+        // One flush may be on the disk without having been reported.
         assert!(
             [committed, committed + REQUESTS].contains(&(found - requests)),
             "round {round}: {found} of {requests}"
         );
         requests = found;
-        told_in_all += told.len();
+        reported_in_all += reported.len();
 
-        let again: Vec<Batch> = told.iter().map(|&(boot, sequence)| flush(boot, sequence)).collect();
-        assert_eq!(store.record(&again, NOW_MS).unwrap().replayed, told.len() as u64, "round {round}");
+        let again: Vec<Batch> = reported.iter().map(|&(boot, sequence)| flush(boot, sequence)).collect();
+        assert_eq!(store.record(&again, NOW_MS).unwrap().replayed, reported.len() as u64, "round {round}");
         assert_eq!(
             reader(&path).summary(ALL).unwrap().total_requests,
             requests,
@@ -72,7 +72,7 @@ fn thirty_kills_lose_no_flush_and_count_none_twice() {
         let check: String = store.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok", "round {round}");
     }
-    assert!(told_in_all as u64 > KILLS, "only {told_in_all} flushes were written");
+    assert!(reported_in_all as u64 > KILLS, "only {reported_in_all} flushes were written");
     let connection = bystander(&path);
     let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
     assert_eq!(one("SELECT sum(requests) FROM usage_minute"), requests);

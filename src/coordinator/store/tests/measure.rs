@@ -1,5 +1,5 @@
-//! How long things take, printed and never asserted: `cargo test --release --lib store::tests::measure -- --ignored --nocapture`.
-//! LUNER_MEASURE_TRACES is how many requests there are; 200,000 unless it says otherwise.
+//! Prints how long things take and asserts nothing: `cargo test --release --lib store::tests::measure -- --ignored --nocapture`.
+//! LUNER_MEASURE_TRACES sets the number of requests; the default is 200,000.
 
 use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
@@ -9,7 +9,7 @@ use crate::who::{Who, WhoPart};
 
 const WEEK_MS: u64 = 7 * 86_400_000;
 
-/// What this thread has computed, in milliseconds, whoever else was busy.
+/// CPU time of this thread in milliseconds. Does not depend on how busy the machine is.
 fn cpu_ms() -> f64 {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
@@ -77,7 +77,7 @@ fn writing_reading_and_pruning() {
     prunes(clock, &mut store);
 }
 
-/// As under load: all requests in the present.
+/// Records all requests within seconds, as under load.
 fn now_in_one_minute(clock: Clock, n: u64) {
     let (_folder, path) = folder();
     let mut store = open(&path);
@@ -208,7 +208,7 @@ fn flushes_beside_checkpoints() {
             times.push(clock.now().since(from).as_secs_f64() * 1e3);
             checkpoints.as_ref().map(Checkpoints::wake);
         }
-        let wal = fs::metadata(super::super::files::beside(&path, "-wal")).unwrap().len() >> 20;
+        let wal = fs::metadata(files::beside(&path, "-wal")).unwrap().len() >> 20;
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(

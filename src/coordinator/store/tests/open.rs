@@ -1,15 +1,15 @@
-//! Opening: new files, strange files, damaged files, modes.
+//! Opening new, foreign and damaged files, and the modes of files.
 
 use super::*;
 
 #[test]
-fn the_bundled_sqlite_is_free_of_the_wal_reset_bug() {
-    // Fixed in 3.51.3: a checkpoint and a writer could lose a transaction between them.
+fn bundled_sqlite_has_the_wal_reset_fix() {
+    // Before 3.51.3, a checkpoint and a writer could lose a transaction between them.
     assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
 }
 
 #[test]
-fn a_missing_file_is_created_with_its_folders() {
+fn missing_file_is_created_with_its_folders() {
     let (folder, _) = folder();
     let path = folder.path().join("data/deeper/luner.db");
     let store = open(&path);
@@ -20,17 +20,17 @@ fn a_missing_file_is_created_with_its_folders() {
 }
 
 #[test]
-fn every_file_is_its_owners_alone() {
+fn every_file_is_private_to_its_owner() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    for name in [path.clone(), super::super::files::beside(&path, "-wal"), super::super::files::beside(&path, "-shm")] {
+    for name in [path.clone(), files::beside(&path, "-wal"), files::beside(&path, "-shm")] {
         assert_eq!(mode(&name), 0o600, "{}", name.display());
     }
 }
 
 #[test]
-fn an_existing_file_loses_what_group_and_others_may() {
+fn existing_file_is_made_private() {
     let (_folder, path) = folder();
     drop(open(&path));
     set_mode(&path, 0o664);
@@ -39,7 +39,7 @@ fn an_existing_file_loses_what_group_and_others_may() {
 }
 
 #[test]
-fn a_zero_length_file_is_a_new_database() {
+fn empty_file_is_a_new_database() {
     let (_folder, path) = folder();
     fs::write(&path, []).unwrap();
     set_mode(&path, 0o644);
@@ -48,7 +48,7 @@ fn a_zero_length_file_is_a_new_database() {
 }
 
 #[test]
-fn a_dangling_symbolic_link_gets_its_target() {
+fn target_of_a_dangling_symbolic_link_is_created() {
     let (folder, path) = folder();
     let target = folder.path().join("target.db");
     std::os::unix::fs::symlink("target.db", &path).unwrap();
@@ -59,9 +59,9 @@ fn a_dangling_symbolic_link_gets_its_target() {
 }
 
 #[test]
-fn a_zero_length_file_beside_a_log_with_changes_is_corrupt_not_new() {
+fn empty_file_beside_a_log_with_changes_is_corrupt() {
     let (_folder, path) = folder();
-    let wal = super::super::files::beside(&path, "-wal");
+    let wal = files::beside(&path, "-wal");
     fs::write(&path, []).unwrap();
     fs::write(&wal, [7; 5000]).unwrap();
     assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
@@ -71,22 +71,22 @@ fn a_zero_length_file_beside_a_log_with_changes_is_corrupt_not_new() {
 }
 
 #[test]
-fn durability_is_what_was_promised() {
+fn connection_uses_the_documented_pragmas() {
     let (_folder, path) = folder();
     let store = open(&path);
-    let ask = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+    let query = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
     let journal: String = store.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(journal, "wal");
-    assert_eq!(ask("PRAGMA synchronous"), 2); // FULL
-    assert_eq!(ask("PRAGMA foreign_keys"), 1);
-    assert_eq!(ask("PRAGMA trusted_schema"), 0);
-    assert_eq!(ask("PRAGMA busy_timeout"), 250);
-    assert_eq!(ask("PRAGMA application_id"), i64::from(schema::APPLICATION_ID));
-    assert_eq!(ask("PRAGMA user_version"), i64::from(schema::KNOWN));
+    assert_eq!(query("PRAGMA synchronous"), 2); // FULL
+    assert_eq!(query("PRAGMA foreign_keys"), 1);
+    assert_eq!(query("PRAGMA trusted_schema"), 0);
+    assert_eq!(query("PRAGMA busy_timeout"), 250);
+    assert_eq!(query("PRAGMA application_id"), i64::from(schema::APPLICATION_ID));
+    assert_eq!(query("PRAGMA user_version"), i64::from(schema::KNOWN));
 }
 
 #[test]
-fn opening_again_changes_nothing() {
+fn reopening_changes_nothing() {
     let (_folder, path) = folder();
     open(&path).insert_policy(&policy("pol_1", "a"), BY).unwrap();
     let before = fs::read(&path).unwrap();
@@ -97,7 +97,7 @@ fn opening_again_changes_nothing() {
 }
 
 #[test]
-fn a_later_step_is_applied_once_and_noted() {
+fn later_migration_is_applied_once_and_audited() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
@@ -116,7 +116,7 @@ fn a_later_step_is_applied_once_and_noted() {
 }
 
 #[test]
-fn a_step_that_fails_leaves_the_schema_before_it() {
+fn failed_migration_leaves_the_schema_unchanged() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let steps = [schema::STEPS[0], schema::STEPS[1], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
@@ -129,7 +129,7 @@ fn a_step_that_fails_leaves_the_schema_before_it() {
 }
 
 #[test]
-fn a_file_of_schema_1_keeps_what_it_holds_and_learns_to_shrink() {
+fn schema_1_file_is_migrated_and_can_shrink() {
     let (_folder, path) = folder();
     let old = bystander(&path);
     old.execute_batch(schema::STEPS[0]).unwrap();
@@ -137,12 +137,12 @@ fn a_file_of_schema_1_keeps_what_it_holds_and_learns_to_shrink() {
     let mut store = Store::open(&path, NOW_MS).map(|_| ()).and_then(|()| Store::open(&path, NOW_MS)).unwrap();
     assert_eq!(first_page(&store).items[0].subject, "schema 2");
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let ask = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, u32>(0)).unwrap();
-    assert_eq!((ask("PRAGMA auto_vacuum"), ask("PRAGMA user_version")), (2, 2));
+    let query = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, u32>(0)).unwrap();
+    assert_eq!((query("PRAGMA auto_vacuum"), query("PRAGMA user_version")), (2, 2));
 }
 
 #[test]
-fn a_full_file_of_schema_1_loses_nothing_on_the_way() {
+fn migrating_a_full_schema_1_file_loses_nothing() {
     let (_folder, path) = folder();
     let old = bystander(&path);
     old.execute_batch(schema::STEPS[0]).unwrap();
@@ -162,7 +162,7 @@ fn a_full_file_of_schema_1_loses_nothing_on_the_way() {
 }
 
 #[test]
-fn a_newer_schema_is_refused_and_kept() {
+fn newer_schema_is_refused_and_kept() {
     let (_folder, path) = folder();
     drop(open(&path));
     bystander(&path).execute_batch("PRAGMA user_version = 99").unwrap();
@@ -174,7 +174,7 @@ fn a_newer_schema_is_refused_and_kept() {
 }
 
 #[test]
-fn another_programs_database_is_refused_and_kept() {
+fn foreign_database_is_refused_and_kept() {
     let (_folder, path) = folder();
     let theirs = "CREATE TABLE bookmark (url); PRAGMA application_id = 7";
     for (sql, id) in [("CREATE TABLE bookmark (url)", 0), (theirs, 7)] {
@@ -200,7 +200,7 @@ fn garbage_is_corrupt_and_kept() {
 }
 
 #[test]
-fn a_truncated_file_is_corrupt_and_kept_wherever_it_ends() {
+fn truncated_file_is_corrupt_and_kept_wherever_it_ends() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for n in 0..100 {
@@ -221,7 +221,7 @@ fn a_truncated_file_is_corrupt_and_kept_wherever_it_ends() {
 }
 
 #[test]
-fn a_damaged_page_is_found_at_the_start() {
+fn damaged_page_is_found_at_start() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for n in 0..100 {
@@ -238,15 +238,15 @@ fn a_damaged_page_is_found_at_the_start() {
 }
 
 #[test]
-fn a_corrupt_file_is_set_aside_with_what_belongs_to_it() {
+fn corrupt_file_is_moved_aside_with_its_log() {
     let (folder, path) = folder();
     for (suffix, bytes) in [("", "garbage"), ("-wal", "log"), ("-shm", "index")] {
-        fs::write(super::super::files::beside(&path, suffix), bytes).unwrap();
+        fs::write(files::beside(&path, suffix), bytes).unwrap();
     }
     let first = move_aside(&path, 17).unwrap();
     assert_eq!(first, folder.path().canonicalize().unwrap().join("luner.db.corrupt-17"));
     assert_eq!(fs::read(&first).unwrap(), b"garbage");
-    assert_eq!(fs::read(super::super::files::beside(&first, "-wal")).unwrap(), b"log");
+    assert_eq!(fs::read(files::beside(&first, "-wal")).unwrap(), b"log");
     assert!(!path.exists());
     drop(open(&path));
 
@@ -258,17 +258,17 @@ fn a_corrupt_file_is_set_aside_with_what_belongs_to_it() {
 }
 
 #[test]
-fn a_log_without_its_database_can_be_moved_aside() {
+fn log_without_its_database_can_be_moved_aside() {
     let (_folder, path) = folder();
-    fs::write(super::super::files::beside(&path, "-wal"), [7; 5000]).unwrap();
+    fs::write(files::beside(&path, "-wal"), [7; 5000]).unwrap();
     assert!(matches!(refusal(&path), StoreError::Corrupt { .. }));
     let aside = move_aside(&path, 17).unwrap();
-    assert_eq!(fs::read(super::super::files::beside(&aside, "-wal")).unwrap(), [7; 5000]);
+    assert_eq!(fs::read(files::beside(&aside, "-wal")).unwrap(), [7; 5000]);
     drop(open(&path));
 }
 
 #[test]
-fn a_folder_in_its_place_is_refused() {
+fn folder_at_the_path_is_refused() {
     let (folder, _) = folder();
     let error = refusal(folder.path());
     assert!(error.to_string().contains("it is not a plain file"), "{error}");

@@ -1,9 +1,9 @@
-//! Policies: round trips, uniqueness, order, and what the audit says about each change.
+//! Stored policies: reading back, uniqueness, order, and the audit of each change.
 
 use super::*;
 
 #[test]
-fn a_policy_comes_back_as_it_went_in() {
+fn policy_is_read_back_as_it_was_stored() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let full = StoredPolicy {
@@ -23,7 +23,7 @@ fn a_policy_comes_back_as_it_went_in() {
 }
 
 #[test]
-fn policies_come_in_the_order_of_their_evaluation() {
+fn policies_are_listed_in_evaluation_order() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for (id, priority) in [("pol_b", 5), ("pol_c", -1), ("pol_a", 5)] {
@@ -34,11 +34,11 @@ fn policies_come_in_the_order_of_their_evaluation() {
 }
 
 #[test]
-fn a_taken_name_changes_nothing() {
+fn taken_name_changes_nothing() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "costs"), BY).unwrap();
-    store.insert_policy(&policy("pol_2", "Costs"), BY).unwrap(); // another name: case counts
+    store.insert_policy(&policy("pol_2", "Costs"), BY).unwrap(); // another name, because case counts
     let before = store.policies().unwrap();
     let error = store.insert_policy(&policy("pol_3", "costs"), BY).unwrap_err();
     assert!(matches!(&error, StoreError::NameTaken { name } if name == "costs"), "{error}");
@@ -46,11 +46,11 @@ fn a_taken_name_changes_nothing() {
     assert!(matches!(&error, StoreError::NameTaken { name } if name == "costs"), "{error}");
     assert_eq!(store.policies().unwrap(), before);
     assert_eq!(first_page(&store).total, 2, "a refused change leaves no audit row");
-    assert_eq!(store.check(), StoreHealth::Ok, "and is no fault of the store's");
+    assert_eq!(store.check(), StoreHealth::Ok, "a refusal is not a fault of the store");
 }
 
 #[test]
-fn a_taken_id_is_told_from_a_taken_name() {
+fn taken_id_is_not_reported_as_a_taken_name() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
@@ -59,7 +59,7 @@ fn a_taken_id_is_told_from_a_taken_name() {
 }
 
 #[test]
-fn an_unknown_id_is_not_found_and_leaves_no_audit_row() {
+fn unknown_id_is_not_found_and_leaves_no_audit_row() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     assert!(matches!(store.update_policy(&policy("pol_1", "a"), BY), Err(StoreError::NotFound { .. })));
@@ -68,7 +68,7 @@ fn an_unknown_id_is_not_found_and_leaves_no_audit_row() {
 }
 
 #[test]
-fn an_update_keeps_when_it_was_created_and_may_keep_its_name() {
+fn update_keeps_the_creation_time_and_may_keep_the_name() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
@@ -79,7 +79,7 @@ fn an_update_keeps_when_it_was_created_and_may_keep_its_name() {
 }
 
 #[test]
-fn a_deleted_name_is_free_again() {
+fn name_of_a_deleted_policy_is_free_again() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
@@ -89,7 +89,7 @@ fn a_deleted_name_is_free_again() {
 }
 
 #[test]
-fn the_audit_tells_before_and_after() {
+fn audit_shows_policies_before_and_after_a_change() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let (old, new) = (policy("pol_1", "a"), StoredPolicy { priority: 1, ..policy("pol_1", "b") });

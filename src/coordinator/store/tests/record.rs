@@ -1,4 +1,4 @@
-//! Flushes: once each, all or none, whatever they hold.
+//! Flushes are applied once each, whole or not at all, whatever they contain.
 
 use super::sample::{Seeded, Spread, batches, just, traces};
 use super::*;
@@ -32,7 +32,7 @@ fn list(reader: &Reader, filter: &Filter) -> Vec<TraceRow> {
 }
 
 #[test]
-fn a_batch_counts_once_however_often_and_in_whatever_order_it_comes() {
+fn batch_counts_once_in_any_order_and_repetition() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let batches: Vec<Batch> = batches(traces(&mut Seeded(1), SPREAD, 50), 10);
@@ -40,18 +40,18 @@ fn a_batch_counts_once_however_often_and_in_whatever_order_it_comes() {
     for at in [2, 0, 1, 1, 2, 0, 4, 3, 4] {
         applied += store.record(&batches[at..=at], NOW_MS).unwrap().applied;
     }
-    let again = store.record(&batches, NOW_MS).unwrap();
-    assert_eq!((applied, again), (5, Recorded { applied: 0, replayed: 5, traces: 0 }));
+    let repeated = store.record(&batches, NOW_MS).unwrap();
+    assert_eq!((applied, repeated), (5, Recorded { applied: 0, replayed: 5, traces: 0 }));
     assert_eq!(reader(&path).summary(ALL).unwrap().total_requests, 50);
     let ranges = "SELECT first, last FROM flush";
     let range = store.connection.query_row(ranges, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(range, (1_i64, 5_i64), "what is without gaps is one row");
+    assert_eq!(range, (1_i64, 5_i64), "a range without gaps is one row");
     drop(store);
-    assert_eq!(open(&path).record(&batches, NOW_MS).unwrap().replayed, 5, "after a restart too");
+    assert_eq!(open(&path).record(&batches, NOW_MS).unwrap().replayed, 5, "also after a restart");
 }
 
 #[test]
-fn shards_and_processes_count_their_batches_by_themselves() {
+fn batches_are_numbered_per_shard_and_process() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for (boot, shard) in [(1, 0), (1, 1), (2, 0), (u128::MAX, 0)] {
@@ -62,7 +62,7 @@ fn shards_and_processes_count_their_batches_by_themselves() {
 }
 
 #[test]
-fn what_was_recorded_is_read_back() {
+fn recorded_requests_are_read_back() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let all = traces(&mut Seeded(3), Spread { joins_one_in: 0, ..SPREAD }, 200);
@@ -80,8 +80,8 @@ fn what_was_recorded_is_read_back() {
         );
         assert_eq!(row.who.as_str(), trace.who.as_str());
         let names = [&row.provider, &row.model_asked, &row.model, &row.request_id];
-        let given = [&trace.provider, &trace.model_asked, &trace.model, &trace.request_id];
-        assert!(names.iter().zip(given).all(|(name, given)| ***name == **given), "{row:?}");
+        let recorded = [&trace.provider, &trace.model_asked, &trace.model, &trace.request_id];
+        assert!(names.iter().zip(recorded).all(|(name, recorded)| ***name == **recorded), "{row:?}");
         assert_eq!(
             (row.endpoint.as_str(), row.status, row.cache),
             (trace.operation.map_or("", path::of), trace.status, trace.cache)
@@ -125,7 +125,7 @@ fn requests_of_one_trace_are_summed() {
 }
 
 #[test]
-fn hostile_names_are_names() {
+fn hostile_names_are_stored_and_found_as_plain_text() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let long = "lång ".repeat(2_000);
@@ -174,7 +174,7 @@ fn hostile_names_are_names() {
 }
 
 #[test]
-fn bodies_are_kept_up_to_a_bound() {
+fn captured_bodies_are_cut_at_the_maximum() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut trace = plain(1);
@@ -218,7 +218,7 @@ fn times_of_any_size_are_recorded() {
 }
 
 #[test]
-fn a_full_disk_takes_all_of_a_flush_or_nothing_and_all_of_it_later() {
+fn full_disk_stores_a_flush_whole_or_not_at_all() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let batches = batches(traces(&mut Seeded(8), SPREAD, 4_000), 400);
@@ -227,21 +227,21 @@ fn a_full_disk_takes_all_of_a_flush_or_nothing_and_all_of_it_later() {
         store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
     };
     limit(&store, pages + 150);
-    let mut taken = 0;
+    let mut stored = 0;
     let error = loop {
-        match store.record(&batches[taken..=taken], NOW_MS) {
-            Ok(_) => taken += 1,
+        match store.record(&batches[stored..=stored], NOW_MS) {
+            Ok(_) => stored += 1,
             Err(error) => break error,
         }
     };
-    assert!(taken > 0 && taken < batches.len());
+    assert!(stored > 0 && stored < batches.len());
     assert_eq!(error.fault(), Some(StoreFault::Full), "{error}");
     let reader = reader(&path);
-    assert_eq!(reader.summary(ALL).unwrap().total_requests, taken as u64 * 400);
-    assert_eq!(reader.newest_requests(10_000).unwrap().len(), taken * 400);
+    assert_eq!(reader.summary(ALL).unwrap().total_requests, stored as u64 * 400);
+    assert_eq!(reader.newest_requests(10_000).unwrap().len(), stored * 400);
 
     limit(&store, 1_000_000);
-    assert_eq!(store.record(&batches, NOW_MS).unwrap().replayed, taken as u64);
+    assert_eq!(store.record(&batches, NOW_MS).unwrap().replayed, stored as u64);
     assert_eq!(store.fault(), None);
     assert_eq!(reader.summary(ALL).unwrap().total_requests, 4_000);
     let nameless = "SELECT count(*) FROM trace WHERE user NOT IN (SELECT id FROM name)";
@@ -249,7 +249,7 @@ fn a_full_disk_takes_all_of_a_flush_or_nothing_and_all_of_it_later() {
 }
 
 #[test]
-fn a_reader_writes_nothing_and_gives_up_in_time() {
+fn reader_cannot_write_and_gives_up_in_time() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.record(&[batch(1, vec![plain(1)])], NOW_MS).unwrap();
@@ -262,11 +262,11 @@ fn a_reader_writes_nothing_and_gives_up_in_time() {
     assert!(matches!(error, StoreError::TooLong { .. }), "{error}");
     assert_eq!(error.fault(), None);
     reader.timeout_ms = u64::MAX;
-    assert_eq!(reader.summary(ALL).unwrap().total_requests, 1, "the next question is answered");
+    assert_eq!(reader.summary(ALL).unwrap().total_requests, 1, "the next query is answered");
 }
 
 #[test]
-fn a_reader_refuses_what_is_not_of_its_schema() {
+fn reader_refuses_another_schema() {
     let (_folder, path) = folder();
     drop(open(&path));
     bystander(&path).execute_batch("PRAGMA user_version = 1").unwrap();

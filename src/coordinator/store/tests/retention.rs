@@ -1,4 +1,4 @@
-//! What leaves, in which order, in how small steps, and what stays.
+//! What the retention removes, in which order and in how small steps, and what stays.
 
 use super::record::reader;
 use super::sample::{Seeded, Spread, batches, just, traces};
@@ -13,12 +13,12 @@ const DAY_MS: u64 = 86_400_000;
 const WEEK: Retention = Retention { trace_days: 7, bytes_max: u64::MAX, usage_days: USAGE_DAYS };
 const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
-/// Prunes until nothing is left to do, and gives what was done. No step takes more than its share.
+/// Prunes until nothing is left to do, and returns the sum of all steps. No step may be too large.
 fn prune(store: &mut Store, retention: &Retention, now_ms: u64) -> Pruned {
     let mut sum = Pruned::default();
     for _ in 0..100_000 {
         let step = store.prune(retention, now_ms).unwrap();
-        // A trace's own row comes on top of its requests', and counts come from several tables.
+        // A trace has a row besides those of its requests, and usage is in several tables.
         assert!(step.rows <= 4 * STEP_ROWS_MAX as u64, "{step:?}");
         sum.rows += step.rows;
         sum.pages += step.pages;
@@ -33,7 +33,7 @@ fn rows(store: &Store, table: &str) -> u64 {
     store.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
-/// A request each 20 minutes over `days`.
+/// Records a request every 20 minutes over `days`.
 fn over_days(store: &mut Store, days: u64) -> Vec<Trace> {
     let spread = Spread { from_ms: NOW_MS, ms: days * DAY_MS, users: 10, joins_one_in: 3 };
     let all = traces(&mut Seeded(9), spread, days * 72);
@@ -42,7 +42,7 @@ fn over_days(store: &mut Store, days: u64) -> Vec<Trace> {
 }
 
 #[test]
-fn traces_leave_by_age_and_counts_stay() {
+fn old_traces_are_removed_and_usage_stays() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let all = over_days(&mut store, 20);
@@ -54,11 +54,7 @@ fn traces_leave_by_age_and_counts_stay() {
     let oldest = reader.traces(&Filter::default(), Paging { page: page.total as u32, page_size: 1 }).unwrap();
     let earliest = oldest.items[0].started_ms;
     assert!((13 * DAY_MS - 5_000..13 * DAY_MS + 3_600_000).contains(&(earliest - NOW_MS)), "{earliest}");
-    assert_eq!(
-        rows(&store, "request"),
-        page_requests(&store),
-        "no request without its trace, no trace without its requests"
-    );
+    assert_eq!(rows(&store, "request"), page_requests(&store), "requests and traces are removed together");
     assert!(rows(&store, "request") < all.len() as u64 / 2);
     let orphans = "trace_also WHERE trace NOT IN (SELECT key FROM trace)";
     assert_eq!(rows(&store, orphans), 0);
@@ -67,7 +63,7 @@ fn traces_leave_by_age_and_counts_stay() {
     assert_eq!((after.total_requests, after.total_tokens), (before.total_requests, before.total_tokens));
     assert_eq!(prune(&mut store, &WEEK, now_ms), Pruned::default(), "nothing is left to do");
     let synchronous: u32 = store.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
-    assert_eq!(synchronous, 2, "a policy's change waits for the disk again");
+    assert_eq!(synchronous, 2, "changes of policies wait for the disk again");
 }
 
 fn page_requests(store: &Store) -> u64 {
@@ -75,7 +71,7 @@ fn page_requests(store: &Store) -> u64 {
 }
 
 #[test]
-fn old_minutes_become_hours_and_no_sum_changes() {
+fn rolling_minutes_up_changes_no_sum() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let spread = Spread { from_ms: NOW_MS, ms: 2 * DAY_MS, users: 2, joins_one_in: 0 };
@@ -85,27 +81,27 @@ fn old_minutes_become_hours_and_no_sum_changes() {
     store.record(&flushes, NOW_MS).unwrap();
     let keep = Retention { trace_days: 1_000, ..WEEK };
     prune(&mut store, &keep, NOW_MS + 9 * DAY_MS + DAY_MS / 2);
-    // What comes late joins the hours that are there.
+    // A late batch is added to the hours.
     store.record(&late, NOW_MS).unwrap();
     let fine = (NOW_MS + DAY_MS + DAY_MS / 2) / 60_000;
     let minutes = format!("usage_minute WHERE minute % 60 <> 0 AND minute < {}", fine - fine % 60);
     assert_eq!(rows(&store, &minutes), 0);
     assert!(rows(&store, "usage_minute WHERE minute % 60 <> 0") > 0, "young minutes stay");
-    let sum = "SELECT sum(requests), sum(total), sum(cost), sum(duration_us) FROM";
-    let ask = |store: &Store, table: &str| -> [i64; 4] {
+    let select = "SELECT sum(requests), sum(total), sum(cost), sum(duration_us) FROM";
+    let sums = |store: &Store, table: &str| -> [i64; 4] {
         let row = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
-        store.connection.query_row(&format!("{sum} {table}"), [], row).unwrap()
+        store.connection.query_row(&format!("{select} {table}"), [], row).unwrap()
     };
-    assert_eq!(ask(&store, "usage_minute"), ask(&store, "total_minute"));
+    assert_eq!(sums(&store, "usage_minute"), sums(&store, "total_minute"));
     let before = reader(&path).cost(Dimension::Model, ALL, 10).unwrap();
     prune(&mut store, &keep, NOW_MS + 30 * DAY_MS);
     assert_eq!(rows(&store, "usage_minute WHERE minute % 60 <> 0"), 0);
-    assert_eq!(ask(&store, "usage_minute"), ask(&store, "total_minute"));
+    assert_eq!(sums(&store, "usage_minute"), sums(&store, "total_minute"));
     assert_eq!(reader(&path).cost(Dimension::Model, ALL, 10).unwrap(), before);
 }
 
 #[test]
-fn counts_leave_after_their_own_time_and_take_their_names_along() {
+fn old_usage_is_removed_with_its_names() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     over_days(&mut store, 3);
@@ -124,7 +120,7 @@ fn counts_leave_after_their_own_time_and_take_their_names_along() {
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     assert_eq!(names, ["someone new"]);
-    // A name that is gone gets a number again.
+    // A name that was removed gets an id again.
     let back = Trace { started_ms: now_ms, who: Who::of_user("", "user-1").to_owned(), ..sample(10) };
     store.record(&[Batch { boot: 8, sequence: 2, ..batches(vec![back], 1).remove(0) }], NOW_MS).unwrap();
     let filter = Filter { who: just(WhoPart::User, "user-1"), ..Filter::default() };
@@ -137,7 +133,7 @@ fn sample(id: u128) -> Trace {
 }
 
 #[test]
-fn the_oldest_traces_leave_when_the_file_grows_too_large_and_the_file_shrinks() {
+fn oldest_traces_are_removed_when_the_file_is_too_large() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let body = Captured { request: vec![b'x'; 20_000], answer: vec![b'y'; 20_000], cut: false };
@@ -168,7 +164,7 @@ fn the_oldest_traces_leave_when_the_file_grows_too_large_and_the_file_shrinks() 
 }
 
 #[test]
-fn a_trace_of_many_requests_leaves_in_steps() {
+fn large_trace_is_removed_in_steps() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let many: Vec<Trace> = (0..3 * STEP_ROWS_MAX as u64)

@@ -1,4 +1,4 @@
-//! Requests made up from a seed, the same on every machine: a few of everything that happens to a request.
+//! Random requests from a seed, the same on every machine. Everything that can happen to a request happens to a few of them.
 
 use std::borrow::Cow;
 
@@ -36,13 +36,13 @@ impl Seeded {
     }
 }
 
-/// What samples are spread over.
+/// How the requests are spread over time and users.
 #[derive(Clone, Copy)]
 pub(in crate::coordinator) struct Spread {
     pub from_ms: u64,
     pub ms: u64,
     pub users: u64,
-    /// One in so many requests joins the trace before it.
+    /// One in this many requests joins the trace before it; never if 0.
     pub joins_one_in: u64,
 }
 
@@ -51,7 +51,7 @@ pub(in crate::coordinator) const TENANTS: [&str; 3] = ["acme", "globex", ""];
 pub(in crate::coordinator) const MODELS: [&str; 4] = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "embed-3"];
 pub(in crate::coordinator) const PROVIDERS: [&str; 3] = ["openai-prod", "backup", "local"];
 
-/// `n` requests in the order of their ends.
+/// `n` requests in the order in which they ended.
 pub(in crate::coordinator) fn traces(seeded: &mut Seeded, spread: Spread, n: u64) -> Vec<Trace> {
     let mut traces: Vec<Trace> = Vec::with_capacity(n as usize);
     for at in 0..n {
@@ -106,7 +106,7 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         cut: seeded.one_in(40).then_some(Cow::Borrowed("caller left")),
         captured: None,
     };
-    happen(seeded, &mut trace);
+    vary(seeded, &mut trace);
     trace
 }
 
@@ -135,8 +135,8 @@ fn attempts(seeded: &mut Seeded, provider: &str) -> Vec<Attempt> {
     vec![attempt; 1 + usize::from(seeded.one_in(10))]
 }
 
-/// Turns a plain success into something else, now and then.
-fn happen(seeded: &mut Seeded, trace: &mut Trace) {
+/// Turns some plain successes into something else.
+fn vary(seeded: &mut Seeded, trace: &mut Trace) {
     if trace.cache == CacheOutcome::Hit {
         trace.saved = std::mem::take(&mut trace.cost);
         trace.usage = Usage::default();

@@ -1,4 +1,4 @@
-//! Sums against a naive model: every request in a vector, added up one by one.
+//! Compares sums with a naive model, which adds up a vector of requests one by one.
 
 use hashbrown::HashMap;
 
@@ -14,7 +14,7 @@ use crate::units::MicroUsd;
 use crate::who::{Who, WhoPart};
 
 const DAY_MS: u64 = 86_400_000;
-/// Begins at a whole hour and a few seconds.
+/// A few seconds after a whole hour.
 const FROM_MS: u64 = NOW_MS - NOW_MS % 3_600_000 + 7_000;
 
 fn within(span: TimeRange, trace: &Trace) -> bool {
@@ -28,7 +28,7 @@ fn naive<'t>(traces: impl IntoIterator<Item = &'t Trace>) -> UsageCount {
     sum
 }
 
-/// All requests recorded by several shards, out of order, some twice, some together.
+/// Records all requests from several shards: out of order, some twice, some together.
 fn recorded(store: &mut Store, all: &[Trace], seeded: &mut Seeded) {
     let mut flushes: Vec<Batch> = Vec::new();
     for (shard, part) in all.chunks(all.len() / 3 + 1).enumerate() {
@@ -53,7 +53,7 @@ fn recorded(store: &mut Store, all: &[Trace], seeded: &mut Seeded) {
 }
 
 #[test]
-fn every_sum_is_that_of_the_naive_model() {
+fn every_sum_agrees_with_the_naive_model() {
     for seed in 1..=4 {
         let (_folder, path) = folder();
         let mut store = open(&path);
@@ -72,7 +72,7 @@ fn every_sum_is_that_of_the_naive_model() {
     }
 }
 
-/// The ledger itself, key by key.
+/// Compares `usage_minute` with the model, key by key.
 fn usage_rows_agree(store: &Store, all: &[Trace]) {
     let mut accounts = Accounts::default();
     all.iter().for_each(|trace| accounts.count(trace));
@@ -116,20 +116,20 @@ fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
     let reader = reader(path);
     let inside: Vec<&Trace> = all.iter().filter(|trace| within(span, trace)).collect();
     let sum = naive(inside.iter().copied());
-    let told = reader.summary(span).unwrap();
-    assert_eq!((told.total_requests, told.total_spans, told.total_tokens), (sum.requests, sum.spans, sum.total));
+    let found = reader.summary(span).unwrap();
+    assert_eq!((found.total_requests, found.total_spans, found.total_tokens), (sum.requests, sum.spans, sum.total));
     assert_eq!(
-        (told.prompt_tokens, told.completion_tokens, told.cached_tokens),
+        (found.prompt_tokens, found.completion_tokens, found.cached_tokens),
         (sum.prompt, sum.completion, sum.cached)
     );
-    assert_eq!((told.total_cost_usd, told.saved_usd), (sum.cost.usd(), sum.saved.usd()));
+    assert_eq!((found.total_cost_usd, found.saved_usd), (sum.cost.usd(), sum.saved.usd()));
     assert_eq!(
-        (told.errors, told.blocked, told.cache_hits, told.cache_misses),
+        (found.errors, found.blocked, found.cache_hits, found.cache_misses),
         (sum.errors, sum.blocked, sum.hits, sum.misses)
     );
     let of_class = |class| inside.iter().filter(|trace| trace.status / 100 == class).count() as u64;
-    assert_eq!([told.status_2xx, told.status_4xx, told.status_5xx], [2, 4, 5].map(of_class));
-    percentiles_agree(&inside, [told.p50_ms, told.p95_ms, told.p99_ms]);
+    assert_eq!([found.status_2xx, found.status_4xx, found.status_5xx], [2, 4, 5].map(of_class));
+    percentiles_agree(&inside, [found.p50_ms, found.p95_ms, found.p99_ms]);
 
     for by in Dimension::ALL {
         let key = |trace: &Trace| match by {
@@ -142,24 +142,24 @@ fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
         let mut expected: Vec<_> =
             groups.into_iter().map(|(key, sum)| (key, sum.requests, sum.total, sum.cost, sum.saved)).collect();
         expected.sort_by(|a, b| (b.3, b.1, &a.0).cmp(&(a.3, a.1, &b.0)));
-        let told = reader.cost(by, span, 1_000).unwrap();
-        let told: Vec<_> =
-            told.into_iter().map(|item| (item.key, item.requests, item.tokens, item.cost, item.saved)).collect();
-        assert_eq!(told, expected, "{by:?} {span:?}");
-        assert_eq!(reader.cost(by, span, 2).unwrap().len(), told.len().min(2));
+        let items = reader.cost(by, span, 1_000).unwrap();
+        let found: Vec<_> =
+            items.into_iter().map(|item| (item.key, item.requests, item.tokens, item.cost, item.saved)).collect();
+        assert_eq!(found, expected, "{by:?} {span:?}");
+        assert_eq!(reader.cost(by, span, 2).unwrap().len(), found.len().min(2));
     }
     points_agree(&reader.series(span, 5 * MINUTE_MS).unwrap(), &inside, span);
 }
 
-fn percentiles_agree(inside: &[&Trace], told: [Option<f64>; 3]) {
+fn percentiles_agree(inside: &[&Trace], found: [Option<f64>; 3]) {
     let mut durations: Vec<u64> = inside.iter().map(|trace| trace.duration_ns).collect();
     durations.sort_unstable();
-    for (percent, told) in [50, 95, 99].into_iter().zip(told) {
+    for (percent, found) in [50, 95, 99].into_iter().zip(found) {
         let rank = (durations.len() * percent).div_ceil(100);
         let exact = rank.checked_sub(1).map(|at| durations[at] as f64 / 1e6);
-        match (exact, told) {
+        match (exact, found) {
             (None, None) => {}
-            (Some(exact), Some(told)) => assert!((told - exact).abs() <= exact * 0.032, "{told} {exact}"),
+            (Some(exact), Some(found)) => assert!((found - exact).abs() <= exact * 0.032, "{found} {exact}"),
             other => panic!("{other:?}"),
         }
     }
@@ -212,7 +212,7 @@ fn policy_matches_are_counted_by_policy_and_step() {
 }
 
 #[test]
-fn the_most_frequent_names_come_first() {
+fn most_frequent_names_come_first() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let spread = Spread { from_ms: FROM_MS, ms: 7_200_000, users: 40, joins_one_in: 0 };
@@ -229,7 +229,7 @@ fn the_most_frequent_names_come_first() {
 }
 
 #[test]
-fn a_series_is_counted_once_until_the_file_changes() {
+fn series_is_counted_once_until_the_file_changes() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let spread = Spread { from_ms: FROM_MS, ms: 3_600_000, users: 4, joins_one_in: 0 };
@@ -239,7 +239,7 @@ fn a_series_is_counted_once_until_the_file_changes() {
     let sum = |points: &[UsagePoint]| points.iter().map(|point| point.count.requests).sum::<u64>();
     store.record(&[parts.next().unwrap()], NOW_MS).unwrap();
     let first = reader.series(span, MINUTE_MS).unwrap();
-    // Charts ask some milliseconds apart.
+    // Charts ask for the series some milliseconds apart.
     let later = TimeRange { from_ms: span.from_ms + 5, to_ms: span.to_ms + 5 };
     assert!(std::rc::Rc::ptr_eq(&first, &reader.series(later, MINUTE_MS).unwrap()));
     assert_eq!(sum(&first), 100);
@@ -249,7 +249,7 @@ fn a_series_is_counted_once_until_the_file_changes() {
 }
 
 #[test]
-fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
+fn minute_with_too_many_keys_sums_the_rest_under_other() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     const SPARE: u64 = 300;
@@ -264,15 +264,15 @@ fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
         }
         flushes.push(batch);
     }
-    // The second half in a process that has to count the rows first.
+    // A new process records the second half, and has to count the rows first.
     let half = flushes.len() / 2;
     store.record(&flushes[..half], NOW_MS).unwrap();
     drop(store);
     let mut store = open(&path);
     store.record(&flushes[half..], NOW_MS).unwrap();
-    let one = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
-    assert_eq!(one("SELECT count(*) FROM usage_minute"), KEYS_MAX + OTHER_KEYS_MAX + 1);
-    assert_eq!(one("SELECT sum(requests) FROM usage_minute"), n);
+    let query = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    assert_eq!(query("SELECT count(*) FROM usage_minute"), KEYS_MAX + OTHER_KEYS_MAX + 1);
+    assert_eq!(query("SELECT sum(requests) FROM usage_minute"), n);
     let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };
     let reader = reader(&path);
     assert_eq!(reader.summary(span).unwrap().total_requests, n);
@@ -282,7 +282,7 @@ fn a_minute_with_too_many_keys_sums_the_rest_under_other() {
 }
 
 #[test]
-fn absurd_figures_stay_at_their_end_and_break_no_flush() {
+fn absurd_figures_saturate_and_break_no_flush() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let mut sample = traces(&mut Seeded(6), Spread { from_ms: FROM_MS, ms: 1, users: 1, joins_one_in: 0 }, 1).remove(0);
