@@ -984,20 +984,26 @@ export interface components {
             blocked: number;
             /**
              * Format: double
-             * @description From 0 to 1, of those requests for which the cache was asked.
+             * @description From 0 to 1, of the requests that looked in the cache.
              */
             cache_hit_rate: number;
             /** Format: uint64 */
             cache_hits: number;
             /** Format: uint64 */
             cache_misses: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `prompt_tokens`.
+             */
             cached_tokens: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `total_tokens`.
+             */
             completion_tokens: number;
             /**
              * Format: double
-             * @description From 0 to 1; what a policy blocked is none.
+             * @description From 0 to 1. A request that a policy blocked is not an error.
              */
             error_rate: number;
             /** Format: uint64 */
@@ -1013,10 +1019,13 @@ export interface components {
             previous: components["schemas"]["Sums"];
             /**
              * Format: uint64
-             * @description From here on, tokens and statuses by kind.
+             * @description Part of `total_tokens`.
              */
             prompt_tokens: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `completion_tokens`.
+             */
             reasoning_tokens: number;
             /** Format: double */
             saved_usd: number;
@@ -1038,11 +1047,11 @@ export interface components {
             total_tokens: number;
             /**
              * Format: uint64
-             * @description Stored ones; the other sums are of all requests, stored or not.
+             * @description Stored traces. The other sums are of all requests, stored or not.
              */
             total_traces: number;
         };
-        /** @description `/api/dashboard/summary`. Times are `None` of no request. */
+        /** @description The answer of `/api/dashboard/summary`. Times are `null` if there was no request. */
         Sums: {
             /** Format: double */
             avg_latency_ms: number | null;
@@ -1050,20 +1059,26 @@ export interface components {
             blocked: number;
             /**
              * Format: double
-             * @description From 0 to 1, of those requests for which the cache was asked.
+             * @description From 0 to 1, of the requests that looked in the cache.
              */
             cache_hit_rate: number;
             /** Format: uint64 */
             cache_hits: number;
             /** Format: uint64 */
             cache_misses: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `prompt_tokens`.
+             */
             cached_tokens: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `total_tokens`.
+             */
             completion_tokens: number;
             /**
              * Format: double
-             * @description From 0 to 1; what a policy blocked is none.
+             * @description From 0 to 1. A request that a policy blocked is not an error.
              */
             error_rate: number;
             /** Format: uint64 */
@@ -1076,10 +1091,13 @@ export interface components {
             p99_ms: number | null;
             /**
              * Format: uint64
-             * @description From here on, tokens and statuses by kind.
+             * @description Part of `total_tokens`.
              */
             prompt_tokens: number;
-            /** Format: uint64 */
+            /**
+             * Format: uint64
+             * @description Part of `completion_tokens`.
+             */
             reasoning_tokens: number;
             /** Format: double */
             saved_usd: number;
@@ -1099,7 +1117,7 @@ export interface components {
             total_tokens: number;
             /**
              * Format: uint64
-             * @description Stored ones; the other sums are of all requests, stored or not.
+             * @description Stored traces. The other sums are of all requests, stored or not.
              */
             total_traces: number;
         };

@@ -8,7 +8,7 @@ use super::super::layout::COUNTS;
 use crate::link::usage::{Latency, UsageCount};
 use crate::units::MicroUsd;
 
-/// The answer of `/api/dashboard/summary`. Times are `None` if there was no request.
+/// The answer of `/api/dashboard/summary`. Times are `null` if there was no request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Sums")]
 pub struct Summary {
