@@ -82,19 +82,19 @@ impl Store {
     pub(super) fn write<T>(
         &self,
         step: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, WriteFailure>,
     ) -> Result<T, StoreError> {
         let done = self.refuse_if_moved().and_then(|()| {
             self.transact(work).map_err(|failure| match failure {
-                Failure::Refused(error) => error,
-                Failure::Sqlite(source) => StoreError::sqlite(step, &self.path, source),
+                WriteFailure::Refused(error) => error,
+                WriteFailure::Sqlite(source) => StoreError::sqlite(step, &self.path, source),
             })
         });
         self.remember(&done, true);
         done
     }
 
-    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, WriteFailure>) -> Result<T, WriteFailure> {
         self.end_open_transaction()?;
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let value = work(&transaction)?;
@@ -130,21 +130,21 @@ impl Store {
 }
 
 /// Why a transaction was given up.
-pub(super) enum Failure {
+pub(super) enum WriteFailure {
     /// A rule of the store forbids the change, such as a name that is taken.
     Refused(StoreError),
     /// SQLite failed.
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Failure {
-        Failure::Sqlite(error)
+impl From<rusqlite::Error> for WriteFailure {
+    fn from(error: rusqlite::Error) -> WriteFailure {
+        WriteFailure::Sqlite(error)
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Refused(error)
+impl From<StoreError> for WriteFailure {
+    fn from(error: StoreError) -> WriteFailure {
+        WriteFailure::Refused(error)
     }
 }

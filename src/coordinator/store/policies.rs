@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::audit::{self, AuditAction, By, NewAudit};
-use super::database::{Failure, Store};
+use super::database::{Store, WriteFailure};
 use super::error::StoreError;
 
 /// A row of the table `policy`.
@@ -101,13 +101,13 @@ impl Store {
     }
 }
 
-fn find(connection: &Connection, id: &str) -> Result<StoredPolicy, Failure> {
+fn find(connection: &Connection, id: &str) -> Result<StoredPolicy, WriteFailure> {
     let found = connection.prepare_cached(SELECT_ONE)?.query_row([id], policy).optional()?;
     found.ok_or_else(|| StoreError::NotFound { id: id.to_owned() }.into())
 }
 
 /// Runs [`INSERT`] or [`UPDATE`].
-fn put(connection: &Connection, sql: &str, policy: &StoredPolicy) -> Result<(), Failure> {
+fn put(connection: &Connection, sql: &str, policy: &StoredPolicy) -> Result<(), WriteFailure> {
     let done = connection.prepare_cached(sql)?.execute(named_params! {
         ":id": policy.id,
         ":name": policy.name,
@@ -124,7 +124,7 @@ fn put(connection: &Connection, sql: &str, policy: &StoredPolicy) -> Result<(), 
     });
     match done {
         Ok(_) => Ok(()),
-        Err(error) => Err(taken(policy, &error).map_or(Failure::Sqlite(error), Failure::Refused)),
+        Err(error) => Err(taken(policy, &error).map_or(WriteFailure::Sqlite(error), WriteFailure::Refused)),
     }
 }
 
