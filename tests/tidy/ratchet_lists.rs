@@ -75,10 +75,10 @@ pub const TYPE_NAMES: List = List {
     #[rustfmt::skip]
     entries: &[
         ("Admitted", 2),
-        ("Asked", 3),
+        ("Asked", 2),
         ("Cache", 3),
         ("Cell", 2),
-        ("Entry", 4),
+        ("Entry", 3),
         ("FaultKind", 2),
         ("Keys", 2),
         ("Labels", 2),
