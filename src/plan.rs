@@ -39,7 +39,7 @@ pub use labels::{LabelId, Labels, OriginId};
 use provider::ProviderMaker;
 pub use provider::{PlannedLimit, Provider};
 use routes::{Models, Routes};
-pub use routes::{Route, Way};
+pub use routes::{ProviderGroup, Route};
 
 /// Everything that runs. Cloning one, for a successor that differs in its policies, copies pointers.
 #[derive(Clone)]
@@ -115,8 +115,8 @@ impl CachePlan {
     }
 }
 
-/// What a plan is made of.
-pub struct Parts<'a> {
+/// Everything that a plan is made from.
+pub struct PlanInputs<'a> {
     /// What the operator wrote, checked.
     pub config: &'a Config,
     /// What tokens cost.
@@ -152,8 +152,8 @@ impl Plan {
     ///
     /// # Errors
     /// See [`PlanError`].
-    pub fn new(parts: Parts<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let Parts { config, prices, policies, created_s, exports_spans, slots, now } = parts;
+    pub fn new(inputs: PlanInputs<'_>, before: Option<&Plan>) -> Result<Plan, PlanError> {
+        let PlanInputs { config, prices, policies, created_s, exports_spans, slots, now } = inputs;
         let (labels, origins) = before.map_or_else(Default::default, |p| (p.labels.clone(), p.origins.clone()));
         let mut maker = ProviderMaker { config, prices: &prices, labels, origins, slots, now };
         let mut made = Vec::with_capacity(config.providers.len());
@@ -229,20 +229,20 @@ impl Plan {
         self.routes.find(model, &self.prices)
     }
 
-    /// The providers of a [`Route`] of this plan.
-    pub fn way(&self, way: usize) -> Option<&Way> {
-        self.routes.ways.get(way)
+    /// The providers that a [`Route`] of this plan leads to.
+    pub fn group(&self, group: usize) -> Option<&ProviderGroup> {
+        self.routes.groups.get(group)
     }
 
-    /// The provider to try as number `step` on that way, when number `first` of it came first.
-    pub fn on_way(&self, way: usize, first: usize, step: usize) -> Option<&Provider> {
-        self.providers.get(self.way(way)?.provider(first, step)?).map(|provider| &**provider)
+    /// The provider of that group to try as number `step`, if number `first` is tried first.
+    pub fn provider_in_group(&self, group: usize, first: usize, step: usize) -> Option<&Provider> {
+        self.providers.get(self.group(group)?.provider(first, step)?).map(|provider| &**provider)
     }
 
-    /// Who would answer for `model`, where nothing is drawn.
+    /// The provider that answers for `model` if the draw among several is zero.
     pub fn provider_of(&self, model: &str) -> Option<&Provider> {
-        let way = self.route(model)?.way;
-        self.on_way(way, self.way(way)?.first(0), 0)
+        let group = self.route(model)?.group;
+        self.provider_in_group(group, self.group(group)?.first(0), 0)
     }
 
     /// The price behind an id that a [`Route`] of this plan carries.

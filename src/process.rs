@@ -126,7 +126,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         }
     };
     let shared = Shared::new(workers);
-    let parts = plan::Parts {
+    let parts = plan::PlanInputs {
         config: running.config(),
         prices: running.table().prices.clone(),
         policies,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luner::cache::{
-    Answer, Asked, Entry, FRONT_LIMITS, Front, HashKey, Keys, Limits, Owner, Parts, Role, Scope, Store,
+    Answer, Asked, CachedAnswer, FRONT_LIMITS, Front, HashKey, Keys, Limits, NewEntry, Owner, Role, Scope, Store,
 };
 use luner::clock::Now;
 use luner::dialect::openai::request;
@@ -78,7 +78,7 @@ fn look_ups() {
     let mut all = Vec::new();
     for n in 0..5_000 {
         let key = keys.canonical_key(&asked(format!(r#"{{"n":{n}}}"#).as_bytes())).expect("an object");
-        let parts = Parts {
+        let parts = NewEntry {
             key,
             body: vec![b'x'; 1_024],
             content_type: "application/json".into(),
@@ -86,7 +86,7 @@ fn look_ups() {
             cost: Default::default(),
             ttl: Duration::from_secs(7_200),
         };
-        let entry = Arc::new(Entry::new(parts, now));
+        let entry = Arc::new(CachedAnswer::new(parts, now));
         store.insert(&entry, now);
         front.keep(entry, now);
         all.push(key);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use luner::clock::{Clock, Now};
 use luner::config;
-use luner::plan::{Parts, Plan};
+use luner::plan::{Plan, PlanInputs};
 use luner::policy::{Action, Compiled, Downgrades, Evaluator, Inputs, Mode, Policy, Repriced};
 use luner::pricing::Prices;
 use luner::shared::Shared;
@@ -124,7 +124,7 @@ fn main() {
 fn adopt(clock: &Clock) {
     let config = config::parse(CONFIG, "bench", &|_| None).expect("a valid config");
     let shared = Shared::new(1);
-    let parts = Parts {
+    let parts = PlanInputs {
         config: &config,
         prices: Prices::built_in(),
         policies: Arc::default(),

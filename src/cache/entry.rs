@@ -14,7 +14,7 @@ use crate::units::MicroUsd;
 
 /// An answer to be given again.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CachedAnswer {
     key: Key,
     /// As it came, whole.
     pub body: Bytes,
@@ -34,7 +34,7 @@ pub struct Entry {
 
 /// What an entry is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct NewEntry {
     pub key: Key,
     pub body: Vec<u8>,
     pub content_type: Box<str>,
@@ -43,12 +43,12 @@ pub struct Parts {
     pub ttl: Duration,
 }
 
-impl Entry {
+impl CachedAnswer {
     /// `now` is when the answer was whole.
-    pub fn new(parts: Parts, now: Now) -> Entry {
-        let Parts { key, body, content_type, usage, cost, ttl } = parts;
+    pub fn new(parts: NewEntry, now: Now) -> CachedAnswer {
+        let NewEntry { key, body, content_type, usage, cost, ttl } = parts;
         let ttl_ns = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
-        Entry {
+        CachedAnswer {
             key,
             // Without spare capacity, so that what is counted is what is held.
             body: Bytes::from(body.into_boxed_slice()),
@@ -102,4 +102,4 @@ impl Entry {
 }
 
 /// The entry itself and its two counts, and its place in the owner's list and index.
-const OVERHEAD: usize = size_of::<Entry>() + 2 * size_of::<usize>() + super::lru::NODE_BYTES;
+const OVERHEAD: usize = size_of::<CachedAnswer>() + 2 * size_of::<usize>() + super::lru::NODE_BYTES;

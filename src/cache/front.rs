@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::CachedAnswer;
 use super::key::Key;
 use super::lru::{Fate, Limits, Lru};
 use crate::clock::Now;
@@ -25,7 +25,7 @@ impl Front {
     /// An entry that may be served; its owner learns that it is in use. The reference spares the count that all cores
     /// share: a short body is best copied from here.
     #[inline]
-    pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<Entry>> {
+    pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<CachedAnswer>> {
         let at = self.lru.find(key)?;
         if !self.lru.entry(at)?.serves(now) {
             self.lru.remove(at);
@@ -38,7 +38,7 @@ impl Front {
     }
 
     /// Keeps an entry that the owner gave. The count is raised once here, and not at each hit.
-    pub fn keep(&mut self, entry: Arc<Entry>, now: Now) {
+    pub fn keep(&mut self, entry: Arc<CachedAnswer>, now: Now) {
         if let Some(at) = self.lru.find(entry.key()) {
             self.lru.remove(at);
         }
@@ -55,7 +55,7 @@ impl Front {
 
     /// A small step: lets go of what may not be served any more. For the shard's own tick.
     pub fn sweep(&mut self, now: Now) {
-        let fate = |entry: &Entry| if entry.serves(now) { Fate::Keep } else { Fate::Remove };
+        let fate = |entry: &CachedAnswer| if entry.serves(now) { Fate::Keep } else { Fate::Remove };
         self.lru.sweep(SWEEP_STEP, fate, drop);
     }
 

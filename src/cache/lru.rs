@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::entry::Entry;
+use super::entry::CachedAnswer;
 use super::key::Key;
 
 /// A list with an index.
@@ -25,7 +25,7 @@ pub(super) struct Lru {
 
 #[derive(Debug)]
 struct Node {
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<CachedAnswer>>,
     newer: u32,
     older: u32,
 }
@@ -44,7 +44,7 @@ pub(super) enum Fate {
 pub struct Limits {
     /// Entries.
     pub items: usize,
-    /// Their sizes together ([`Entry::size`]).
+    /// Their sizes together ([`CachedAnswer::size`]).
     pub bytes: usize,
 }
 
@@ -81,7 +81,7 @@ impl Lru {
     }
 
     #[inline]
-    pub(super) fn entry(&self, at: u32) -> Option<&Arc<Entry>> {
+    pub(super) fn entry(&self, at: u32) -> Option<&Arc<CachedAnswer>> {
         self.nodes.get(at as usize)?.entry.as_ref()
     }
 
@@ -91,7 +91,7 @@ impl Lru {
     }
 
     /// As the newest. Its key must not be there.
-    pub(super) fn insert(&mut self, entry: Arc<Entry>) {
+    pub(super) fn insert(&mut self, entry: Arc<CachedAnswer>) {
         self.bytes += entry.size();
         let hash = entry.key().table_hash();
         let node = Node { entry: Some(entry), newer: NONE, older: NONE };
@@ -113,7 +113,7 @@ impl Lru {
         self.index.insert_unique(hash, at, hash_at);
     }
 
-    pub(super) fn remove(&mut self, at: u32) -> Option<Arc<Entry>> {
+    pub(super) fn remove(&mut self, at: u32) -> Option<Arc<CachedAnswer>> {
         let entry = self.nodes.get_mut(at as usize)?.entry.take()?;
         self.unlink(at);
         self.nodes[at as usize].older = self.free;
@@ -138,8 +138,8 @@ impl Lru {
     pub(super) fn sweep(
         &mut self,
         most: usize,
-        mut fate: impl FnMut(&Entry) -> Fate,
-        mut gone: impl FnMut(Arc<Entry>),
+        mut fate: impl FnMut(&CachedAnswer) -> Fate,
+        mut gone: impl FnMut(Arc<CachedAnswer>),
     ) {
         for _ in 0..most.min(self.nodes.len()) {
             let at = self.cursor as u32;

@@ -25,7 +25,7 @@ pub mod store; // the owner's entries within their limits
 
 mod lru; // entries in the order of their last use
 
-pub use entry::{Entry, Parts};
+pub use entry::{CachedAnswer, NewEntry};
 pub use flight::{After, Role, Ticket};
 pub use front::{FRONT_LIMITS, Front};
 pub use hash::{Fingerprint, HashKey};

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::CachedAnswer;
 use super::flight::{After, Flights, Role, Ticket};
 use super::key::Key;
 use super::store::Store;
@@ -22,7 +22,7 @@ pub struct Owner<A> {
 #[derive(Debug)]
 pub enum Answer<'o> {
     /// Here it is.
-    Hit(&'o Arc<Entry>),
+    Hit(&'o Arc<CachedAnswer>),
     /// See [`Role`].
     Miss(Role),
 }
@@ -42,7 +42,7 @@ impl<A: Clone> Owner<A> {
     }
 
     /// The leader has an answer that may be shared. Those to be given it; it is theirs even where it was too large to store.
-    pub fn landed(&mut self, leader: Ticket, entry: &Arc<Entry>, now: Now) -> Vec<A> {
+    pub fn landed(&mut self, leader: Ticket, entry: &Arc<CachedAnswer>, now: Now) -> Vec<A> {
         self.store.insert(entry, now);
         self.flights.land(leader)
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::CachedAnswer;
 use super::key::Key;
 use super::lru::{Fate, Limits, Lru};
 use crate::clock::Now;
@@ -35,7 +35,7 @@ impl Store {
     /// An entry that may be served, which is the youngest from now on. The reference spares the count that all cores share:
     /// a short body is best copied from here.
     #[inline]
-    pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<Entry>> {
+    pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<CachedAnswer>> {
         self.locate(key, now).and_then(|at| self.at(at))
     }
 
@@ -52,13 +52,13 @@ impl Store {
     }
 
     #[inline]
-    pub(super) fn at(&self, at: u32) -> Option<&Arc<Entry>> {
+    pub(super) fn at(&self, at: u32) -> Option<&Arc<CachedAnswer>> {
         self.lru.entry(at)
     }
 
     /// Takes an entry in, in the place of one with the same key. Whether it did: one that is larger than all that this owner
     /// may hold, or expired already, is not stored, and marked as given up so that no front keeps it either.
-    pub fn insert(&mut self, entry: &Arc<Entry>, now: Now) -> bool {
+    pub fn insert(&mut self, entry: &Arc<CachedAnswer>, now: Now) -> bool {
         if let Some(replaced) = self.lru.find(entry.key()).and_then(|at| self.lru.remove(at)) {
             replaced.evict();
         }
@@ -81,7 +81,7 @@ impl Store {
     /// A small step: drops what has expired, renews what fronts have served, shrinks. For the shard's own tick.
     pub fn sweep(&mut self, now: Now) {
         self.shrink_for(0, 0, now);
-        let fate = |entry: &Entry| match (entry.is_expired(now), entry.take_touch()) {
+        let fate = |entry: &CachedAnswer| match (entry.is_expired(now), entry.take_touch()) {
             (true, _) => Fate::Remove,
             (false, true) => Fate::Renew,
             (false, false) => Fate::Keep,

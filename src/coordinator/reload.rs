@@ -319,7 +319,7 @@ impl Coordinator {
             Some((governance, policies)) => (Some(governance), policies),
             None => (None, before.policies.clone()),
         };
-        let parts = plan::Parts {
+        let parts = plan::PlanInputs {
             config: &next,
             prices: table.prices.clone(),
             policies,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Entry, Key, Ticket};
+use crate::cache::{CachedAnswer, Key, Ticket};
 
 /// Messages that may wait for one shard. Arbitrary: an owner takes hundreds of thousands a second.
 const MESSAGES_MAX: usize = 4096;
@@ -14,7 +14,7 @@ pub enum CacheMessage {
     /// Who holds this, or who fetches it? The owner tells once, and after [`Told::Wait`] once more.
     Ask { key: Key, reply: flume::Sender<Told> },
     /// Whoever was to fetch has an answer that may be shared.
-    Landed { ticket: Ticket, entry: Arc<Entry> },
+    Landed { ticket: Ticket, entry: Arc<CachedAnswer> },
     /// An answer that may not.
     Unshared { ticket: Ticket },
     /// None.
@@ -22,14 +22,14 @@ pub enum CacheMessage {
     /// An asker does not wait, or does not fetch, any more.
     Gone { ticket: Ticket },
     /// An answer that was fetched outside of any flight.
-    Store { entry: Arc<Entry> },
+    Store { entry: Arc<CachedAnswer> },
 }
 
 /// To an asker.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// Here it is.
-    Hit(Arc<Entry>),
+    Hit(Arc<CachedAnswer>),
     /// Fetch it, and say how that ended.
     Lead(Ticket),
     /// Somebody fetches it: there will be another word.

@@ -1,5 +1,5 @@
-//! From a model's name to the provider that answers for it, and the list of all models. Part of the plan, shared by all
-//! shards; a look-up allocates nothing.
+//! Finds the providers that serve a model, and lays out the list of all models. Part of the plan, shared by all shards; a look-up
+//! allocates nothing.
 
 use hashbrown::HashMap;
 
@@ -8,44 +8,44 @@ use crate::config::Config;
 use crate::dialect::openai::models::{write_model, write_models};
 use crate::pricing::{PriceId, Prices};
 
-/// Who answers for a model.
+/// What is known of a model by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Index into [`Plan::ways`](super::Plan::way).
-    pub way: usize,
-    /// The model's label.
+    /// The providers that serve it, for [`Plan::group`](super::Plan::group).
+    pub group: usize,
+    /// The model's label in metrics.
     pub model: LabelId,
-    /// What the model costs, if that is known.
+    /// The model's price, if there is one.
     pub price: Option<PriceId>,
 }
 
 /// The providers that serve a model equally well: all that name it exactly, or all that have the same pattern.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct ProviderGroup {
     /// Indexes into [`super::Plan::providers`], in the order of the file; at least one.
     providers: Vec<usize>,
-    /// For each, the sum of its weight and those before it.
+    /// For each provider, the sum of its weight and of those before it.
     weights: Vec<u64>,
 }
 
-impl Way {
+impl ProviderGroup {
     fn add(&mut self, provider: usize, weight: u32) {
         let before = self.weights.last().copied().unwrap_or(0);
         self.providers.push(provider);
         self.weights.push(before + u64::from(weight));
     }
 
-    /// How many providers there are.
+    /// The number of providers.
     pub fn len(&self) -> usize {
         self.providers.len()
     }
 
-    /// Never.
+    /// Always false: a group has at least one provider. (Clippy wants this beside `len`.)
     pub fn is_empty(&self) -> bool {
         self.providers.is_empty()
     }
 
-    /// Which of them comes first for a request that drew this random number: by weight, where weights are given.
+    /// Picks the provider that is tried first: by weight if there are weights, else the first in the file. `draw` is random.
     pub fn first(&self, draw: u32) -> usize {
         let total = self.weights.last().copied().unwrap_or(0);
         if total == 0 {
@@ -55,8 +55,8 @@ impl Way {
         self.weights.partition_point(|sum| *sum <= drawn)
     }
 
-    /// The provider to try as number `step`, when number `first` came first: that one, then the others in the order of the
-    /// file. An index into [`super::Plan::providers`].
+    /// The provider to try as number `step`: number `first`, then the others in the order of the file. An index into
+    /// [`super::Plan::providers`].
     pub fn provider(&self, first: usize, step: usize) -> Option<usize> {
         let at = match step {
             0 => first,
@@ -68,7 +68,7 @@ impl Way {
 }
 
 pub(super) struct Routes {
-    pub(super) ways: Vec<Way>,
+    pub(super) groups: Vec<ProviderGroup>,
     exact: HashMap<Box<str>, Route>,
     /// Longest prefix first.
     patterns: Vec<(Box<str>, Route)>,
@@ -76,15 +76,15 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(config: &Config, prices: &Prices, labels: &mut Labels) -> Routes {
-        let mut routes = Routes { ways: Vec::new(), exact: HashMap::new(), patterns: Vec::new() };
+        let mut routes = Routes { groups: Vec::new(), exact: HashMap::new(), patterns: Vec::new() };
         for (index, provider) in config.providers.iter().enumerate() {
             for model in &provider.models {
-                let way = match model.strip_suffix('*') {
-                    Some(prefix) => routes.of_pattern(prefix),
-                    None => routes.of_name(model, prices, labels),
+                let group = match model.strip_suffix('*') {
+                    Some(prefix) => routes.group_of_pattern(prefix),
+                    None => routes.group_of_name(model, prices, labels),
                 };
-                if let Some(way) = routes.ways.get_mut(way) {
-                    way.add(index, provider.weight);
+                if let Some(group) = routes.groups.get_mut(group) {
+                    group.add(index, provider.weight);
                 }
             }
         }
@@ -92,27 +92,27 @@ impl Routes {
         routes
     }
 
-    fn of_name(&mut self, model: &str, prices: &Prices, labels: &mut Labels) -> usize {
+    fn group_of_name(&mut self, model: &str, prices: &Prices, labels: &mut Labels) -> usize {
         if let Some(route) = self.exact.get(model) {
-            return route.way;
+            return route.group;
         }
-        let way = self.new_way();
-        self.exact.insert(model.into(), Route { way, model: labels.intern(model), price: prices.find(model) });
-        way
+        let group = self.new_group();
+        self.exact.insert(model.into(), Route { group, model: labels.intern(model), price: prices.find(model) });
+        group
     }
 
-    fn of_pattern(&mut self, prefix: &str) -> usize {
+    fn group_of_pattern(&mut self, prefix: &str) -> usize {
         if let Some((_, route)) = self.patterns.iter().find(|(known, _)| **known == *prefix) {
-            return route.way;
+            return route.group;
         }
-        let way = self.new_way();
-        self.patterns.push((prefix.into(), Route { way, model: LabelId::OTHER, price: None }));
-        way
+        let group = self.new_group();
+        self.patterns.push((prefix.into(), Route { group, model: LabelId::OTHER, price: None }));
+        group
     }
 
-    fn new_way(&mut self) -> usize {
-        self.ways.push(Way::default());
-        self.ways.len() - 1
+    fn new_group(&mut self) -> usize {
+        self.groups.push(ProviderGroup::default());
+        self.groups.len() - 1
     }
 
     pub(super) fn find(&self, model: &str, prices: &Prices) -> Option<Route> {
@@ -124,7 +124,7 @@ impl Routes {
     }
 }
 
-/// `/v1/models`, written once.
+/// The answers to `GET /v1/models` and `GET /v1/models/{id}`, written once.
 pub(super) struct Models {
     pub(super) list: Box<[u8]>,
     pub(super) each: HashMap<Box<str>, Box<[u8]>>,
@@ -153,33 +153,33 @@ impl Models {
 mod tests {
     use super::*;
 
-    fn way(weights: &[u32]) -> Way {
-        let mut way = Way::default();
-        weights.iter().enumerate().for_each(|(provider, weight)| way.add(provider, *weight));
-        way
+    fn group(weights: &[u32]) -> ProviderGroup {
+        let mut group = ProviderGroup::default();
+        weights.iter().enumerate().for_each(|(provider, weight)| group.add(provider, *weight));
+        group
     }
 
     #[test]
-    fn without_weights_the_order_of_the_file_decides() {
+    fn without_weights_the_first_in_the_file_comes_first() {
         for draw in [0, 1, u32::MAX / 2, u32::MAX] {
-            assert_eq!(way(&[0, 0, 0]).first(draw), 0);
+            assert_eq!(group(&[0, 0, 0]).first(draw), 0);
         }
     }
 
     #[test]
-    fn weights_share_the_draws_and_who_has_none_comes_last() {
-        let way = way(&[1, 0, 3]);
+    fn draws_are_shared_by_weight() {
+        let group = group(&[1, 0, 3]);
         let draws = (0..4_000_u64).map(|nth| (nth * (1 << 32) / 4_000) as u32);
         let mut firsts = [0; 3];
-        draws.for_each(|draw| firsts[way.first(draw)] += 1);
+        draws.for_each(|draw| firsts[group.first(draw)] += 1);
         assert_eq!(firsts, [1_000, 0, 3_000]);
-        assert_eq!(way.first(u32::MAX), 2);
+        assert_eq!(group.first(u32::MAX), 2);
     }
 
     #[test]
-    fn every_provider_is_tried_once_whichever_came_first() {
-        let way = way(&[1, 1, 1]);
-        let order = |first| (0..4).filter_map(|step| way.provider(first, step)).collect::<Vec<_>>();
+    fn every_provider_is_tried_once() {
+        let group = group(&[1, 1, 1]);
+        let order = |first| (0..4).filter_map(|step| group.provider(first, step)).collect::<Vec<_>>();
         assert_eq!([order(0), order(1), order(2)], [[0, 1, 2], [1, 0, 2], [2, 0, 1]]);
     }
 }

@@ -26,7 +26,7 @@ impl Plans {
             "version: v1\nproviders:\n  - {{ base_url: \"http://127.0.0.1:9/v1\", api_key: k, models: [m], {provider} }}\n{more}\n"
         );
         let config = config::parse(&text, "test", &|_| None).unwrap();
-        let inputs = Parts {
+        let inputs = PlanInputs {
             config: &config,
             prices: Arc::default(),
             policies: Arc::default(),

@@ -9,7 +9,7 @@ use crate::http::head::{HeadLimits, request};
 use crate::link::Tally;
 use crate::link::usage::Accounts;
 use crate::llm::Usage;
-use crate::plan::{Parts, Plan};
+use crate::plan::{Plan, PlanInputs};
 use crate::policy::{Action, Compiled, Mode, Policy};
 use crate::pricing::Prices;
 use crate::seeded::Seeded;
@@ -23,13 +23,11 @@ use crate::shard::judge::flow::{self, AnswerLayout, Decision, Judge, WholeReques
 use crate::shard::judge::record::{End, Record};
 use crate::shared::Shared;
 use crate::units::MicroUsd;
-use crate::usage::LocalWindows;
+use crate::usage::{BUCKETS, LocalWindows, PERIOD_NS};
 use crate::who::Who;
 
 const SECOND: u64 = 1_000_000_000;
 /// As in `usage`: an event counts in the five-second period in which it happens and in the twelve periods after it.
-const PERIOD: u64 = 5 * SECOND;
-const PERIODS: u64 = 13;
 /// `request_count > 5` blocks.
 const REQUESTS_MAX: u64 = 5;
 /// `cost_usd + est_cost_usd > 0.02` blocks.
@@ -98,7 +96,7 @@ struct History {
 
 impl History {
     fn used(&self, now: u64) -> (u64, u64, i64) {
-        let counts = |then: u64| now / PERIOD - then / PERIOD < PERIODS;
+        let counts = |then: u64| now / PERIOD_NS - then / PERIOD_NS < BUCKETS as u64;
         let requests = self.requests.iter().filter(|then| counts(**then)).count() as u64;
         let events = self.events.iter().filter(|event| counts(event.0));
         let (tokens, cost) = events.fold((0, 0), |sum, event| (sum.0 + event.1, sum.1 + event.2));
@@ -170,11 +168,16 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64, shards: usize) -> Simulation {
         let config = crate::config::parse(CONFIG, "simulation", &|_| None).unwrap();
-        let prices = Arc::new(Prices::parse(PRICES).unwrap());
         let shared = Shared::new(shards);
-        let (none, slots) = (Arc::default(), shared.claim_slots([]));
-        let inputs =
-            Parts { config: &config, prices, policies: none, created_s: 0, exports_spans: false, slots, now: at(0) };
+        let inputs = PlanInputs {
+            config: &config,
+            prices: Arc::new(Prices::parse(PRICES).unwrap()),
+            policies: Arc::default(),
+            created_s: 0,
+            exports_spans: false,
+            slots: shared.claim_slots([]),
+            now: at(0),
+        };
         let free = Plan::new(inputs, None).unwrap();
         let shard = |id| SimulatedShard {
             governor: Governor::new(LocalWindows::new(shared.windows.clone(), id)),
@@ -378,7 +381,7 @@ fn judging_agrees_with_a_naive_model_and_enforces_every_limit() {
             assert_eq!(shard.sent, shard.traced, "seed {seed}");
         }
         // Once the window has slid on, ended requests no longer count.
-        simulation.now += 2 * PERIODS * PERIOD;
+        simulation.now += 2 * BUCKETS as u64 * PERIOD_NS;
         for who in USERS {
             let entry = simulation.shards[0].governor.windows.enter(who, at(simulation.now), MicroUsd(0));
             let totals = entry.totals(at(simulation.now));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use super::registry::{Cell, Registry};
+use super::registry::{Registry, UserWindow};
 use super::ring::{BUCKETS, ESTIMATE_MAX, Slot, period};
 use super::table::{Held, Table};
 use crate::clock::Now;
@@ -25,7 +25,7 @@ pub struct LocalWindows {
 /// count.
 #[derive(Debug)]
 struct Seat {
-    cell: Arc<Cell>,
+    cell: Arc<UserWindow>,
     slot: Arc<Slot>,
 }
 
@@ -41,7 +41,7 @@ impl LocalWindows {
 
     /// Counts a request of this user, with what it is estimated to cost, before it is judged.
     #[inline]
-    pub fn enter(&mut self, who: Who<&str>, now: Now, estimate: MicroUsd) -> Entry {
+    pub fn enter(&mut self, who: Who<&str>, now: Now, estimate: MicroUsd) -> WindowEntry {
         let now = period(now);
         let hash = self.registry.hash(who);
         let seat = match self.seats.find(hash, |seat| seat.cell.is_of(who)) {
@@ -51,7 +51,7 @@ impl LocalWindows {
             }
             _ => self.seat(hash, who, now),
         };
-        Entry::new(seat, now, estimate)
+        WindowEntry::new(seat, now, estimate)
     }
 
     /// Forgets a few of those who were silent for a minute. For the shard's own tick.
@@ -100,15 +100,15 @@ pub struct Totals {
     /// This one included; those refused, and taken out again, not.
     pub requests: u64,
     pub tokens: u64,
-    /// Settled, plus the estimates of all *other* requests in flight. This request's own is [`Entry::estimate`].
+    /// Settled, plus the estimates of all *other* requests in flight. This request's own is [`WindowEntry::estimate`].
     pub cost: MicroUsd,
 }
 
-/// Evidence that a request was counted. Ended by [`Entry::settle`] when it was sent (or served), otherwise by
-/// [`Entry::refuse`] or by being dropped.
+/// Evidence that a request was counted. Ended by [`WindowEntry::settle`] when it was sent (or served), otherwise by
+/// [`WindowEntry::refuse`] or by being dropped.
 #[must_use = "dropped, it takes the request out of the count again"]
 #[derive(Debug)]
-pub struct Entry {
+pub struct WindowEntry {
     seat: Rc<Seat>,
     /// The period under which it was counted.
     counted_at: u64,
@@ -117,14 +117,14 @@ pub struct Entry {
     settled: bool,
 }
 
-impl Entry {
+impl WindowEntry {
     #[inline]
-    fn new(seat: Rc<Seat>, now: u64, estimate: MicroUsd) -> Entry {
+    fn new(seat: Rc<Seat>, now: u64, estimate: MicroUsd) -> WindowEntry {
         let estimate = micro(estimate).min(ESTIMATE_MAX);
         let counted_at = seat.slot.requests.add(now, 1);
         seat.slot.move_pending(0, estimate);
         fence(Ordering::SeqCst);
-        Entry { seat, counted_at, estimate, settled: false }
+        WindowEntry { seat, counted_at, estimate, settled: false }
     }
 
     /// What this user has used as of now.
@@ -173,7 +173,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for WindowEntry {
     fn drop(&mut self) {
         if !self.settled {
             self.seat.slot.requests.take(self.counted_at, 1);

@@ -6,16 +6,24 @@
 //! write and its reading of the others stands a sequentially consistent fence, so that of two requests that race on two
 //! cores at least one sees the other: never more than N pass a limit of N. One after the other, exactly N do.
 //!
-//! *Invariant:* an [`Entry`] is ended once: settled, refused, or dropped, which is the same as refused. So nothing stays
+//! *Invariant:* an [`WindowEntry`] is ended once: settled, refused, or dropped, which is the same as refused. So nothing stays
 //! counted by accident, whatever happens to the request.
 
-mod local; // a shard's way to the windows, and the evidence of having been counted
-mod registry; // the cells of all users
-mod ring; // one shard's part of a cell
-mod table; // what both find cells in
+// One shard's part of a user's window.
+mod ring;
+
+// A map that is swept in small steps.
+mod table;
+
+// The windows of all users.
+mod registry;
+
+// A shard's access to the windows, and the evidence that a request was counted.
+mod local;
 
 #[cfg(test)]
 mod tests;
 
-pub use local::{Entry, LocalWindows, SEATS_MAX, Totals};
+pub use local::{LocalWindows, SEATS_MAX, Totals, WindowEntry};
 pub use registry::{CELLS_MAX, Registry};
+pub use ring::{BUCKETS, PERIOD_NS};

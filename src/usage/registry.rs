@@ -14,11 +14,11 @@ use crate::clock::Now;
 use crate::who::Who;
 
 #[allow(clippy::disallowed_types, reason = "touched once per user and shard, and held for less than 10 µs")]
-type Stripe = std::sync::Mutex<Table<Arc<Cell>>>;
+type Stripe = std::sync::Mutex<Table<Arc<UserWindow>>>;
 
 /// All that is counted of one user of one tenant.
 #[derive(Debug)]
-pub(super) struct Cell {
+pub(super) struct UserWindow {
     /// Without an agent: all agents of a user count together.
     who: Who,
     /// It had to make room; who still counts in it should ask the registry again.
@@ -26,7 +26,7 @@ pub(super) struct Cell {
     pub(super) slots: Slots,
 }
 
-impl Cell {
+impl UserWindow {
     pub(super) fn is_of(&self, who: Who<&str>) -> bool {
         *self.who.user == *who.user && *self.who.tenant == *who.tenant
     }
@@ -108,7 +108,7 @@ impl Registry {
     }
 
     /// The cell of this user, made if there is none.
-    pub(super) fn cell(&self, hash: u64, who: Who<&str>, now: u64) -> Arc<Cell> {
+    pub(super) fn cell(&self, hash: u64, who: Who<&str>, now: u64) -> Arc<UserWindow> {
         let stripe = &self.stripes[(hash >> 40) as usize % STRIPES];
         with(stripe, |table| {
             if let Some(held) = table.find(hash, |cell| cell.is_of(who)) {
@@ -116,7 +116,7 @@ impl Registry {
                 return Arc::clone(&held.it);
             }
             if table.len() >= CELLS_MAX / STRIPES {
-                let last_used = |held: &Held<Arc<Cell>>| {
+                let last_used = |held: &Held<Arc<UserWindow>>| {
                     let (last, requests) = held.it.slots.last_use(now);
                     (last.max(held.seen), requests)
                 };
@@ -125,7 +125,7 @@ impl Registry {
                 }
             }
             let who = who.without_agent().to_owned();
-            let cell = Arc::new(Cell { who, evicted: AtomicBool::new(false), slots: Slots::default() });
+            let cell = Arc::new(UserWindow { who, evicted: AtomicBool::new(false), slots: Slots::default() });
             table.insert(hash, now, Arc::clone(&cell));
             cell
         })
@@ -144,7 +144,7 @@ impl Registry {
 }
 
 /// A table is whole between any two steps, so one that a panic left behind is as good as another.
-fn with<T>(stripe: &Stripe, act: impl FnOnce(&mut Table<Arc<Cell>>) -> T) -> T {
+fn with<T>(stripe: &Stripe, act: impl FnOnce(&mut Table<Arc<UserWindow>>) -> T) -> T {
     act(&mut stripe.lock().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -206,9 +206,9 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
 
 /// An event counts for 60 to 65 seconds: its period and the twelve after it. A limit per minute is so never exceeded in
 /// any 60 seconds; what it costs is up to 5 seconds more of waiting.
-pub(super) const PERIOD_NS: u64 = 5_000_000_000;
+pub const PERIOD_NS: u64 = 5_000_000_000;
 /// Those that make up a minute, and the one that has begun.
-pub(super) const BUCKETS: usize = 13;
+pub const BUCKETS: usize = 13;
 const _: () = assert!((BUCKETS as u64 - 1) * PERIOD_NS == 60_000_000_000);
 /// In micro-dollars, 4,294 dollars for one request: with 2³² requests in flight their sum still fits.
 pub(super) const ESTIMATE_MAX: u64 = u32::MAX as u64;

@@ -65,7 +65,6 @@ pub const MODULE_LISTS: List = List {
         ("src/json/mod.rs", ANY),
         ("src/link/mod.rs", ANY),
         ("src/policy/mod.rs", ANY),
-        ("src/usage/mod.rs", ANY),
     ],
 };
 
@@ -77,8 +76,6 @@ pub const TYPE_NAMES: List = List {
         ("Admitted", 2),
         ("Asked", 2),
         ("Cache", 3),
-        ("Cell", 2),
-        ("Entry", 3),
         ("FaultKind", 2),
         ("Keys", 2),
         ("Labels", 2),

@@ -19,8 +19,8 @@ fn at(ms: u64) -> Now {
     Now { mono_ns: ms * 1_000_000, wall_ms: 0 }
 }
 
-fn entry(number: u64, body_bytes: usize, ttl_ms: u64, now: Now) -> Arc<Entry> {
-    let parts = Parts {
+fn entry(number: u64, body_bytes: usize, ttl_ms: u64, now: Now) -> Arc<CachedAnswer> {
+    let parts = NewEntry {
         key: Key::of_number(number),
         body: vec![number as u8; body_bytes],
         content_type: "application/json".into(),
@@ -28,7 +28,7 @@ fn entry(number: u64, body_bytes: usize, ttl_ms: u64, now: Now) -> Arc<Entry> {
         cost: MicroUsd(12),
         ttl: Duration::from_millis(ttl_ms),
     };
-    Arc::new(Entry::new(parts, now))
+    Arc::new(CachedAnswer::new(parts, now))
 }
 
 /// Of an entry with an empty body.

@@ -50,7 +50,7 @@ fn scene(text: &str, pins: Pins) -> Scene {
     let running = Running::new(start, clock.now());
     let (governance, policies) = Governance::open(&running.config().storage, clock.now()).unwrap();
     let shared = Shared::new(1);
-    let parts = plan::Parts {
+    let parts = plan::PlanInputs {
         config: running.config(),
         prices: running.table().prices.clone(),
         policies,

@@ -2,7 +2,7 @@
 
 use super::head::{self, Frame, Labels, encoded_header, header};
 use super::refusal::Refusal;
-use crate::cache::Entry;
+use crate::cache::CachedAnswer;
 use crate::http::head::Version;
 use crate::link::ApiAnswer;
 use crate::names;
@@ -13,7 +13,7 @@ use crate::units::MicroUsd;
 pub(crate) const JSON: &str = "application/json";
 
 /// Appends an answer from the cache.
-pub(crate) fn hit(entry: &Entry, labels: &Labels<'_>, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
+pub(crate) fn hit(entry: &CachedAnswer, labels: &Labels<'_>, frame: &Frame, date: &Date, out: &mut Vec<u8>) {
     head::open(200, frame, date, out);
     header("Content-Type", entry.content_type.as_bytes(), out);
     labels.write("HIT", out);

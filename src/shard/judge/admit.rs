@@ -16,7 +16,7 @@ use crate::pricing::{Learned, PriceId};
 use crate::shard::answer::head::Labels;
 use crate::shard::answer::refusal::Refusal;
 use crate::units::MicroUsd;
-use crate::usage::{Entry, LocalWindows, Totals};
+use crate::usage::{LocalWindows, Totals, WindowEntry};
 
 /// The shard's own part of judging.
 pub(crate) struct Governor {
@@ -49,7 +49,7 @@ pub(crate) struct Admitted<'b, 'p> {
     /// The route after a downgrade, if there was one.
     pub(crate) routed: Routed<'b, 'p>,
     /// Counts the request in its user's window until it is settled.
-    pub(crate) window_entry: Entry,
+    pub(crate) window_entry: WindowEntry,
     /// The policy that changed the model.
     pub(crate) downgraded_by: Option<Box<str>>,
     _evidence: (),

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use super::admit::Admitted;
 use crate::cache::control::Directives;
 use crate::cache::{
-    After, Answer, Asked, Entry, Evictions, FRONT_LIMITS, Front, HashKey, Key, Keys, Owner, Role, Scope, Store, Ticket,
-    is_cacheable,
+    After, Answer, Asked, CachedAnswer, Evictions, FRONT_LIMITS, Front, HashKey, Key, Keys, Owner, Role, Scope, Store,
+    Ticket, is_cacheable,
 };
 use crate::clock::Now;
 use crate::config::CacheScope;
@@ -42,7 +42,7 @@ pub(crate) struct CacheMiss {
 
 /// The result of a look-up on this shard.
 pub(crate) enum Lookup<'c> {
-    Hit(&'c Entry),
+    Hit(&'c CachedAnswer),
     Miss(CacheMiss),
     /// The request is not eligible for caching.
     Bypass,

@@ -17,7 +17,7 @@ use crate::pricing::PriceId;
 use crate::shard::answer::ids::{RequestId, TraceContext};
 use crate::shard::answer::refusal::Refusal;
 use crate::units::MicroUsd;
-use crate::usage::Entry;
+use crate::usage::WindowEntry;
 use crate::who::Who;
 
 /// The status recorded for a caller who left before the answer began. nginx's convention.
@@ -48,7 +48,7 @@ pub(crate) struct Record<'p> {
     /// Price of the effective model, if it is known.
     pub(crate) price: Option<PriceId>,
     /// The request's place in its user's window, once it was admitted.
-    pub(crate) window_entry: Option<Entry>,
+    pub(crate) window_entry: Option<WindowEntry>,
     /// What the policies judged by.
     pub(crate) inputs: PolicyInputs,
     /// What the policies decided.
@@ -174,7 +174,7 @@ impl<'p> Record<'p> {
     }
 
     /// Records the route after the policies, and the place in the user's window, which is kept until the request is settled.
-    pub(crate) fn set_admitted(&mut self, routed: &Routed<'_, 'p>, window_entry: Entry) {
+    pub(crate) fn set_admitted(&mut self, routed: &Routed<'_, 'p>, window_entry: WindowEntry) {
         if routed.replacement().is_some() {
             self.set_routed(routed);
         }
@@ -187,7 +187,7 @@ impl<'p> Record<'p> {
     }
 
     /// Records an answer from the cache: it used no tokens and saved what the original answer cost.
-    pub(crate) fn set_cache_hit(&mut self, cached: &cache::Entry) {
+    pub(crate) fn set_cache_hit(&mut self, cached: &cache::CachedAnswer) {
         self.cache_status = CacheStatus::Hit { saved: cached.cost };
         self.capture.add_answer(&cached.body);
     }

@@ -33,12 +33,12 @@ pub(crate) struct Targets {
 
 impl Targets {
     pub(crate) fn len(self, plan: &Plan) -> usize {
-        plan.way(self.group).map_or(0, |group| group.len())
+        plan.group(self.group).map_or(0, |group| group.len())
     }
 
     /// The provider to try at position `step`, counted from 0.
     pub(crate) fn provider(self, step: usize, plan: &Plan) -> Option<&Provider> {
-        plan.on_way(self.group, self.first, step)
+        plan.provider_in_group(self.group, self.first, step)
     }
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn route<'b, 'p>(request: Identified<'b>, plan: &'p Plan, draw: u32) 
 /// The providers that serve `model`, and the first of them to ask.
 pub(crate) fn find<'p>(model: &str, plan: &'p Plan, draw: u32) -> Option<(Targets, &'p Provider, Route)> {
     let route = plan.route(model)?;
-    let targets = Targets { group: route.way, first: plan.way(route.way)?.first(draw) };
+    let targets = Targets { group: route.group, first: plan.group(route.group)?.first(draw) };
     Some((targets, targets.provider(0, plan)?, route))
 }
 

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::incoming::IncomingBody;
 use super::passage::{Passage, PassageEnd};
 use super::pool::UpstreamConn;
-use crate::cache::{Entry, Parts};
+use crate::cache::{CachedAnswer, NewEntry};
 use crate::dialect::openai::answer::calls_tools;
 use crate::dialect::openai::usage_scan::of_answer;
 use crate::http::head::{Framing, Version};
@@ -234,8 +234,8 @@ impl<'p> ProviderExchange<'_, 'p> {
             return self.unshare();
         };
         let (usage, cost, ttl) = (record.usage, record.cost, self.plan.cache.ttl);
-        let parts = Parts { key: miss.key, body: body.to_vec(), content_type, usage, cost, ttl };
-        let entry = Arc::new(Entry::new(parts, self.caller.ground.now()));
+        let parts = NewEntry { key: miss.key, body: body.to_vec(), content_type, usage, cost, ttl };
+        let entry = Arc::new(CachedAnswer::new(parts, self.caller.ground.now()));
         match self.lead.take() {
             Some(lead) => lead.landed(entry),
             None => self.upstream.cache.store(miss, entry),

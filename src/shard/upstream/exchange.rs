@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::connect::Addresses;
 use super::flight::{CacheNode, Lead};
 use super::pool::Pools;
-use crate::cache::Entry;
+use crate::cache::CachedAnswer;
 use crate::plan::Plan;
 use crate::shard::answer::head::Frame;
 use crate::shard::answer::refusal::Refusal;
@@ -41,7 +41,7 @@ pub(crate) struct ProviderExchange<'a, 'p> {
 /// What the caller gets instead of a provider's answer.
 pub(crate) enum Substitute {
     /// Somebody else fetched the answer.
-    Cached(Arc<Entry>),
+    Cached(Arc<CachedAnswer>),
     /// No provider could be asked, or none gave an answer.
     Refused(Refusal),
     /// The caller left.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Entry, Ticket};
+use crate::cache::{CachedAnswer, Ticket};
 use crate::http::wire::Wire;
 use crate::link::{CacheMessage, CachePeers, Told};
 use crate::shard::ground::Ground;
@@ -24,7 +24,7 @@ pub(crate) struct CacheNode {
 
 /// What came of asking the owner of a key.
 pub(crate) enum FlightOutcome {
-    Hit(Arc<Entry>),
+    Hit(Arc<CachedAnswer>),
     /// Fetch the answer, and say how that ended.
     Lead(Lead),
     /// Fetch the answer for this caller only.
@@ -121,7 +121,7 @@ impl CacheNode {
     }
 
     /// Hands an answer that was fetched outside of any flight to the owner of its key.
-    pub(crate) fn store(&self, miss: CacheMiss, entry: Arc<Entry>) {
+    pub(crate) fn store(&self, miss: CacheMiss, entry: Arc<CachedAnswer>) {
         let owner = self.cache.borrow().owner_of(miss.key);
         self.send(owner, CacheMessage::Store { entry });
     }
@@ -137,7 +137,7 @@ pub(crate) struct Lead {
 
 impl Lead {
     /// Gives the answer to everyone who waits.
-    pub(crate) fn landed(self, entry: Arc<Entry>) {
+    pub(crate) fn landed(self, entry: Arc<CachedAnswer>) {
         self.end(|ticket| CacheMessage::Landed { ticket, entry });
     }
 

@@ -20,7 +20,7 @@ impl Model {
 }
 
 struct InFlight {
-    entry: Entry,
+    entry: WindowEntry,
     user: usize,
     entered: u64,
     estimate: i64,

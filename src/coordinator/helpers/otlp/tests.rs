@@ -120,7 +120,7 @@ fn plan() -> Plan {
                 \x20 - { name: openai-prod, base_url: \"https://api.openai.com/v1\", api_key: k, models: [gpt-4o] }\n\
                 \x20 - { name: backup, base_url: \"http://127.0.0.1:9\", api_key: k, models: [gpt-4o-mini] }\n";
     let (config, shared) = (config::parse(text, "test", &|_| None).unwrap(), Shared::new(1));
-    let parts = plan::Parts {
+    let parts = plan::PlanInputs {
         config: &config,
         prices: Arc::default(),
         policies: Arc::default(),
