@@ -1,5 +1,5 @@
-//! The price table that the configuration names, read from its file. On the coordinator's thread, at start and on a reload,
-//! and in `luner check`. It never falls back on another table than the one that was asked for.
+//! Reads the price table that the configuration names. On the coordinator's thread, at start and on a reload, and in
+//! `luner check`. It never falls back to another table than the configured one.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,28 +9,28 @@ use super::helpers::watch::bytes_hash;
 use crate::config::{PricingConfig, Problem};
 use crate::pricing::{PriceError, Prices};
 
-/// Arbitrary: ten times LiteLLM's table of 2026.
+/// Larger files are refused. Arbitrary: ten times LiteLLM's table of 2026.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Prices, and which content of the file they were read from.
+/// Prices, and a hash of the file content that they were read from.
 #[derive(Clone, Debug)]
 pub struct PriceTable {
     pub prices: Arc<Prices>,
-    /// Absent for the built-in table.
+    /// `None` for the built-in table.
     pub(super) bytes_hash: Option<u64>,
 }
 
 impl PriceTable {
-    /// The table that luner brings along.
+    /// The table that is compiled into luner.
     pub fn built_in() -> PriceTable {
         PriceTable { prices: Prices::built_in(), bytes_hash: None }
     }
 }
 
-/// Reads what `pricing.file` names; the built-in table where it is empty.
+/// Reads the file that `pricing.file` names, or takes the built-in table if it names none.
 ///
 /// # Errors
-/// The file cannot be read or is no price table; the problem names the key, the file and the place in it.
+/// The file cannot be read or is not a price table. The problem names the key, the file and the position in it.
 pub fn read(pricing: &PricingConfig) -> Result<PriceTable, Problem> {
     if pricing.file.as_os_str().is_empty() {
         return Ok(PriceTable::built_in());
@@ -46,12 +46,12 @@ pub fn read(pricing: &PricingConfig) -> Result<PriceTable, Problem> {
     let text = std::str::from_utf8(&bytes).map_err(|_| problem(format!("{shown} is not UTF-8 text")))?;
     match Prices::parse(text) {
         Ok(prices) => Ok(PriceTable { prices: Arc::new(prices), bytes_hash: Some(bytes_hash(&bytes)) }),
-        Err(error) => Err(problem(format!("{shown}{}: {error}", place(text, &error)))),
+        Err(error) => Err(problem(format!("{shown}{}: {error}", position(text, &error)))),
     }
 }
 
-/// `:3:14` where the error has a place, else nothing.
-fn place(text: &str, error: &PriceError) -> String {
+/// The error's line and column as `:3:14`, or nothing if it has no position.
+fn position(text: &str, error: &PriceError) -> String {
     let fault = match error {
         PriceError::Json(fault) | PriceError::JsonOf { fault, .. } => fault,
         PriceError::NotAnObject { .. } | PriceError::Field { .. } => return String::new(),
@@ -73,12 +73,12 @@ mod tests {
         let shown = file.display().to_string();
         read(&PricingConfig { file, ..PricingConfig::default() }).map_err(|problem| {
             assert_eq!(problem.key, "pricing.file");
-            problem.message.strip_prefix(&shown).expect("the file's name first").to_owned()
+            problem.message.strip_prefix(&shown).expect("the message starts with the file name").to_owned()
         })
     }
 
     #[test]
-    fn a_mistake_is_shown_with_its_place() {
+    fn mistake_is_shown_with_its_position() {
         assert_eq!(read_text("{\n  \"é\": ü }").unwrap_err()[..5], *":2:8:");
         assert!(read_text("").unwrap_err().starts_with(":1:1:"));
         let negative = read_text(r#"{"m":{"input_cost_per_token":-1}}"#).unwrap_err();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_no_reason_to_take_other_prices() {
+    fn missing_file_does_not_fall_back_to_other_prices() {
         let missing =
             read(&PricingConfig { file: "/no/such/prices.json".into(), ..PricingConfig::default() }).unwrap_err();
         assert!(missing.message.contains("/no/such/prices.json"), "{}", missing.message);

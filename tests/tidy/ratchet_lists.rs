@@ -61,7 +61,6 @@ pub const MODULE_LISTS: List = List {
         ("src/coordinator/access.rs", ANY),
         ("src/coordinator/api/mod.rs", ANY),
         ("src/coordinator/handover/mod.rs", ANY),
-        ("src/coordinator/helpers/otlp/mod.rs", ANY),
         ("src/json/mod.rs", ANY),
         ("src/link/mod.rs", ANY),
         ("src/policy/mod.rs", ANY),

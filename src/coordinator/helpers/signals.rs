@@ -1,6 +1,6 @@
-//! Signals, turned into events by a helper thread that does nothing else. SIGPIPE is ignored by Rust's runtime; SIGHUP keeps
-//! its default. SIGXFSZ is caught and forgotten: a database that may not grow is an error that the store sees, and the proxy
-//! goes on.
+//! Turns signals into events, on a helper thread that does nothing else. Rust's runtime ignores SIGPIPE; SIGHUP keeps its
+//! default. SIGXFSZ is caught and has no effect: the store sees the error that its file may not grow, and the proxy keeps
+//! running.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::link::Event;
 /// # Errors
 /// The handlers or the thread could not be set up.
 pub fn listen(events: flume::Sender<Event>) -> io::Result<()> {
-    // Not ignored, which the programs that a process starts would inherit. The flag is read by nobody.
+    // Caught, not ignored: child processes would inherit that it is ignored. Nothing reads the flag.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
     thread::Builder::new().name("signals".into()).spawn(move || {

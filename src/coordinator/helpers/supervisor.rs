@@ -1,5 +1,5 @@
-//! What the supervisor (systemd) is told, in the words of `sd_notify(3)`: that the gateway serves, that it ends, that it
-//! lives. Owned by the coordinator. Without `NOTIFY_SOCKET` it never says a word.
+//! Notifies the supervisor (systemd) with `sd_notify(3)` messages: the gateway is ready, is stopping, is alive. Owned by the
+//! coordinator. Sends nothing without `NOTIFY_SOCKET`.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use crate::clock::Now;
 
-/// A supervisor that does not read must not hold the coordinator up. Arbitrary.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Send timeout: a supervisor that does not read must not block the coordinator. Arbitrary.
+const SEND_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The way to the supervisor.
+/// The connection to the supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
     to: Option<(UnixDatagram, SocketAddr)>,
-    /// How often it wants a sign of life: half of what it allows, as `sd_watchdog_enabled(3)` advises.
+    /// Time between two watchdog messages: half of what the supervisor allows, as `sd_watchdog_enabled(3)` recommends.
     every_ms: Option<u64>,
     pinged_ms: u64,
-    /// While another process is the one that is supervised.
+    /// Set while another process is supervised instead of this one.
     muted: bool,
 }
 
 impl Supervisor {
-    /// As the environment says, for the process with this id.
+    /// Reads the environment for this process.
     pub fn from_environment() -> Supervisor {
         Supervisor::new(|name| std::env::var_os(name), std::process::id())
     }
@@ -36,19 +36,19 @@ impl Supervisor {
         let micros = text("WATCHDOG_USEC").and_then(|micros| micros.parse::<u64>().ok()).filter(|micros| *micros > 0);
         let every_ms = micros.filter(|_| ours).map(|micros| micros / 2_000);
         let to = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty()).and_then(|path| {
-            let told = |error: io::Error| tracing::warn!(%error, "the supervisor cannot be told anything");
-            connect(path.as_bytes()).map_err(told).ok()
+            let warn = |error: io::Error| tracing::warn!(%error, "cannot notify the supervisor");
+            connect(path.as_bytes()).map_err(warn).ok()
         });
         Supervisor { to, every_ms, pinged_ms: 0, muted: false }
     }
 
-    /// Whether somebody listens.
+    /// Returns true if messages are sent.
     #[cfg(test)]
-    fn is_there(&self) -> bool {
+    fn is_notified(&self) -> bool {
         self.to.is_some() && !self.muted
     }
 
-    /// Another process is supervised, until [`Supervisor::speak`].
+    /// Sends nothing until [`Supervisor::speak`], because another process is supervised.
     pub fn mute(&mut self) {
         self.muted = true;
     }
@@ -57,12 +57,12 @@ impl Supervisor {
         self.muted = false;
     }
 
-    /// Says these lines at once, and what to show beside the state.
+    /// Sends these lines, and the status text to show, in one message.
     pub(crate) fn tell(&self, lines: &str, status: &str) {
         self.send(&format!("{lines}STATUS={status}\n"));
     }
 
-    /// A sign of life, if one is due.
+    /// Sends a watchdog message if one is due.
     pub(crate) fn ping(&mut self, now: Now) {
         let now_ms = now.mono_ms();
         if self.every_ms.is_some_and(|every_ms| now_ms >= self.pinged_ms.saturating_add(every_ms)) && !self.muted {
@@ -75,12 +75,12 @@ impl Supervisor {
         if let Some((socket, to)) = self.to.as_ref().filter(|_| !self.muted)
             && let Err(error) = socket.send_to_addr(message.as_bytes(), to)
         {
-            tracing::warn!(%error, "the supervisor does not listen");
+            tracing::warn!(%error, "could not notify the supervisor");
         }
     }
 }
 
-/// An absolute path, or a name that exists on no disk, with an `@` before it.
+/// `path` is an absolute path, or `@` and the name of an abstract socket.
 fn connect(path: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
     let to = match path {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -88,7 +88,7 @@ fn connect(path: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
         _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "NOTIFY_SOCKET is neither a path nor an @name")),
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     Ok((socket, to))
 }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_what_the_watchdog_allows_and_only_of_ones_own() {
+    fn watchdog_interval_is_halved_and_only_for_this_process() {
         assert_eq!(of(&[]).every_ms, None);
         assert_eq!(of(&[("WATCHDOG_USEC", "3000000")]).every_ms, Some(1_500));
         assert_eq!(of(&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "77")]).every_ms, Some(1_500));
@@ -112,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_no_supervisor() {
-        assert!(!of(&[]).is_there());
-        assert!(!of(&[("NOTIFY_SOCKET", "")]).is_there());
-        assert!(!of(&[("NOTIFY_SOCKET", "vsock:2:1234")]).is_there());
+    fn unusable_socket_means_no_supervisor() {
+        assert!(!of(&[]).is_notified());
+        assert!(!of(&[("NOTIFY_SOCKET", "")]).is_notified());
+        assert!(!of(&[("NOTIFY_SOCKET", "vsock:2:1234")]).is_notified());
     }
 }

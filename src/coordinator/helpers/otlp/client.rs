@@ -1,6 +1,5 @@
-//! Requests to the collector, on the helper thread, which they block: there is no runtime to be had off the shards, and one
-//! batch at a time is all that is sent. It follows no redirect, for headers are keys, and never goes on longer than the
-//! timeout.
+//! Sends requests to the collector. Blocks the helper thread, which has no async runtime and sends one batch at a time. It
+//! does not follow redirects, because headers may contain keys, and no request takes longer than the timeout.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use rustls::crypto::ring;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
-/// An answer is a few bytes; of a longer one the rest has no meaning.
+/// Longer answers are cut off. Arbitrary: an answer has a few bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// A blocking client.
@@ -22,10 +21,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// `timeout` is a request's, from the look-up of the name to the answer's end. `certificate` is a PEM file.
+    /// `timeout` is for a whole request, from resolving the name to the end of the answer. `certificate` is a PEM file.
     ///
     /// # Errors
-    /// There is no certificate in that file.
+    /// The file cannot be read or contains no certificate.
     pub fn new(timeout: Duration, certificate: Option<&Path>) -> Result<Client, String> {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -54,14 +53,14 @@ impl Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         self.send(request).map_err(|error| {
-            // The exporter keeps what went wrong to itself.
-            tracing::debug!(%error, "the collector could not be asked");
+            // The exporter does not report the cause.
+            tracing::debug!(%error, "request to the collector failed");
             error.into()
         })
     }
 }
 
-/// The system's, or bundled ones where it has none; or those of a file alone.
+/// The certificates of the file, if there is one. Otherwise the system's, or the bundled ones if the system has none.
 fn roots(certificate: Option<&Path>) -> Result<RootCerts, String> {
     let Some(path) = certificate else {
         let system = rustls_native_certs::load_native_certs().certs;
@@ -76,7 +75,7 @@ fn roots(certificate: Option<&Path>) -> Result<RootCerts, String> {
     });
     let roots: Vec<Certificate<'static>> = items.collect();
     match roots.is_empty() {
-        true => Err(format!("{} holds no certificate", path.display())),
+        true => Err(format!("{} contains no certificate", path.display())),
         false => Ok(RootCerts::new_with_certs(&roots)),
     }
 }

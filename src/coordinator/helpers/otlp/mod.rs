@@ -1,12 +1,15 @@
-//! Spans for an OpenTelemetry collector, if the environment names one. The coordinator offers requests to a bounded queue; a
-//! helper thread turns them into spans and sends them. It never waits for the collector: what finds no room, or is refused
-//! for good, is dropped and counted.
+//! Exports spans to an OpenTelemetry collector, if the environment names one. The coordinator offers requests to a bounded
+//! queue; a helper thread turns them into spans and sends them. The coordinator never waits for the collector: spans that find
+//! no room, or that the collector refuses for good, are dropped and counted.
 
-mod settings; // the OTEL_* variables
+// Reads the OTEL_* variables.
+mod settings;
 
-mod spans; // a request as spans
+// Turns a request into spans.
+mod spans;
 
-mod client; // bytes to the collector, blocking
+// Sends bytes to the collector, blocking.
+mod client;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,12 +34,12 @@ use spans::Server;
 #[cfg(test)]
 mod tests;
 
-/// Reports that wait at most, whatever is in them.
+/// Reports that may wait, whatever they contain. Arbitrary.
 const CHUNKS_MAX: usize = 1_024;
-/// How long the end of the process waits for the last spans to go. Arbitrary.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end of the process waits until the last spans are sent. Arbitrary.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The way to the collector.
+/// Handle of the exporter thread.
 pub(crate) struct Otlp {
     chunks: flume::Sender<Chunk>,
     ended: flume::Receiver<Infallible>,
@@ -48,32 +51,32 @@ pub(crate) struct Otlp {
     servers: Servers,
 }
 
-/// Requests, and where their providers are.
+/// Requests of one report, and the addresses of their providers.
 struct Chunk {
     traces: Vec<Trace>,
     servers: Arc<HashMap<Box<str>, Server>>,
 }
 
-/// Providers by their name, as of a plan.
+/// Addresses of a plan's providers.
 #[derive(Default)]
 struct Servers {
-    plan: u64,
+    plan_version: u64,
     by_name: Arc<HashMap<Box<str>, Server>>,
 }
 
-/// What has become of spans.
+/// Counts of spans, shared with the exporter thread.
 #[derive(Debug, Default)]
 struct Counts {
-    /// Offered, and neither sent nor dropped yet.
+    /// Offered, but neither sent nor dropped yet.
     waiting: AtomicU64,
     exported: AtomicU64,
-    /// For want of room.
+    /// Dropped because the queue was full.
     crowded_out: AtomicU64,
-    /// The collector did not take them.
+    /// Not accepted by the collector.
     failed: AtomicU64,
 }
 
-/// What has become of spans, for the metrics.
+/// Counts of spans, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spans {
     pub exported: u64,
@@ -81,13 +84,13 @@ pub(crate) struct Spans {
     pub failed: u64,
 }
 
-/// Whether the environment asks for spans, and in a way that is understood.
+/// Returns true if the environment configures the export of spans and the settings are valid.
 pub fn exports_spans() -> bool {
     matches!(Settings::read(&|name| std::env::var(name).ok()), Ok(Some(_)))
 }
 
 impl Otlp {
-    /// Starts to export where the environment says. What is wrong with it is logged, and then nothing is exported.
+    /// Starts the export that the environment configures. If its settings are wrong, logs that and exports nothing.
     pub(crate) fn start(clock: Clock) -> Option<Otlp> {
         let read = Settings::read(&|name| std::env::var(name).ok());
         let started = read.and_then(|settings| settings.map(|settings| Otlp::start_with(settings, clock)).transpose());
@@ -118,7 +121,7 @@ impl Otlp {
         Ok(Otlp { chunks, ended, counts, queue_max, unsampled, servers: Servers::default() })
     }
 
-    /// Offers requests that went by `plan`, or one not long before it. Bodies are not copied, and never leave.
+    /// Offers requests that ran under `plan`, or under one shortly before it. Bodies are not copied and never exported.
     pub(crate) fn offer(&mut self, traces: &mut [Trace], plan: &Plan) {
         let mut room = self.queue_max.saturating_sub(self.counts.waiting.load(Ordering::Relaxed));
         let (mut copies, mut spans, mut crowded_out) = (Vec::with_capacity(traces.len()), 0, 0);
@@ -148,10 +151,10 @@ impl Otlp {
         self.counts.spans()
     }
 
-    /// Sends what waits, within bounds.
+    /// Sends the waiting spans, but gives up after [`FINISH_TIMEOUT`].
     pub(crate) fn finish(self) {
         drop(self.chunks);
-        let _ = self.ended.recv_timeout(PATIENCE);
+        let _ = self.ended.recv_timeout(FINISH_TIMEOUT);
         let (waiting, Spans { failed, .. }) = (self.counts.waiting.load(Ordering::Relaxed), self.counts.spans());
         if waiting > 0 {
             tracing::warn!(waiting, failed, "the collector did not take the last spans in time");
@@ -161,12 +164,12 @@ impl Otlp {
 
 impl Servers {
     fn of(&mut self, plan: &Plan) -> Arc<HashMap<Box<str>, Server>> {
-        if self.plan != plan.version {
+        if self.plan_version != plan.version {
             let servers = plan
                 .providers
                 .iter()
                 .map(|provider| (provider.name.clone(), Server { host: provider.host.clone(), port: provider.port }));
-            *self = Servers { plan: plan.version, by_name: Arc::new(servers.collect()) };
+            *self = Servers { plan_version: plan.version, by_name: Arc::new(servers.collect()) };
         }
         self.by_name.clone()
     }
@@ -185,9 +188,9 @@ struct Sender {
     settings: Settings,
     clock: Clock,
     counts: Arc<Counts>,
-    /// Not sent yet; fewer than a batch, between two chunks.
+    /// Not sent yet. Between two chunks, fewer than a batch.
     spans: Vec<SpanData>,
-    /// Whether the last batch was refused, so that an error is told once.
+    /// Set while batches are refused, so that the error is logged once.
     failing: bool,
 }
 
@@ -225,7 +228,7 @@ impl Sender {
         if count == 0 {
             return;
         }
-        // The client blocks, so that this never waits for a waker.
+        // The client blocks, so this future never waits for a waker.
         let sent = futures_executor::block_on(self.exporter.export(spans));
         let counted = if sent.is_ok() { &self.counts.exported } else { &self.counts.failed };
         counted.fetch_add(count, Ordering::Relaxed);
@@ -241,7 +244,7 @@ impl Sender {
     }
 }
 
-/// Who sends: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+/// The service that sends the spans. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
 fn resource(settings: &Settings) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let builder = Resource::builder().with_attribute(version);

@@ -1,9 +1,9 @@
-//! A request as spans, named and attributed after OpenTelemetry's GenAI conventions (semconv 1.41). Pure. It never tells
-//! what was said, by either side: bodies stay here.
+//! Turns a request into spans whose names and attributes follow OpenTelemetry's GenAI conventions (semconv 1.41). Pure. Spans
+//! never contain prompts or answers.
 //!
-//! The request is a SERVER span, child of the caller's; each attempt at a provider is a CLIENT span below it. What the cache
-//! and the policies said took no time of its own: these are events of the request's span. Tokens and dollars stand on the
-//! request's span alone, so that sums over spans are right.
+//! The request is a SERVER span, a child of the caller's span; each attempt at a provider is a CLIENT span below it. The cache
+//! look-up and the policies take no measurable time, so they are events of the request's span. Only the request's span has
+//! tokens and costs, so that sums over spans are right.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::link::trace::{Attempt, CacheOutcome, PolicyMatch, Trace, attempt_span
 use crate::llm::Operation;
 use crate::policy::Action;
 
-/// Where a provider is.
+/// Address of a provider.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub host: Arc<str>,
@@ -29,15 +29,15 @@ pub(super) struct Server {
 
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.0";
 
-/// Spans that a request becomes.
+/// The number of spans of a request.
 pub(super) fn count(trace: &Trace) -> u64 {
     1 + trace.attempts.len() as u64
 }
 
-/// Adds the spans of a request: its own, then its attempts'.
+/// Adds the spans of a request: its own, then those of its attempts.
 pub(super) fn of(trace: &Trace, servers: &HashMap<Box<str>, Server>, spans: &mut Vec<SpanData>) {
     let operation = trace.operation.map_or("", Operation::gen_ai_name);
-    let mut attributes = of_both(trace, operation, &trace.provider, servers);
+    let mut attributes = common(trace, operation, &trace.provider, servers);
     of_request(trace, &mut attributes);
     let (start, end) = (at(trace, 0), at(trace, trace.duration_ns));
     spans.push(SpanData {
@@ -61,7 +61,7 @@ pub(super) fn of(trace: &Trace, servers: &HashMap<Box<str>, Server>, spans: &mut
     }
 }
 
-/// `next_ns` is when the next one began, or the request ended.
+/// `next_ns` is when the next attempt began, or when the request ended.
 fn of_attempt(
     trace: &Trace,
     (number, attempt): (usize, &Attempt),
@@ -69,7 +69,7 @@ fn of_attempt(
     servers: &HashMap<Box<str>, Server>,
 ) -> SpanData {
     let operation = trace.operation.map_or("", Operation::gen_ai_name);
-    let mut attributes = of_both(trace, operation, &attempt.provider, servers);
+    let mut attributes = common(trace, operation, &attempt.provider, servers);
     attributes.push(text("luner.provider", &attempt.provider));
     attributes.push(text("luner.outcome", &attempt.outcome));
     attributes.push(KeyValue::new("luner.attempt", number as i64));
@@ -85,7 +85,7 @@ fn of_attempt(
     let error = code.map(Cow::Owned).or_else(|| (!answered).then(|| attempt.outcome.clone()));
     attributes.extend(attempt.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
     attributes.extend(error.clone().map(|error| KeyValue::new("error.type", error)));
-    // Without an answer it lasted until the next one at the latest.
+    // An attempt without an answer lasted until the next one at the latest.
     let took = attempt.first_byte_ns.map(|first| attempt.started_ns + first + attempt.stream_ns.unwrap_or(0));
     SpanData {
         span_context: context(trace, attempt_span_id(trace.span_id, number)),
@@ -104,8 +104,8 @@ fn of_attempt(
     }
 }
 
-/// Attributes of a request and of its attempts.
-fn of_both(
+/// Attributes that a request and its attempts have in common.
+fn common(
     trace: &Trace,
     operation: &'static str,
     provider: &str,
@@ -146,7 +146,7 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
         attributes.push(number("gen_ai.usage.cache_read.input_tokens", usage.cache_read));
         attributes.push(number("luner.usage.reasoning_tokens", usage.reasoning));
     }
-    // What was not said is not told: 0 and 1 stand for that.
+    // Values that the caller did not send are left out: they are 0 and 1 here.
     if inputs.max_tokens > 0 {
         attributes.push(KeyValue::new("gen_ai.request.max_tokens", inputs.max_tokens));
     }
@@ -179,7 +179,7 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
     attributes.extend(trace.cut.as_ref().map(|cut| text("luner.cut", cut)));
 }
 
-/// What the cache and the policies said, when the request was judged: at its start, as far as spans can tell.
+/// The results of the cache and the policies, as events at the start of the request.
 fn events(trace: &Trace) -> SpanEvents {
     let start = at(trace, 0);
     let mut events = SpanEvents::default();
@@ -210,7 +210,7 @@ fn events(trace: &Trace) -> SpanEvents {
     events
 }
 
-/// Of few values: a refusal's code, a status, or that the answer was cut.
+/// One of few values: a refusal's code, a status, or `cut`.
 fn error_type(trace: &Trace) -> Option<Cow<'static, str>> {
     let refused = trace.refusal.as_ref().map(|refused| refused.code.clone());
     refused
@@ -218,7 +218,7 @@ fn error_type(trace: &Trace) -> Option<Cow<'static, str>> {
         .or_else(|| trace.cut.is_some().then_some(Cow::Borrowed("cut")))
 }
 
-/// HTTP's convention: a server's own failures are errors, a caller's are not.
+/// By the HTTP conventions, failures of the server are errors, those of the caller are not.
 fn status_of_request(trace: &Trace) -> Status {
     match (trace.status, &trace.refusal) {
         (500.., Some(refused)) => Status::error(refused.message.to_string()),
@@ -227,7 +227,7 @@ fn status_of_request(trace: &Trace) -> Status {
     }
 }
 
-/// The conventions' own names, by the host that is known for one. Others go by the name in the configuration.
+/// The name that the conventions give to the provider at a well-known host. Others keep their name from the configuration.
 fn known_provider(host: &str) -> Option<&'static str> {
     let exact = [
         ("api.openai.com", "openai"),
@@ -275,7 +275,7 @@ fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("luner").with_version(env!("CARGO_PKG_VERSION")).with_schema_url(SCHEMA_URL).build()
 }
 
-/// A moment of a request.
+/// The time `since_ns` after the start of the request.
 fn at(trace: &Trace, since_ns: u64) -> SystemTime {
     let since = Duration::from_millis(trace.started_ms).saturating_add(Duration::from_nanos(since_ns));
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
