@@ -1,5 +1,5 @@
-//! The process that is to end, as the one that takes over sees it. Used by the main thread while it starts, then by a helper
-//! thread that listens. It never gives up because the other is gone: then there is nobody else to serve.
+//! The old process of a hand-over, as the new one sees it. Used by the main thread while it starts, then by a helper thread
+//! that listens. If the old process is gone, the new one carries on, because nobody else serves.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,20 +8,21 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::{env, thread};
 
-use super::{GO, PATIENCE, READY, STANDING, STOPPED, VARIABLE, sockets};
+use super::protocol::{GO, READY, STANDING, START_TIMEOUT, STOPPED, VARIABLE};
+use super::sockets;
 use crate::link::{Departure, Event};
 
-/// The way to it.
+/// The connection to the old process.
 #[derive(Debug)]
 pub struct Predecessor {
     control: BufReader<UnixStream>,
 }
 
 impl Predecessor {
-    /// If the process that started this one wants to be replaced by it: then with its listening sockets.
+    /// Returns the old process and its listening sockets, if this process was started to replace its parent.
     ///
     /// # Errors
-    /// They did not arrive.
+    /// The sockets did not arrive.
     pub fn of_this_process() -> io::Result<Option<(Predecessor, Vec<TcpListener>)>> {
         let named = env::var(VARIABLE).ok().and_then(|pid| pid.parse::<i32>().ok());
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
@@ -30,18 +31,18 @@ impl Predecessor {
         }
         let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        control.set_read_timeout(Some(PATIENCE))?;
-        control.set_write_timeout(Some(PATIENCE))?;
+        control.set_read_timeout(Some(START_TIMEOUT))?;
+        control.set_write_timeout(Some(START_TIMEOUT))?;
         let sockets = sockets::receive(&mut control)?;
         Ok(Some((Predecessor { control: BufReader::new(control) }, sockets)))
     }
 
-    /// Everything that may take long is done. Comes back when no policy changes there any more.
+    /// Reports that everything slow is done, and waits until the old process changes no policy any more.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The old process does not answer.
     pub fn standing(&mut self) -> io::Result<()> {
-        self.say(STANDING);
+        self.send(STANDING);
         let mut line = String::new();
         match self.control.read_line(&mut line)? {
             0 => Ok(()),
@@ -50,13 +51,13 @@ impl Predecessor {
         }
     }
 
-    /// Every shard accepts connections. From here on it is followed to its end.
+    /// Reports that every shard accepts connections, and follows the old process to its end on a helper thread.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread could not be started.
     pub(crate) fn ready(mut self, events: flume::Sender<Event>) -> io::Result<()> {
         self.control.get_ref().set_read_timeout(None)?;
-        self.say(READY);
+        self.send(READY);
         let listen = move || {
             for line in self.control.lines().map_while(Result::ok) {
                 if line == STOPPED {
@@ -68,8 +69,8 @@ impl Predecessor {
         thread::Builder::new().name("predecessor".into()).spawn(listen).map(drop)
     }
 
-    /// Should it be gone, its silence tells.
-    fn say(&mut self, word: &str) {
+    /// Ignores errors: that the old process is gone shows when it is read from.
+    fn send(&mut self, word: &str) {
         let _ = writeln!(self.control.get_mut(), "{word}");
     }
 }

@@ -1,5 +1,5 @@
-//! Listening sockets through a Unix socket, as `SCM_RIGHTS`. On a helper thread of the one process, at the start of the other.
-//! It never trusts a count that it did not check.
+//! Sends listening sockets through a Unix socket, as `SCM_RIGHTS`. On a helper thread of the old process, at the start of the
+//! new one. It never trusts a count without checking it.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -13,12 +13,12 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
-/// Descriptors in one message; Linux takes 253.
+/// Descriptors in one message. Arbitrary: Linux accepts 253.
 const PORTION: usize = 64;
-/// More than there can be shards.
+/// Larger counts are refused. Arbitrary: more than there can be shards.
 const SOCKETS_MAX: u32 = 4096;
 
-/// Sends all of them.
+/// Sends the number of sockets, then the sockets.
 pub(super) fn send(control: &mut UnixStream, sockets: &[TcpListener]) -> io::Result<()> {
     let count = u32::try_from(sockets.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     control.write_all(&count.to_be_bytes())?;
@@ -29,13 +29,13 @@ pub(super) fn send(control: &mut UnixStream, sockets: &[TcpListener]) -> io::Res
         if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // Descriptors travel with a byte.
+        // Descriptors can only be sent along with a byte.
         sendmsg(&*control, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
     }
     Ok(())
 }
 
-/// Receives all of them.
+/// Receives the sockets in their order.
 pub(super) fn receive(control: &mut UnixStream) -> io::Result<Vec<TcpListener>> {
     let mut count = [0; 4];
     control.read_exact(&mut count)?;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_sockets_arrive_in_their_order() {
+    fn many_sockets_arrive_in_order() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let sockets: Vec<_> = (0..PORTION + 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         send(&mut ours, &sockets).unwrap();
@@ -76,11 +76,11 @@ mod tests {
         assert_eq!(addresses(&receive(&mut theirs).unwrap()), addresses(&sockets));
         let mut rest = [0; 5];
         theirs.read_exact(&mut rest).unwrap();
-        assert_eq!(&rest, b"line\n", "what follows is not swallowed");
+        assert_eq!(&rest, b"line\n", "the next line is not consumed");
     }
 
     #[test]
-    fn a_sender_that_ends_early_is_an_error() {
+    fn early_end_of_the_sender_is_an_error() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         ours.write_all(&2_u32.to_be_bytes()).unwrap();
         drop(ours);

@@ -1,5 +1,5 @@
-//! The process that is to go on, as the one that it replaces sees it: started, given the sockets, waited for, within bounds.
-//! A helper thread waits; the coordinator owns the handle. A successor that does not come up leaves nothing behind.
+//! The new process of a hand-over, as the old one sees it: starts it, sends it the sockets, and waits for it, with timeouts. A
+//! helper thread waits; the coordinator owns the handle. A new process that does not come up is ended.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,42 +15,43 @@ use std::thread;
 use std::time::Duration;
 use std::{env, fs};
 
-use super::{GO, PATIENCE, READY, STANDING, STOPPED, VARIABLE, sockets};
+use super::protocol::{GO, READY, STANDING, START_TIMEOUT, STOPPED, VARIABLE};
+use super::sockets;
 use crate::clock::Clock;
 use crate::link::{Event, Succession};
 
-/// A process that has closed its end of the line is about to end, and has so long to say how. Arbitrary.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often it is looked whether it has.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// What procfs appends to the path of a file that is gone.
+/// How long a process that has closed its socket may take to end, so that its exit status is known. Arbitrary.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause between two checks whether it has ended. Arbitrary.
+const EXIT_POLL: Duration = Duration::from_millis(10);
+/// procfs appends this to the path of a file that is gone.
 const DELETED: &str = " (deleted)";
-/// Variables that are about this process and not about the next.
+/// Environment variables that are for this process only.
 const OWN_VARIABLES: [&str; 5] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE];
 
-/// How this process was started, so that another can be started in the same way.
+/// How this process was started, so that another can be started the same way.
 #[derive(Clone, Debug)]
 pub struct Launch {
     program: PathBuf,
     arguments: Vec<OsString>,
 }
 
-/// Why no other process can take over.
+/// Why no other process can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLaunch {
-    #[error("a gateway whose configuration is no file cannot be started once more")]
+    #[error("a gateway whose configuration is not a file cannot be started again")]
     NoFile,
-    #[error("a container ends with its first process: replace the container")]
+    #[error("a container ends with its first process: replace the container instead")]
     FirstProcess,
-    #[error("it is not known what this process was started from")]
+    #[error("the program file of this process is unknown")]
     Unknown,
 }
 
 impl Launch {
-    /// To be asked at the start, before the file at that path is replaced.
+    /// Call it at start, before the program file is replaced.
     ///
     /// # Errors
-    /// It is not known, or of no use.
+    /// The program file is unknown, or starting it again would not help.
     pub fn of_this_process() -> Result<Launch, NoLaunch> {
         if std::process::id() == 1 {
             return Err(NoLaunch::FirstProcess);
@@ -62,24 +63,24 @@ impl Launch {
     }
 }
 
-/// The path by which it was called, links and all, so that a link that is switched leads to the new version; the file itself
-/// where that leads elsewhere.
+/// The path by which this process was called, with its symbolic links, so that a link that is switched leads to the new
+/// version. If that path leads to another program, the path of the running file.
 fn program(called: Option<PathBuf>) -> Option<PathBuf> {
     let running = fs::metadata("/proc/self/exe").ok();
-    let is_it = |path: &Path| {
-        let file = |of: fs::Metadata| (of.dev(), of.ino());
-        running.as_ref().is_some_and(|running| fs::metadata(path).is_ok_and(|it| file(it) == file(running.clone())))
+    let is_running = |path: &Path| {
+        let id = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        running.as_ref().is_some_and(|running| fs::metadata(path).is_ok_and(|found| id(&found) == id(running)))
     };
     let called = called.and_then(|called| match called.components().count() {
         1 if !called.as_os_str().as_encoded_bytes().contains(&b'/') => {
-            env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&called)).find(|path| is_it(path))
+            env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&called)).find(|path| is_running(path))
         }
         _ => std::path::absolute(called).ok(),
     });
-    called.filter(|path| is_it(path)).or_else(|| env::current_exe().ok().map(undeleted))
+    called.filter(|path| is_running(path)).or_else(|| env::current_exe().ok().map(undeleted))
 }
 
-/// The path where a file was that has been replaced meanwhile.
+/// The path of a file that has been replaced meanwhile.
 fn undeleted(path: PathBuf) -> PathBuf {
     match path.to_str().and_then(|path| path.strip_suffix(DELETED)) {
         Some(before) if !path.exists() => before.into(),
@@ -87,7 +88,7 @@ fn undeleted(path: PathBuf) -> PathBuf {
     }
 }
 
-/// A successor that is being started, or that has taken over.
+/// Handle of a new process that is being started, or has taken over.
 #[derive(Debug)]
 pub struct Successor {
     control: UnixStream,
@@ -95,46 +96,46 @@ pub struct Successor {
 }
 
 impl Successor {
-    /// Starts it. What becomes of it comes as [`Event::Succession`].
+    /// Starts the new process. Its progress is sent as [`Event::Succession`].
     ///
     /// # Errors
-    /// There is no thread or no pair of sockets to be had.
+    /// The thread or the pair of sockets could not be created.
     pub fn start(launch: Launch, sockets: Vec<TcpListener>, events: flume::Sender<Event>) -> io::Result<Successor> {
         let (ours, theirs) = UnixStream::pair()?;
         let (control, given_up) = (ours.try_clone()?, Arc::new(AtomicBool::new(false)));
         let known = given_up.clone();
         let work = move || {
-            let told = bring_up(&launch, ours, theirs, &sockets, &events);
-            let told = told.unwrap_or_else(|(reason, mut child)| {
-                let patience = if known.load(Ordering::Acquire) { Duration::ZERO } else { LAST_WORDS };
-                let how = child.as_mut().map(|child| end(child, patience));
+            let result = bring_up(&launch, ours, theirs, &sockets, &events);
+            let result = result.unwrap_or_else(|(reason, mut child)| {
+                let timeout = if known.load(Ordering::Acquire) { Duration::ZERO } else { EXIT_TIMEOUT };
+                let how = child.as_mut().map(|child| end(child, timeout));
                 Succession::Failed([Some(reason), how].into_iter().flatten().collect::<Vec<_>>().join("; "))
             });
-            let _ = events.send(Event::Succession(told));
+            let _ = events.send(Event::Succession(result));
         };
         thread::Builder::new().name("successor".into()).spawn(work)?;
         Ok(Successor { control, given_up })
     }
 
-    /// Nothing changes here any more; it may read what there is.
+    /// Tells the new process that nothing changes here any more, and that it may read the policies.
     pub fn go(&mut self) {
-        // Should it be gone, its helper tells.
+        // If the new process is gone, the helper thread reports it.
         let _ = writeln!(self.control, "{GO}");
     }
 
-    /// It alone accepts connections now.
+    /// Tells the new process that this one accepts no connections any more.
     pub fn stopped(&mut self) {
         let _ = writeln!(self.control, "{STOPPED}");
     }
 
-    /// Gives it up: its helper ends it at once, and tells.
+    /// Gives the new process up: the helper thread ends it at once and reports that.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         let _ = self.control.shutdown(std::net::Shutdown::Both);
     }
 }
 
-/// Starts it and waits until it is ready, or says why it is not.
+/// Starts the new process and waits until it is ready. The error says why it is not.
 fn bring_up(
     launch: &Launch,
     mut ours: UnixStream,
@@ -148,16 +149,16 @@ fn bring_up(
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
     let spawned = command.spawn();
     let child = spawned.map_err(|error| (format!("starting {}: {error}", launch.program.display()), None))?;
-    // The command holds their end, too: with it this side would never see them leave.
+    // The command holds the other end, too. While it does, this side would never notice that the process is gone.
     drop(command);
     let mut lead = || -> Result<(), String> {
-        ours.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+        ours.set_write_timeout(Some(START_TIMEOUT)).map_err(|error| error.to_string())?;
         sockets::send(&mut ours, sockets).map_err(|error| format!("handing the sockets over: {error}"))?;
         let (clock, mut lines) = (Clock::start(), BufReader::new(&ours));
         let started = clock.now();
-        expect(&mut lines, STANDING, || PATIENCE.saturating_sub(clock.now().since(started)))?;
+        expect(&mut lines, STANDING, || START_TIMEOUT.saturating_sub(clock.now().since(started)))?;
         let _ = events.send(Event::Succession(Succession::Standing));
-        expect(&mut lines, READY, || PATIENCE.saturating_sub(clock.now().since(started)))
+        expect(&mut lines, READY, || START_TIMEOUT.saturating_sub(clock.now().since(started)))
     };
     match lead() {
         Ok(()) => Ok(Succession::Ready { pid: child.id() }),
@@ -177,30 +178,30 @@ fn expect(lines: &mut BufReader<&UnixStream>, wanted: &str, left: impl Fn() -> D
         Ok(_) if line.trim_end() == wanted => Ok(()),
         Ok(_) => Err(format!("it said {:?} where `{wanted}` was expected", line.trim_end())),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            Err(format!("it was not {wanted} within {} s", PATIENCE.as_secs()))
+            Err(format!("it was not {wanted} within {} s", START_TIMEOUT.as_secs()))
         }
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(LEFT.into()),
         Err(error) => Err(format!("waiting until it is {wanted}: {error}")),
     }
 }
 
-const LEFT: &str = "it left";
+const LEFT: &str = "it closed its connection";
 
-/// Makes sure that it is gone, and says how it ended.
-fn end(child: &mut Child, patience: Duration) -> String {
+/// Waits until the process has ended, or kills it. Returns how it ended.
+fn end(child: &mut Child, timeout: Duration) -> String {
     let (clock, mut status) = (Clock::start(), None);
     let started = clock.now();
-    while status.is_none() && clock.now().since(started) < patience {
+    while status.is_none() && clock.now().since(started) < timeout {
         status = child.try_wait().ok().flatten();
         if status.is_none() {
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(EXIT_POLL);
         }
     }
     if let Some(status) = status {
         return status.to_string();
     }
     let _ = child.kill();
-    child.wait().map_or_else(|error| error.to_string(), |status| format!("ended by force, {status}"))
+    child.wait().map_or_else(|error| error.to_string(), |status| format!("killed, {status}"))
 }
 
 #[cfg(test)]
@@ -208,17 +209,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replaced_file_is_looked_for_at_its_old_path() {
+    fn replaced_file_is_found_at_its_old_path() {
         assert_eq!(undeleted("/nowhere/luner (deleted)".into()), PathBuf::from("/nowhere/luner"));
         assert_eq!(undeleted("/nowhere/luner".into()), PathBuf::from("/nowhere/luner"));
         let folder = tempfile::tempdir().unwrap();
         let odd = folder.path().join("luner (deleted)");
         fs::write(&odd, "").unwrap();
-        assert_eq!(undeleted(odd.clone()), odd, "a file of that very name");
+        assert_eq!(undeleted(odd.clone()), odd, "a file whose name really ends like this");
     }
 
     #[test]
-    fn a_link_stays_a_link_and_what_is_no_program_of_ours_is_passed_over() {
+    fn link_is_kept_and_another_program_is_not_used() {
         let running = env::current_exe().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("current");

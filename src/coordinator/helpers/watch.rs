@@ -1,10 +1,10 @@
-//! Notices that the configuration file has other content than before, however that came about: written in place, replaced by
-//! rename, or behind a symbolic link that was swapped (Kubernetes). Runs on a helper thread of its own. It never parses the
-//! file and keeps nothing of it but a hash.
+//! Watches the configuration file for new content, however it got there: written in place, replaced by a rename, or behind a
+//! symbolic link that was swapped (Kubernetes). Runs on a helper thread of its own. It never parses the file and keeps only a
+//! hash of it.
 //!
-//! The kernel tells what happens in the folders on the way to the file. That only wakes the thread; what counts is the content,
-//! read once the folders are quiet. A slow poll finds what the kernel did not tell: network filesystems, no watches left,
-//! an overflow.
+//! The kernel reports events in the folders on the path to the file. They only wake the thread, which then reads the content
+//! once the folders are quiet. A slow poll finds changes that the kernel does not report: on network filesystems, without a
+//! free watch, after an overflow.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -27,25 +27,25 @@ use crate::clock::Clock;
 #[cfg(test)]
 mod tests;
 
-/// A folder that is never quiet is looked at after so many debounces: 2 s with the usual 200 ms.
+/// The file is read after this many debounces even if its folder is never quiet: 2 s with the usual 200 ms.
 const DEBOUNCES_MAX: u32 = 10;
-/// As many as the kernel follows (path_resolution(7)).
+/// Symbolic links to follow, as many as the kernel does (path_resolution(7)).
 const LINKS_MAX: usize = 40;
-/// What is hashed; a larger file is refused by `config` anyway.
+/// Bytes that are hashed; `config` refuses a larger file anyway.
 const FILE_BYTES_MAX: u64 = (1 << 20) + 1;
-/// The usual size of a configuration, and more: reading does not reallocate and leave copies of literal keys behind.
+/// More than the usual size of a configuration, so that reading does not reallocate and leave copies of literal keys behind.
 const FILE_BYTES_USUAL: usize = 64 << 10;
-/// The thread reads a file and resolves links; notify's own thread has the default.
+/// Enough to read a file and resolve links; notify's own thread has the default size.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// The file has other content than when it was last told of.
+/// The file has other content than at the last report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// See [`bytes_hash`].
     pub bytes_hash: u64,
 }
 
-/// Watches until it is dropped.
+/// Handle of the watching thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Watcher {
     stop: Arc<AtomicBool>,
@@ -53,10 +53,10 @@ pub struct Watcher {
     polls_only: Option<String>,
 }
 
-/// Starts to watch. What is in the file at this moment counts as known: start before the file is read, and no change falls
-/// in between. Looks every `poll` without being woken, and after `debounce` of quiet when woken.
+/// Starts to watch. The content at this moment counts as known, so start before reading the file to miss no change. Checks the
+/// file every `poll`, and after an event once nothing has happened for `debounce`.
 ///
-/// `on_change` is called on the helper thread and may wait there; changes meanwhile are told of once, afterwards.
+/// `on_change` is called on the helper thread and may block; changes meanwhile are reported once, afterwards.
 ///
 /// # Errors
 /// The thread could not be started, or the working directory of a relative path is gone.
@@ -75,17 +75,17 @@ pub fn start(
 }
 
 impl Watcher {
-    /// Why only the poll finds changes, if so; worth one line in the log.
+    /// The reason why only the poll finds changes, if that is so. Worth a line in the log.
     pub fn polls_only(&self) -> Option<&str> {
         self.polls_only.as_deref()
     }
 }
 
 impl Drop for Watcher {
-    /// Tells the thread to end. It is not waited for: it may be in `on_change`, waiting for whoever drops this.
+    /// Tells the thread to end, without waiting: it may be in `on_change`, waiting for the thread that drops this.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // A full channel wakes it as well.
+        // A full channel wakes the thread, too.
         let _ = self.wake.try_send(());
     }
 }
@@ -97,20 +97,20 @@ pub fn bytes_hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What a look at the file has found.
+/// The result of checking the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Changed(u64),
     Same,
-    /// Missing, not readable, or no plain file. What was known stays known.
+    /// The file is missing, not readable, or not a plain file. The known content stays the known one.
     Unreadable,
 }
 
-/// Whether the kernel is asked at all.
+/// Whether to use the kernel's events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notices {
     On,
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at the poll alone"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests of the poll alone"))]
     Off,
 }
 
@@ -132,13 +132,13 @@ fn start_with(
     };
     let known = read_hash(&path);
     let stop = Arc::new(AtomicBool::new(false));
-    let follower = Follower { path, poll, debounce, report, folders, woken, stop: stop.clone(), known };
-    thread::Builder::new().name("config watch".into()).stack_size(STACK_BYTES).spawn(move || follower.run())?;
+    let watching = WatchThread { path, poll, debounce, report, folders, woken, stop: stop.clone(), known };
+    thread::Builder::new().name("config watch".into()).stack_size(STACK_BYTES).spawn(move || watching.run())?;
     Ok(Watcher { stop, wake, polls_only })
 }
 
 /// The helper thread's state.
-struct Follower {
+struct WatchThread {
     path: PathBuf,
     poll: Duration,
     debounce: Duration,
@@ -149,23 +149,23 @@ struct Follower {
     known: Option<u64>,
 }
 
-impl Follower {
+impl WatchThread {
     fn run(mut self) {
         loop {
             let woken = self.woken.recv_timeout(self.poll).is_ok();
             if self.stopped() {
                 return;
             }
-            // What a poll finds may be half written, too.
+            // A poll may find a file that is half written.
             if woken || read_hash(&self.path).is_some_and(|hash| Some(hash) != self.known) {
                 self.settle();
             }
             if self.stopped() {
                 return;
             }
-            // Before the look, so that whatever comes after it wakes the thread again.
+            // Before the check, so that a later change wakes the thread again.
             if let Some(folders) = &mut self.folders {
-                folders.follow(&self.path);
+                folders.update(&self.path);
             }
             let look = self.look();
             (self.report)(look);
@@ -201,7 +201,7 @@ impl Follower {
     }
 }
 
-/// None if there is no plain file that can be read. A pipe (`--config <(…)`) must not be read twice, or waited for.
+/// Returns `None` unless it is a plain file that can be read. A pipe (`--config <(…)`) cannot be read twice and could block.
 fn read_hash(path: &Path) -> Option<u64> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
@@ -211,18 +211,18 @@ fn read_hash(path: &Path) -> Option<u64> {
     Some(bytes_hash(&bytes))
 }
 
-/// The folders that the kernel watches: those of the file and of every symbolic link on the way to it.
+/// The folders that the kernel watches: those of the file and of every symbolic link on the path to it.
 struct Folders {
     watcher: RecommendedWatcher,
-    /// By path, with device and inode: a folder that was replaced needs a new watch.
+    /// Device and inode by path. A folder that was replaced needs a new watch.
     watched: HashMap<PathBuf, (u64, u64)>,
 }
 
 impl Folders {
-    /// Errors if not even the folder of `path` itself can be watched for want of the kernel's resources.
+    /// Fails if the kernel has no watch left for the folder of `path`.
     fn watch(path: &Path, wake: flume::Sender<()>) -> notify::Result<Folders> {
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error is a reason to look, an overflow comes as an event of another kind.
+            // An error is a reason to check the file. An overflow is reported as an event of another kind.
             if event.as_ref().is_ok_and(|event| only_reads(event.kind)) {
                 return;
             }
@@ -230,17 +230,17 @@ impl Folders {
             let _ = wake.try_send(());
         })?;
         let mut folders = Folders { watcher, watched: HashMap::new() };
-        match folders.follow(path) {
+        match folders.update(path) {
             Some(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => Err(error),
             _ => Ok(folders),
         }
     }
 
-    /// Watches what is on the way to `path` now, and no more what was. Gives the last error; a folder that does not exist yet
-    /// is tried again next time.
-    fn follow(&mut self, path: &Path) -> Option<notify::Error> {
+    /// Watches the folders that are on the path now, and stops watching the others. Returns the last error; a folder that does
+    /// not exist yet is tried again next time.
+    fn update(&mut self, path: &Path) -> Option<notify::Error> {
         let mut wanted = HashMap::new();
-        for stop in way(path) {
+        for stop in links_and_file(path) {
             let folder = stop.parent().unwrap_or(Path::new("/"));
             if let Ok(metadata) = fs::metadata(folder) {
                 wanted.insert(folder.to_owned(), (metadata.dev(), metadata.ino()));
@@ -250,15 +250,15 @@ impl Folders {
         watched.retain(|folder, identity| {
             let stays = wanted.get(folder) == Some(identity);
             if !stays {
-                // The kernel may have dropped it already, with the folder.
+                // The kernel may have removed the watch already, with the folder.
                 let _ = watcher.unwatch(folder);
             }
             stays
         });
         let mut failed = None;
         for (folder, identity) in wanted {
-            // Those that are watched as well: a folder that was deleted and made again may have its old inode, but no watch
-            // any more. For the others it changes nothing.
+            // Also for folders that are watched: one that was deleted and created again may have the old inode, but has no
+            // watch any more. For the others this changes nothing.
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => _ = watched.insert(folder, identity),
                 Err(error) => failed = Some(error),
@@ -268,13 +268,13 @@ impl Folders {
     }
 }
 
-/// Opening and reading, by this thread among others, changes nothing.
+/// Returns true for opening and reading, which this thread does, too.
 fn only_reads(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-/// Every symbolic link that is followed from `path` to its file, and the file, whether it exists or not: what can be replaced.
-fn way(path: &Path) -> Vec<PathBuf> {
+/// Everything on the path that can be replaced: each symbolic link that is followed, and the file, whether it exists or not.
+fn links_and_file(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut ahead = parts(path);
     let mut at = PathBuf::from("/");
@@ -299,7 +299,7 @@ fn way(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The names in a path, last first.
+/// The names in a path, last one first.
 fn parts(path: &Path) -> Vec<OsString> {
     let named = |part: Component<'_>| match part {
         Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),

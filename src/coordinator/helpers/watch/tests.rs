@@ -1,5 +1,5 @@
-//! The watcher against real files. Each look of the watcher at the file is reported, so that a test waits for what it wants
-//! to see, with a bound, and knows that nothing was told before.
+//! Tests the watcher on real files. Each check of the file is reported, so that a test can wait for the result that it expects,
+//! with a timeout, and knows that no change was reported before.
 
 use std::fs;
 use std::io::Write;
@@ -9,13 +9,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Nothing here takes so long, and a test that hangs says where.
+/// Arbitrary: longer than anything here takes. A test that hangs fails at the place where it waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 const DEBOUNCE: Duration = Duration::from_millis(150);
-/// So slow that it finds nothing in a test's time.
+/// So slow that the poll finds nothing during a test.
 const NO_POLL: Duration = Duration::from_secs(3600);
 
-/// A folder with a configuration, and a watcher that reports its looks.
+/// A folder with a configuration, and a watcher that reports each check.
 struct Scene {
     folder: TempDir,
     path: PathBuf,
@@ -39,7 +39,7 @@ fn scene() -> Scene {
     scene
 }
 
-/// As the kubelet lays a ConfigMap out: config.yaml → ..data/config.yaml, ..data → ..2024_1.
+/// Creates a ConfigMap's files as the kubelet does: config.yaml → ..data/config.yaml, ..data → ..2024_1.
 fn config_map(content: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("..2024_1")).unwrap();
@@ -51,10 +51,10 @@ fn config_map(content: &str) -> TempDir {
 
 impl Scene {
     fn look(&self) -> Look {
-        self.looks.recv_timeout(PATIENCE).expect("the watcher looks at the file")
+        self.looks.recv_timeout(PATIENCE).expect("the watcher checks the file")
     }
 
-    /// Waits for the next change; looks that found nothing new may come before.
+    /// Waits for the next change; checks without a change may come before.
     fn change(&self) -> u64 {
         loop {
             if let Look::Changed(hash) = self.look() {
@@ -63,18 +63,18 @@ impl Scene {
         }
     }
 
-    /// Waits for a look of this kind. One cause may lead to several looks on a busy machine, but not to a change.
+    /// Waits for a check with this result. One event may cause several checks on a busy machine, but no change.
     fn until(&self, wanted: Look) {
         loop {
             match self.look() {
                 look if look == wanted => return,
-                Look::Changed(_) => panic!("told of a change"),
+                Look::Changed(_) => panic!("a change was reported"),
                 Look::Same | Look::Unreadable => {}
             }
         }
     }
 
-    /// Whatever woke the watcher has been looked at, and no change was told.
+    /// Waits for a check after the event, which reports no change.
     fn nothing_new(&self) {
         self.until(Look::Same);
     }
@@ -126,7 +126,7 @@ fn saving_by_rename_is_a_change_each_time() {
 }
 
 #[test]
-fn a_config_map_swapped_by_kubernetes_is_a_change_each_time() {
+fn config_map_swapped_by_kubernetes_is_a_change_each_time() {
     let scene = scene_of(config_map("old"), NO_POLL, DEBOUNCE, Notices::On);
     scene.swap("..2024_1", "..2024_2", "two");
     assert_eq!(scene.change(), bytes_hash(b"two"));
@@ -138,14 +138,14 @@ fn a_config_map_swapped_by_kubernetes_is_a_change_each_time() {
 }
 
 #[test]
-fn a_config_map_swapped_for_the_same_content_is_none() {
+fn config_map_swapped_for_the_same_content_is_not_a_change() {
     let scene = scene_of(config_map("old"), NO_POLL, DEBOUNCE, Notices::On);
     scene.swap("..2024_1", "..2024_2", "old");
     scene.nothing_new();
 }
 
 #[test]
-fn a_link_into_another_folder_is_followed() {
+fn link_into_another_folder_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     for (name, content) in [("a.yaml", "a"), ("b.yaml", "b")] {
@@ -165,7 +165,7 @@ fn a_link_into_another_folder_is_followed() {
 }
 
 #[test]
-fn a_swapped_link_further_up_is_followed() {
+fn swapped_link_to_a_parent_folder_is_followed() {
     let root = tempfile::tempdir().unwrap();
     for (name, content) in [("v1", "one"), ("v2", "two")] {
         fs::create_dir(root.path().join(name)).unwrap();
@@ -184,7 +184,7 @@ fn a_swapped_link_further_up_is_followed() {
 }
 
 #[test]
-fn deleting_is_no_change_and_creating_again_is_one() {
+fn deleting_is_not_a_change_and_new_content_is() {
     let scene = scene();
     fs::remove_file(&scene.path).unwrap();
     scene.until(Look::Unreadable);
@@ -197,21 +197,21 @@ fn deleting_is_no_change_and_creating_again_is_one() {
 }
 
 #[test]
-fn a_file_that_was_missing_at_the_start_is_a_change_once_it_is_there() {
+fn file_that_was_missing_at_start_is_a_change_when_created() {
     let scene = scene_of(tempfile::tempdir().unwrap(), NO_POLL, DEBOUNCE, Notices::On);
     fs::write(&scene.path, "first").unwrap();
     assert_eq!(scene.change(), bytes_hash(b"first"));
 }
 
 #[test]
-fn other_permissions_are_no_change() {
+fn new_permissions_are_not_a_change() {
     let scene = scene();
     fs::set_permissions(&scene.path, fs::Permissions::from_mode(0o600)).unwrap();
     scene.nothing_new();
 }
 
 #[test]
-fn the_same_content_again_is_no_change() {
+fn rewriting_the_same_content_is_not_a_change() {
     let scene = scene();
     fs::write(&scene.path, "old").unwrap();
     scene.nothing_new();
@@ -220,20 +220,20 @@ fn the_same_content_again_is_no_change() {
 }
 
 #[test]
-fn looking_does_not_wake_the_watcher_again() {
+fn checking_the_file_does_not_wake_the_watcher_again() {
     let scene = scene();
     fs::write(scene.folder.path().join("neighbour"), "x").unwrap();
     scene.nothing_new();
-    // A few more looks, on a busy machine, but not one after each look.
+    // A busy machine may cause a few more checks, but not one after each check.
     assert!((0..10).any(|_| scene.looks.recv_timeout(DEBOUNCE * 4).is_err()));
 }
 
 #[test]
-fn a_restless_folder_is_looked_at_nevertheless() {
+fn restless_folder_does_not_delay_the_check_forever() {
     let scene = scene();
     fs::write(&scene.path, "new").unwrap();
     let neighbour = scene.folder.path().join("neighbour");
-    // Each write comes well within the debounce of the one before.
+    // Each write comes well within the debounce after the write before it.
     let looked = (0..u32::MAX).find_map(|n| {
         fs::write(&neighbour, n.to_string()).unwrap();
         scene.looks.recv_timeout(DEBOUNCE / 50).ok()
@@ -242,7 +242,7 @@ fn a_restless_folder_is_looked_at_nevertheless() {
 }
 
 #[test]
-fn the_poll_finds_what_the_kernel_does_not_tell() {
+fn poll_finds_changes_without_kernel_events() {
     let folder = config_map("old");
     let scene = scene_of(folder, Duration::from_millis(20), DEBOUNCE, Notices::Off);
     assert!(scene.watcher.polls_only().is_some());
@@ -258,7 +258,7 @@ fn the_poll_finds_what_the_kernel_does_not_tell() {
 }
 
 #[test]
-fn a_folder_that_was_replaced_is_watched_again() {
+fn replaced_folder_is_watched_again() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("conf");
     fs::create_dir(&folder).unwrap();
@@ -276,7 +276,7 @@ fn a_folder_that_was_replaced_is_watched_again() {
 }
 
 #[test]
-fn a_folder_that_was_deleted_and_made_again_is_watched_even_with_its_old_inode() {
+fn recreated_folder_is_watched_even_with_its_old_inode() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("conf");
     fs::create_dir(&folder).unwrap();
@@ -296,7 +296,7 @@ fn a_folder_that_was_deleted_and_made_again_is_watched_even_with_its_old_inode()
 }
 
 #[test]
-fn the_public_door_tells_changes_only() {
+fn callback_gets_changes_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     fs::write(&path, "old").unwrap();
@@ -309,15 +309,15 @@ fn the_public_door_tells_changes_only() {
 }
 
 #[test]
-fn dropping_it_ends_its_thread() {
+fn dropping_the_watcher_ends_its_thread() {
     let Scene { folder: _folder, looks, watcher, .. } = scene();
     drop(watcher);
-    // The thread owned the other end.
+    // The thread owned the sender.
     assert_eq!(looks.recv_timeout(PATIENCE), Err(flume::RecvTimeoutError::Disconnected));
 }
 
 #[test]
-fn a_pipe_is_never_read() {
+fn pipe_is_never_read() {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"version: v1").unwrap();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
@@ -327,9 +327,9 @@ fn a_pipe_is_never_read() {
 }
 
 #[test]
-fn a_loop_of_links_comes_to_an_end() {
+fn loop_of_links_ends() {
     let folder = tempfile::tempdir().unwrap();
     symlink("b", folder.path().join("a")).unwrap();
     symlink("a", folder.path().join("b")).unwrap();
-    assert_eq!(way(&folder.path().join("a")).len(), LINKS_MAX + 1);
+    assert_eq!(links_and_file(&folder.path().join("a")).len(), LINKS_MAX + 1);
 }
