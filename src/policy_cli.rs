@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use luner::clock::Clock;
 use luner::coordinator::replay;
 use luner::coordinator::store::reader::Reader;
-use luner::coordinator::try_expression::{Given, Trial, json_of};
+use luner::coordinator::try_expression::{GivenVariables, Trial, json_of};
 use luner::policy::{Action, Downgrades, ExpressionError, Repriced};
 use serde_json::Map;
 
@@ -79,7 +79,7 @@ fn report(expression: &str, error: &ExpressionError) -> ExitCode {
 }
 
 /// Parses `NAME=VALUE` pairs; each name may occur once.
-fn parse_vars(vars: &[String]) -> Result<Given, Vec<String>> {
+fn parse_vars(vars: &[String]) -> Result<GivenVariables, Vec<String>> {
     let (mut map, mut complaints) = (Map::new(), Vec::new());
     for var in vars {
         match var.split_once('=') {
@@ -90,7 +90,7 @@ fn parse_vars(vars: &[String]) -> Result<Given, Vec<String>> {
             Some(_) => {}
         }
     }
-    match Given::new(&map, Clock::start().now()) {
+    match GivenVariables::new(&map, Clock::start().now()) {
         Ok(given) if complaints.is_empty() => Ok(given),
         Ok(_) => Err(complaints),
         Err(errors) => Err(complaints.into_iter().chain(errors.iter().map(ToString::to_string)).collect()),

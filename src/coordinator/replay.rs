@@ -1,5 +1,5 @@
-//! One expression, tried on requests that were: what `POST /api/policies/test` with `last` and `luner policy test --db` answer.
-//! Pure; judges by the very code that judges requests. It never guesses what was not recorded: it counts it, and says why.
+//! Replays one expression on recorded requests, for `POST /api/policies/test` with `last` and `luner policy test --db`. Pure; uses
+//! the code that judges live requests. It never guesses what was not recorded: it counts such requests, with the reason.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,29 @@ use crate::llm::Usage;
 use crate::policy::{Compiled, Downgrades, Evaluator, Inputs, Variables};
 use crate::units::MicroUsd;
 
-/// Requests of one replay.
+/// Requests of one replay. Arbitrary: they are judged within milliseconds.
 pub const LAST_MAX: u32 = 1_000;
-/// Requests that are shown of those that matched. Arbitrary.
+/// Matching requests that are shown. Arbitrary.
 const EXAMPLES_MAX: usize = 20;
 
-/// What came of it.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Replay {
-    /// Requests that could be judged.
+    /// Requests that could be evaluated.
     pub evaluated: u64,
-    /// Of those, how many the expression is true of.
+    /// Evaluated requests for which the expression is true.
     pub matched: u64,
-    /// Requests that could not.
+    /// Requests that could not be evaluated.
     pub not_evaluable: u64,
-    /// By why: `never_judged`, `usage_not_recorded`, or how the expression fails.
+    /// How many could not be evaluated, by reason: `never_judged`, `usage_not_recorded`, or how the expression fails.
     pub why: BTreeMap<String, u64>,
-    /// What those that matched cost.
+    /// Cost of the matching requests.
     pub cost_usd: f64,
-    /// What would not have been spent. A downgrade to a dearer model saves less than nothing.
+    /// Cost that the policy would have saved. Negative for a downgrade to a more expensive model.
     pub saving_usd: f64,
-    /// The newest of those that matched.
+    /// The newest matching requests.
     pub examples: Vec<Example>,
-    /// What the expression reads.
+    /// The variables that the expression reads.
     #[schemars(with = "Vec<String>")]
     pub variables: Variables,
 }
@@ -48,26 +48,26 @@ pub struct Example {
     #[schemars(extend("format" = "date-time"))]
     pub at: String,
     pub user_id: String,
-    /// As it was asked for.
+    /// The model that was asked for.
     pub model: String,
     pub cost_usd: f64,
 }
 
-/// Why a request cannot be judged again: it never was, because it was refused before.
+/// The request was refused before the policies were evaluated.
 const NEVER_JUDGED: &str = "never_judged";
-/// Why a request cannot be judged: no policy asked for its user's last minute then, so nobody looked.
+/// No policy read the usage of the user's last minute at the time, so it was not recorded.
 const USAGE_NOT_RECORDED: &str = "usage_not_recorded";
 
-/// What a request would have cost with another model, where that has a price.
-pub type Price<'p> = &'p dyn Fn(&str, &Usage) -> Option<MicroUsd>;
+/// The cost of a request with another model, if that model has a price.
+pub type ReplayPrice<'p> = &'p dyn Fn(&str, &Usage) -> Option<MicroUsd>;
 
-/// Judges requests, newest first, by this one policy alone.
+/// Judges requests, newest first, by this policy alone.
 pub fn replay(
     trial: &Trial,
     compiled: &Compiled,
     rows: &[RequestRow],
-    ways: &dyn Downgrades,
-    price: Price<'_>,
+    downgrades: &dyn Downgrades,
+    price: ReplayPrice<'_>,
 ) -> Replay {
     let evaluator = Evaluator::new();
     let mut replay = Replay { variables: compiled.variables(), ..Replay::default() };
@@ -76,13 +76,13 @@ pub fn replay(
         let inputs = match inputs(row, compiled) {
             Ok(inputs) => inputs,
             Err(why) => {
-                replay.not(why);
+                replay.count_not_evaluable(why);
                 continue;
             }
         };
-        let outcome = trial.judge(&evaluator, compiled, &inputs, ways);
+        let outcome = trial.judge(&evaluator, compiled, &inputs, downgrades);
         if let Some(kind) = outcome.error {
-            replay.not(
+            replay.count_not_evaluable(
                 &serde_json::to_value(kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default(),
             );
             continue;
@@ -95,7 +95,7 @@ pub fn replay(
         cost = cost.saturating_add(row.cost);
         let saved = match (outcome.verdict, &outcome.model) {
             (Effect::Block, _) => row.cost,
-            // What came from the cache cost nothing, and would have cost nothing.
+            // An answer from the cache cost nothing, and would have cost nothing with another model.
             (Effect::Downgrade, Some(model)) if row.cost != MicroUsd(0) => {
                 price(model, &row.usage).map_or(MicroUsd(0), |other| MicroUsd(row.cost.0.saturating_sub(other.0)))
             }
@@ -117,15 +117,15 @@ pub fn replay(
 }
 
 impl Replay {
-    fn not(&mut self, why: &str) {
+    fn count_not_evaluable(&mut self, why: &str) {
         self.not_evaluable += 1;
         *self.why.entry(why.to_owned()).or_default() += 1;
     }
 }
 
-/// What a policy would have been told of a request, or why that is not known.
+/// The variables of a recorded request, or the reason why they are not known.
 fn inputs<'r>(row: &'r RequestRow, compiled: &Compiled) -> Result<Inputs<'r>, &'static str> {
-    // Without a provider it was refused before the policies came: malformed, or for a model that nobody serves.
+    // A request without a provider was refused before the policies: it was malformed, or no provider serves its model.
     if row.provider.is_empty() || row.model_asked.is_empty() {
         return Err(NEVER_JUDGED);
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matched_has_a_cost_and_a_saving_by_its_action() {
+    fn matching_requests_have_a_cost_and_a_saving_by_action() {
         let rows = [row("ann", 100, None), row("bob", 40, None), row("ann", 0, None)];
         let blocked = run("user_id == 'ann'", Action::Block, &rows);
         assert_eq!((blocked.evaluated, blocked.matched, blocked.not_evaluable), (3, 2, 0));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_recorded_is_not_guessed() {
+    fn unrecorded_usage_is_not_guessed() {
         let window = Window { request_count: 7, cost_micro: 1, tokens_used: 1 };
         let refused = RequestRow { provider: String::new(), ..row("ann", 0, None) };
         let rows = [row("ann", 1, Some(window)), row("ann", 1, None), refused];
@@ -232,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_fails_is_counted_by_how() {
+    fn failing_expression_is_counted_by_kind() {
         let failed = run("1 / max_tokens > 0", Action::Block, &[row("ann", 1, None)]);
         assert_eq!((failed.evaluated, failed.not_evaluable, failed.why.get("division_by_zero")), (0, 1, Some(&1)));
         assert_eq!(failed.saving_usd, 0.0);
     }
 
     #[test]
-    fn only_some_are_shown() {
+    fn examples_are_limited() {
         let rows: Vec<RequestRow> = (0..50).map(|_| row("ann", 1, None)).collect();
         let replay = run("true", Action::Block, &rows);
         assert_eq!((replay.matched, replay.examples.len()), (50, EXAMPLES_MAX));

@@ -1,6 +1,5 @@
-//! One expression, tried once against variables that someone made up: what `POST /api/policies/test` and `luner policy test`
-//! answer. Runs on the coordinator or in the command line; judges by the very code that judges requests. It never touches
-//! a stored policy.
+//! Tries one expression on given variables, for `POST /api/policies/test` and `luner policy test`. Runs on the coordinator or in
+//! the command line; uses the code that judges live requests. It never touches a stored policy.
 
 use chrono::DateTime;
 use schemars::JsonSchema;
@@ -14,7 +13,7 @@ use crate::policy::{
 };
 use crate::who::{Who, WhoPart};
 
-/// What is tried.
+/// The policy to try.
 #[derive(Clone, Debug)]
 pub struct Trial {
     pub expression: String,
@@ -22,21 +21,21 @@ pub struct Trial {
     pub target_model: Option<String>,
 }
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Verdict")]
-pub struct Outcome {
-    /// Whether the expression is true.
+pub struct TrialOutcome {
+    /// True if the expression is true.
     pub matched: bool,
-    /// What a policy that enforces it would do to the request.
+    /// What an enforced policy would do to the request.
     pub verdict: Effect,
-    /// The model that the request would go to; `null` when it is blocked.
+    /// The model that the request would use; `null` if it is blocked.
     pub model: Option<String>,
-    /// Why a match has an effect, or none; `null` without a match.
+    /// Why a match has an effect or not; `null` without a match.
     pub note: Option<Note>,
-    /// How the expression failed, though it compiles; then it did not match, and a policy that blocks would block.
+    /// How the expression failed at run time. It then does not match, and a policy that blocks would block.
     pub error: Option<FaultKind>,
-    /// What it reads.
+    /// The variables that the expression reads.
     #[schemars(with = "Vec<String>")]
     pub variables: Variables,
 }
@@ -51,7 +50,7 @@ pub enum Effect {
     Block,
 }
 
-/// A variable that was given and cannot be taken.
+/// A given variable with a wrong name or value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {message}")]
 pub struct VariableError {
@@ -59,9 +58,9 @@ pub struct VariableError {
     pub message: String,
 }
 
-/// The variables of a made-up request: those of [`Inputs::default`], at the time of the trial, but for what was given.
+/// The variables of a trial: the given ones, and for the others [`Inputs::default`] at the time of the trial.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct GivenVariables {
     inputs: Inputs<'static>,
     model: String,
     who: Who<String>,
@@ -69,18 +68,18 @@ pub struct Given {
     endpoint: String,
 }
 
-impl Given {
-    /// Takes what is given by name, in JSON's types; `now` is RFC 3339 text.
+impl GivenVariables {
+    /// Reads variables by name, as JSON values; `now` is an RFC 3339 text.
     ///
     /// # Errors
-    /// Each name that is no variable's and each value that is not of its type.
-    pub fn new(vars: &Map<String, Value>, now: Now) -> Result<Given, Vec<VariableError>> {
+    /// Every name that is not a variable, and every value that has not the variable's type.
+    pub fn new(vars: &Map<String, Value>, now: Now) -> Result<GivenVariables, Vec<VariableError>> {
         let inputs = Inputs { now_ms: now.wall_ms, ..Inputs::default() };
-        let mut given = Given { inputs, ..Given::default() };
+        let mut given = GivenVariables { inputs, ..GivenVariables::default() };
         let wrong = vars.iter().filter_map(|(name, value)| {
             let error = |message| VariableError { name: name.clone(), message };
             match Variable::from_name(name) {
-                None => Some(error(format!("there is no such variable, only {}", known()))),
+                None => Some(error(format!("there is no such variable, only {}", variable_names()))),
                 Some(variable) => given.set(variable, value).err().map(error),
             }
         });
@@ -111,12 +110,12 @@ impl Given {
     }
 
     fn inputs(&self) -> Inputs<'_> {
-        let Given { inputs, model, who, provider, endpoint } = self;
+        let GivenVariables { inputs, model, who, provider, endpoint } = self;
         Inputs { model, who: who.as_str(), provider, endpoint, ..*inputs }
     }
 }
 
-/// A value as it stands on a command line, in the JSON type of the variable where it can be read as such.
+/// A value from the command line as JSON: in the variable's type if it can be read as such, otherwise as a string.
 pub fn json_of(name: &str, text: &str) -> Value {
     match Variable::from_name(name).map(Variable::cel_type) {
         None | Some(CelType::String | CelType::Timestamp) => text.into(),
@@ -125,23 +124,28 @@ pub fn json_of(name: &str, text: &str) -> Value {
 }
 
 impl Trial {
-    /// Judges a request with these variables by this one policy.
+    /// Judges a request with these variables by this policy.
     ///
     /// # Errors
-    /// The expression may not be a policy's; says where.
-    pub fn run(&self, given: &Given, downgrades: &dyn Downgrades) -> Result<Outcome, ExpressionError> {
+    /// The expression is not valid in a policy; the error says where.
+    pub fn run(&self, given: &GivenVariables, downgrades: &dyn Downgrades) -> Result<TrialOutcome, ExpressionError> {
         Ok(self.verdict(&self.compile()?, given, downgrades))
     }
 
-    /// The same by what [`Trial::compile`] made.
-    pub(super) fn verdict(&self, compiled: &Compiled, given: &Given, downgrades: &dyn Downgrades) -> Outcome {
+    /// Like [`Trial::run`], with the policy that [`Trial::compile`] returned.
+    pub(super) fn verdict(
+        &self,
+        compiled: &Compiled,
+        given: &GivenVariables,
+        downgrades: &dyn Downgrades,
+    ) -> TrialOutcome {
         self.judge(&Evaluator::new(), compiled, &given.inputs(), downgrades)
     }
 
-    /// The one policy that is tried.
+    /// Compiles the policy.
     ///
     /// # Errors
-    /// The expression may not be a policy's; says where.
+    /// The expression is not valid in a policy; the error says where.
     pub fn compile(&self) -> Result<Compiled, ExpressionError> {
         Compiled::new(&[self.policy()]).map_err(|failed| {
             let error = failed.into_iter().next().map(|failed| failed.error);
@@ -149,14 +153,14 @@ impl Trial {
         })
     }
 
-    /// Judges a request by what [`Trial::compile`] made.
+    /// Judges a request by the policy that [`Trial::compile`] returned.
     pub(super) fn judge(
         &self,
         evaluator: &Evaluator,
         compiled: &Compiled,
         inputs: &Inputs<'_>,
         downgrades: &dyn Downgrades,
-    ) -> Outcome {
+    ) -> TrialOutcome {
         let verdict = evaluator.judge(compiled, inputs, downgrades);
         let found = verdict.matches.first();
         let effect = match (verdict.blocked, &verdict.model, found) {
@@ -166,7 +170,7 @@ impl Trial {
             _ => Effect::Allow,
         };
         let model = (effect != Effect::Block).then(|| verdict.model.clone().unwrap_or_else(|| inputs.model.to_owned()));
-        Outcome {
+        TrialOutcome {
             matched: found.is_some(),
             verdict: effect,
             model,
@@ -188,7 +192,7 @@ impl Trial {
     }
 }
 
-fn known() -> String {
+fn variable_names() -> String {
     Variable::ALL.map(Variable::name).join(", ")
 }
 
@@ -236,12 +240,12 @@ mod tests {
         }
     }
 
-    fn given(vars: Value) -> Result<Given, Vec<VariableError>> {
+    fn given(vars: Value) -> Result<GivenVariables, Vec<VariableError>> {
         let Value::Object(vars) = vars else { panic!("an object") };
-        Given::new(&vars, Now { mono_ns: 0, wall_ms: 1_769_860_800_000 })
+        GivenVariables::new(&vars, Now { mono_ns: 0, wall_ms: 1_769_860_800_000 })
     }
 
-    fn outcome(expression: &str, action: Action, target: Option<&str>, vars: Value) -> Outcome {
+    fn outcome(expression: &str, action: Action, target: Option<&str>, vars: Value) -> TrialOutcome {
         let trial = Trial { expression: expression.into(), action, target_model: target.map(Into::into) };
         trial.run(&given(vars).unwrap(), &Nowhere).unwrap()
     }
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_as_in_a_request_that_says_nothing() {
+    fn missing_variables_are_those_of_an_empty_request() {
         let expression = "model == '' && temperature == 1.0 && request_count == 0 && !stream \
             && now == timestamp('2026-01-31T12:00:00Z')";
         assert!(outcome(expression, Action::Alert, None, json!({})).matched);
@@ -285,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_follows_from_the_action() {
+    fn verdict_follows_the_action() {
         let vars = || json!({ "model": "gpt-4o" });
         let blocked = outcome("true", Action::Block, None, vars());
         assert_eq!((blocked.verdict, blocked.model), (Effect::Block, None));
@@ -304,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_command_line_take_the_type_of_their_variable() {
+    fn command_line_values_take_the_type_of_their_variable() {
         for (name, text, value) in [
             ("model", "4", json!("4")),
             ("now", "2026-01-31T12:00:00Z", json!("2026-01-31T12:00:00Z")),

@@ -12,7 +12,7 @@ use crate::coordinator::api::shape::answer::{Reply, json};
 use crate::coordinator::api::shape::body;
 use crate::coordinator::api::shape::error::{ApiError, Detail};
 use crate::coordinator::replay::{LAST_MAX, replay};
-use crate::coordinator::try_expression::{Given, Trial};
+use crate::coordinator::try_expression::{GivenVariables, Trial};
 use crate::plan::Plan;
 use crate::policy::{Action, Downgrades, Repriced};
 
@@ -36,7 +36,7 @@ pub(crate) struct Test {
 #[derive(Default)]
 struct Read {
     trial: Option<Trial>,
-    given: Given,
+    given: GivenVariables,
     last: Option<u32>,
     problems: Vec<Detail>,
 }
@@ -85,9 +85,9 @@ fn read(body: &[u8], coordinator: &Coordinator) -> Result<Read, ApiError> {
         complain("vars", "goes with a made-up request, not with stored ones".into());
     }
     fields.keys().for_each(|name| complain(name, "there is no such field here".into()));
-    let given = Given::new(&vars.unwrap_or_default(), coordinator.clock.now()).unwrap_or_else(|wrong| {
+    let given = GivenVariables::new(&vars.unwrap_or_default(), coordinator.clock.now()).unwrap_or_else(|wrong| {
         wrong.into_iter().for_each(|error| complain(&format!("vars.{}", error.name), error.message));
-        Given::default()
+        GivenVariables::default()
     });
     if expression.is_none() && problems.iter().all(|problem| problem.param != "expression") {
         problems.push(Detail { param: "expression".into(), message: "is missing".into(), position: None });
