@@ -16,7 +16,7 @@ use super::shape::parameter::Parameter;
 use super::traces::{dashboard, export, list as traces, trace_item};
 use crate::coordinator::replay::Replay;
 use crate::coordinator::store::ListPage;
-use crate::coordinator::try_expression::Outcome;
+use crate::coordinator::try_expression::TrialOutcome;
 use crate::http::head::Method::{self, Delete, Get, Post, Put};
 use crate::policy::Draft;
 
@@ -138,7 +138,7 @@ pub(super) static OPERATIONS: [Operation; 26] = [
         .refuses(&[409]),
     guarded(Post, "/api/policies/test", Does::TestPolicy, "Try an expression on one request, or on stored ones", NONE)
         .takes(of::<test_policy::Test>)
-        .answers(&[(200, Content::Json(either::<Outcome, Replay>))]),
+        .answers(&[(200, Content::Json(either::<TrialOutcome, Replay>))]),
     guarded(Post, "/api/policies/reload", Does::ReloadPolicies, "Read all policies again", NONE)
         .takes(of::<policies::Nothing>)
         .answers(&[(200, Content::Json(of::<policies::Reloaded>))]),
