@@ -80,7 +80,6 @@ pub const TYPE_NAMES: List = List {
         ("Operation", 2),
         ("Outcome", 4),
         ("Parts", 5),
-        ("Price", 2),
         ("Prices", 2),
         ("Provider", 3),
         ("Refusal", 2),

@@ -504,7 +504,7 @@ export interface components {
             at: string;
             /** Format: double */
             cost_usd: number;
-            /** @description As it was asked for. */
+            /** @description The model that was asked for. */
             model: string;
             trace_id: string;
             user_id: string;
@@ -881,38 +881,38 @@ export interface components {
             compiled: number;
             failed: components["schemas"]["Failed"][];
         };
-        /** @description What came of it. */
+        /** @description The result of a replay. */
         Replay: {
             /**
              * Format: double
-             * @description What those that matched cost.
+             * @description Cost of the matching requests.
              */
             cost_usd: number;
             /**
              * Format: uint64
-             * @description Requests that could be judged.
+             * @description Requests that could be evaluated.
              */
             evaluated: number;
-            /** @description The newest of those that matched. */
+            /** @description The newest matching requests. */
             examples: components["schemas"]["Example"][];
             /**
              * Format: uint64
-             * @description Of those, how many the expression is true of.
+             * @description Evaluated requests for which the expression is true.
              */
             matched: number;
             /**
              * Format: uint64
-             * @description Requests that could not.
+             * @description Requests that could not be evaluated.
              */
             not_evaluable: number;
             /**
              * Format: double
-             * @description What would not have been spent. A downgrade to a dearer model saves less than nothing.
+             * @description Cost that the policy would have saved. Negative for a downgrade to a more expensive model.
              */
             saving_usd: number;
-            /** @description What the expression reads. */
+            /** @description The variables that the expression reads. */
             variables: string[];
-            /** @description By why: `never_judged`, `usage_not_recorded`, or how the expression fails. */
+            /** @description How many could not be evaluated, by reason: `never_judged`, `usage_not_recorded`, or how the expression fails. */
             why: {
                 [key: string]: number;
             };
@@ -1256,19 +1256,19 @@ export interface components {
             stream: boolean;
             tokens: components["schemas"]["Tokens"];
         };
-        /** @description What came of it. */
+        /** @description The result of a trial. */
         Verdict: {
-            /** @description How the expression failed, though it compiles; then it did not match, and a policy that blocks would block. */
+            /** @description How the expression failed at run time. It then does not match, and a policy that blocks would block. */
             error: components["schemas"]["FaultKind"] | null;
-            /** @description Whether the expression is true. */
+            /** @description True if the expression is true. */
             matched: boolean;
-            /** @description The model that the request would go to; `null` when it is blocked. */
+            /** @description The model that the request would use; `null` if it is blocked. */
             model: string | null;
-            /** @description Why a match has an effect, or none; `null` without a match. */
+            /** @description Why a match has an effect or not; `null` without a match. */
             note: components["schemas"]["Note"] | null;
-            /** @description What it reads. */
+            /** @description The variables that the expression reads. */
             variables: string[];
-            /** @description What a policy that enforces it would do to the request. */
+            /** @description What an enforced policy would do to the request. */
             verdict: components["schemas"]["Effect"];
         };
     };
