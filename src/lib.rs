@@ -86,7 +86,7 @@
 //! | shard | one core's thread and everything it owns |
 //! | plan | a checked configuration with its policies, laid out for the request path |
 //! | facts | what the gateway needs to know about a request's body |
-//! | who | tenant, user and agent of a request |
+//! | who | the identity that a request is for: see [`who::Who`] |
 //! | refusal | an error with which the gateway itself answers a request |
 //! | attempt | one try at a provider; a request may take several |
 //! | record | a request from its first byte until it is accounted for |

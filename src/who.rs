@@ -1,6 +1,8 @@
 //! Who a request is for: the one identity type. Requests, usage windows, traces, stored rows and console filters all use it,
 //! each with its own kind of value. Plain data, owned by whoever holds it.
 
+use crate::names;
+
 /// The parts of an identity, each as a `T`: text that was received, an id in the store, a filter's condition.
 ///
 /// As text, an empty part means that the caller did not say. Comparing and hashing go part by part.
@@ -25,6 +27,15 @@ pub enum WhoPart {
 impl WhoPart {
     /// Every part, from the broadest to the narrowest.
     pub const ALL: [WhoPart; 3] = [WhoPart::Tenant, WhoPart::User, WhoPart::Agent];
+
+    /// The request header by which a caller states this part.
+    pub const fn header(self) -> &'static str {
+        match self {
+            WhoPart::Tenant => names::LUNER_TENANT,
+            WhoPart::User => names::LUNER_USER,
+            WhoPart::Agent => names::LUNER_AGENT,
+        }
+    }
 
     /// The part's name in the store and in logs.
     pub const fn name(self) -> &'static str {
@@ -95,6 +106,11 @@ impl<T: AsRef<str>> Who<T> {
 }
 
 impl<'a> Who<&'a str> {
+    /// The parts from the broadest to the narrowest.
+    pub const fn new(tenant: &'a str, user: &'a str, agent: &'a str) -> Who<&'a str> {
+        Who { tenant, user, agent }
+    }
+
     /// A tenant's user, without an agent.
     pub const fn of_user(tenant: &'a str, user: &'a str) -> Who<&'a str> {
         Who { tenant, user, agent: "" }

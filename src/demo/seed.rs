@@ -30,8 +30,8 @@ const SEED: u64 = 20;
 /// An agent that sends requests in the demo.
 #[derive(Clone, Copy)]
 pub(super) struct DemoAgent {
-    pub name: &'static str,
-    pub tenant: &'static str,
+    /// Its name and its tenant; the user differs from run to run.
+    pub who: Who<&'static str>,
     pub model: &'static str,
     /// Most requests of one run.
     pub requests_max: u64,
@@ -39,23 +39,17 @@ pub(super) struct DemoAgent {
     pub input_tokens: u64,
 }
 
-const fn agent(
-    name: &'static str,
-    tenant: &'static str,
-    model: &'static str,
-    requests_max: u64,
-    input_tokens: u64,
-) -> DemoAgent {
-    DemoAgent { name, tenant, model, requests_max, input_tokens }
+const fn agent(who: Who<&'static str>, model: &'static str, requests_max: u64, input_tokens: u64) -> DemoAgent {
+    DemoAgent { who, model, requests_max, input_tokens }
 }
 
 pub(super) const AGENTS: [DemoAgent; 6] = [
-    agent("researcher", "acme", "gpt-4o", 5, 2_400),
-    agent("coder", "acme", "claude-sonnet-4-5", 4, 3_200),
-    agent("support", "globex", "gpt-4o-mini", 2, 700),
-    agent("batch-summarizer", "globex", "gpt-4o", 1, 1_500),
-    agent("crawler", "globex", "text-embedding-3-small", 3, 500),
-    agent("playground", "trial", "gpt-4o", 2, 900),
+    agent(Who::new("acme", "", "researcher"), "gpt-4o", 5, 2_400),
+    agent(Who::new("acme", "", "coder"), "claude-sonnet-4-5", 4, 3_200),
+    agent(Who::new("globex", "", "support"), "gpt-4o-mini", 2, 700),
+    agent(Who::new("globex", "", "batch-summarizer"), "gpt-4o", 1, 1_500),
+    agent(Who::new("globex", "", "crawler"), "text-embedding-3-small", 3, 500),
+    agent(Who::new("trial", "", "playground"), "gpt-4o", 2, 900),
 ];
 pub(super) const USERS: [&str; 5] = ["ana", "ben", "chidi", "dora", "emeka"];
 
@@ -183,7 +177,7 @@ impl History {
         for _ in 0..self.rng.u64(1..=agent.requests_max) {
             let mut trace = self.request(at_ms, agent);
             (trace.trace_id, trace.parent_span_id) = (trace_id, parent);
-            trace.who = Who { tenant: agent.tenant, user, agent: agent.name }.to_owned();
+            trace.who = Who { user, ..agent.who }.to_owned();
             self.judge(&mut trace);
             parent = parent.or(Some(trace.span_id));
             at_ms += trace.duration_ns / 1_000_000 + self.rng.u64(20..1_200);

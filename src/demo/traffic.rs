@@ -12,7 +12,7 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::seed::{AGENTS, DemoAgent, USERS};
-use crate::names;
+use crate::who::Who;
 
 /// Longest pause between two requests; the average is half of it. Arbitrary: slow enough to watch.
 const PAUSE_MS_MAX: u64 = 1_600;
@@ -49,8 +49,9 @@ pub(super) fn send(gateway: &str, mut outcome: impl FnMut(io::Result<()>)) -> ! 
 }
 
 fn request(rng: &mut Rng) -> String {
-    let DemoAgent { name, tenant, model, .. } = AGENTS[rng.usize(0..AGENTS.len())];
-    let (user, prompt) = (USERS[rng.usize(0..USERS.len())], PROMPTS[rng.usize(0..PROMPTS.len())]);
+    let DemoAgent { who, model, .. } = AGENTS[rng.usize(0..AGENTS.len())];
+    let who = Who { user: USERS[rng.usize(0..USERS.len())], ..who };
+    let prompt = PROMPTS[rng.usize(0..PROMPTS.len())];
     let (path, body) = if model.starts_with("text-embedding") {
         ("/v1/embeddings", json!({ "model": model, "input": prompt }))
     } else {
@@ -62,17 +63,11 @@ fn request(rng: &mut Rng) -> String {
     };
     let body = body.to_string();
     let length = body.len();
-    let head = [
-        format!("POST {path} HTTP/1.1"),
-        "Host: localhost".into(),
-        "Content-Type: application/json".into(),
-        "Connection: close".into(),
-        format!("{}: {name}", names::LUNER_AGENT),
-        format!("{}: {tenant}", names::LUNER_TENANT),
-        format!("{}: {user}", names::LUNER_USER),
-        format!("Content-Length: {length}\r\n\r\n{body}"),
-    ];
-    head.join("\r\n")
+    let identity: String = who.parts().map(|(part, value)| format!("{}: {value}\r\n", part.header())).collect();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         {identity}Content-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 fn exchange(gateway: &str, request: &str) -> io::Result<()> {

@@ -225,10 +225,10 @@ impl Simulation {
         let asked = MODELS[self.seeded.below(MODELS.len())];
         let max_tokens = 1 + self.seeded.next() % 500;
         let body = format!(r#"{{"model":"{asked}","max_tokens":{max_tokens},"messages":[]}}"#);
-        let Who { tenant, user: name, .. } = USERS[user];
+        let identity: String =
+            USERS[user].parts().map(|(part, value)| format!("{}: {value}\r\n", part.header())).collect();
         let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Luner-User: {name}\r\nX-Luner-Tenant: {tenant}\r\n\
-             Content-Length: {}\r\n\r\n",
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{identity}Content-Length: {}\r\n\r\n",
             body.len()
         );
         let expected = self.expect(user, shard, asked, body.len(), max_tokens);
