@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{MEMBERS_MAX, NUMBER_BYTES_MAX, VALUES_MAX};
+use super::limits::{MEMBERS_MAX, NUMBER_BYTES_MAX, VALUES_MAX};
 
 /// Why a text is refused, and the byte offset where that shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! The walker's smallest steps: one string, number, or word. The grammar between them is in the parent.
 //! Each is linear in its own bytes, and leaves the walker just after it.
 
+use super::fault::{Fault, FaultKind};
+use super::limits::NUMBER_BYTES_MAX;
 use super::scan::{self, InString};
-use super::{Fault, FaultKind, NUMBER_BYTES_MAX, Text, Value, Walker, text};
+use super::text::{self, Text};
+use super::walker::{Value, Walker};
 
 impl<'b> Walker<'b> {
     pub(super) fn scalar(&mut self) -> Result<Value<'b>, Box<Fault>> {

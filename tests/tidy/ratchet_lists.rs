@@ -46,7 +46,6 @@ pub const RINGS: List = List {
     entries: &[
         ("src/cache", 6),
         ("src/coordinator", 41),
-        ("src/json", 4),
         ("src/plan", 4),
         ("src/policy", 4),
     ],
@@ -60,7 +59,6 @@ pub const MODULE_LISTS: List = List {
         ("src/cache/mod.rs", ANY),
         ("src/coordinator/access.rs", ANY),
         ("src/coordinator/api/mod.rs", ANY),
-        ("src/json/mod.rs", ANY),
         ("src/link/mod.rs", ANY),
         ("src/policy/mod.rs", ANY),
     ],
