@@ -13,7 +13,7 @@
 
 use super::hash::HashKey;
 use super::number;
-use crate::json::{Fault, Text, Value, Walker};
+use crate::json::{JsonError, Text, Value, Walker};
 
 /// Why there is no canonical form.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Canonical {
     }
 
     fn write(&mut self, body: &[u8], depth_max: usize) -> Result<(), Unwritten> {
-        let mut walker = Walker::again(body, depth_max)?;
+        let mut walker = Walker::prechecked(body, depth_max)?;
         walker.open_object()?;
         self.open(true, false);
         while let Some(frame) = self.open.last() {
@@ -293,8 +293,8 @@ impl Canonical {
     }
 }
 
-impl From<Box<Fault>> for Unwritten {
-    fn from(_: Box<Fault>) -> Self {
+impl From<Box<JsonError>> for Unwritten {
+    fn from(_: Box<JsonError>) -> Self {
         Unwritten::Malformed
     }
 }

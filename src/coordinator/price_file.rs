@@ -52,11 +52,11 @@ pub fn read(pricing: &PricingConfig) -> Result<PriceTable, Problem> {
 
 /// The error's line and column as `:3:14`, or nothing if it has no position.
 fn position(text: &str, error: &PriceError) -> String {
-    let fault = match error {
-        PriceError::Json(fault) | PriceError::JsonOf { fault, .. } => fault,
+    let json_error = match error {
+        PriceError::Json(error) | PriceError::JsonOf { error, .. } => error,
         PriceError::NotAnObject { .. } | PriceError::Field { .. } => return String::new(),
     };
-    let before = text.as_bytes().get(..fault.at).unwrap_or(text.as_bytes());
+    let before = text.as_bytes().get(..json_error.at).unwrap_or(text.as_bytes());
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let column = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default()).chars().count() + 1;
     format!(":{}:{column}", before.iter().filter(|byte| **byte == b'\n').count() + 1)

@@ -1,15 +1,15 @@
-//! JSON texts: a strict, bounded walker, and how strings are written.
+//! Reads JSON texts with a strict, bounded walker, and writes JSON strings. Pure: no I/O, no shared state.
 
 // Limits of a text.
 mod limits;
 
 // Why a text is refused.
-mod fault;
+mod error;
 
-// Skips bytes without meaning.
+// Skips bytes until one has a meaning.
 pub(crate) mod scan;
 
-// Strings, both ways.
+// Decodes and writes strings.
 mod text;
 
 // The keys of open objects.
@@ -24,8 +24,8 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fault::excerpt;
-pub use fault::{Fault, FaultKind};
+pub(crate) use error::excerpt;
+pub use error::{JsonError, JsonErrorKind};
 pub use limits::{DEPTH_MAX_DEFAULT, MEMBERS_MAX, NUMBER_BYTES_MAX, VALUES_MAX};
 pub use text::{Text, write_string};
 pub use walker::{Value, Walker};

@@ -1,26 +1,26 @@
-//! JSON strings, both ways: what the text between two quotes means, and how a text is written between quotes.
-//! Pure; a [`Text`] borrows the document and allocates only when an escape has to be undone.
+//! Decodes and writes JSON strings.
+//! Pure. A [`Text`] borrows the document and allocates only to decode an escape.
 
 use std::borrow::Cow;
 
-/// A string of a document that the walker has checked: every escape in it is whole, no surrogate stands alone.
+/// A string of a document that the walker has checked: every escape in it is complete, and no surrogate stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'b> {
-    /// Between the quotes, as written.
+    /// The bytes between the quotes, as written.
     pub raw: &'b str,
-    /// There is a backslash in it.
+    /// The string contains a backslash.
     pub escaped: bool,
     /// Byte offset of the opening quote in the document.
     pub at: usize,
 }
 
 impl<'b> Text<'b> {
-    /// What it means; borrowed where nothing is escaped.
+    /// The decoded string, borrowed if nothing is escaped.
     pub fn decode(&self) -> Cow<'b, str> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 
-    /// Appends what it means.
+    /// Appends the decoded string.
     pub fn decode_onto(&self, out: &mut Vec<u8>) {
         if self.escaped {
             each_piece(self.raw, |piece| out.extend_from_slice(piece.as_bytes()));
@@ -29,7 +29,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// Characters (Unicode scalar values) that it means.
+    /// The number of characters (Unicode scalar values) of the decoded string.
     pub fn chars(&self) -> usize {
         if !self.escaped {
             return self.raw.chars().count();
@@ -38,7 +38,7 @@ impl<'b> Text<'b> {
         let mut rest = self.raw;
         while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
             let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
-            let (char, after) = undo(escape);
+            let (char, after) = decode_escape(escape);
             count += plain.chars().count() + usize::from(char.is_some());
             rest = after;
         }
@@ -46,30 +46,30 @@ impl<'b> Text<'b> {
     }
 }
 
-/// Undoes the escapes of RFC 8259 §7. Meant for text that was checked; of a broken escape it drops the backslash.
+/// Decodes the escapes of RFC 8259 §7. Expects text that was checked; of a broken escape it drops the backslash.
 fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     each_piece(raw, |piece| out.push_str(piece));
     out
 }
 
-/// What the text means, piece by piece.
-fn each_piece(raw: &str, mut take: impl FnMut(&str)) {
+/// Passes the decoded text on, piece by piece.
+fn each_piece(raw: &str, mut visit: impl FnMut(&str)) {
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        take(plain);
-        let (char, after) = undo(escape);
+        visit(plain);
+        let (char, after) = decode_escape(escape);
         if let Some(char) = char {
-            take(char.encode_utf8(&mut [0; 4]));
+            visit(char.encode_utf8(&mut [0; 4]));
         }
         rest = after;
     }
-    take(rest);
+    visit(rest);
 }
 
-/// The character of the escape that `text` starts with, and what follows it.
-fn undo(text: &str) -> (Option<char>, &str) {
+/// Decodes the escape at the start of `text`. Returns its character and the rest of the text.
+fn decode_escape(text: &str) -> (Option<char>, &str) {
     let after = text.get(2..).unwrap_or_default();
     let char = match text.as_bytes().get(1) {
         Some(b'b') => '\u{8}',
@@ -78,14 +78,14 @@ fn undo(text: &str) -> (Option<char>, &str) {
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(&same @ (b'"' | b'\\' | b'/')) => char::from(same),
-        Some(b'u') => return undo_unicode(text),
+        Some(b'u') => return decode_unicode_escape(text),
         _ => return (None, text.get(1..).unwrap_or_default()),
     };
     (Some(char), after)
 }
 
-/// As [`undo`], for `\uXXXX` and for a pair of surrogates.
-fn undo_unicode(text: &str) -> (Option<char>, &str) {
+/// As [`decode_escape`], for `\uXXXX` and for a pair of surrogates.
+fn decode_unicode_escape(text: &str) -> (Option<char>, &str) {
     let after = text.get(6..).unwrap_or_default();
     let Some(first) = hex_at(text.as_bytes(), 2) else {
         return (None, after);
@@ -98,7 +98,7 @@ fn undo_unicode(text: &str) -> (Option<char>, &str) {
     (pair.and_then(Result::ok), after.get(6..).unwrap_or_default())
 }
 
-/// The four hexadecimal digits at `at`.
+/// The value of the four hexadecimal digits at `at`.
 pub(super) fn hex_at(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..)?.first_chunk::<4>()?;
     digits.iter().try_fold(0u16, |value, &digit| {
@@ -107,14 +107,14 @@ pub(super) fn hex_at(bytes: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// Appends `text` as a JSON string with its quotes. Escaped are `"`, `\` and all control characters of Unicode
-/// (U+0000–1F, U+007F–9F) and the line separators U+2028 and U+2029, so that it is safe in a log line and in an SSE
-/// `data:` line too; everything else stands as it is.
+/// Appends `text` as a JSON string with its quotes. Escapes `"`, `\`, all control characters of Unicode (U+0000–1F,
+/// U+007F–9F) and the line separators U+2028 and U+2029, so that the result is also safe in a log line and in an SSE
+/// `data:` line. Everything else stays as it is.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut plain_from = 0;
-    // 0x7f, and the lead bytes of U+0080–BF (0xc2) and of U+2000–2FFF (0xe2), are looked at more closely.
+    // 0x7f and the lead bytes of U+0080–BF (0xc2) and U+2000–2FFF (0xe2) may belong to a character that is escaped.
     for (at, byte) in text.bytes().enumerate() {
         if byte >= 0x20 && !matches!(byte, b'"' | b'\\' | 0x7f | 0xc2 | 0xe2) {
             continue;
@@ -143,7 +143,7 @@ fn write_escape(char: char, out: &mut Vec<u8>) {
         '\u{8}' => b'b',
         '\u{c}' => b'f',
         _ => {
-            // All of them lie below U+10000.
+            // All characters that are escaped lie below U+10000.
             let code = u32::from(char);
             let digit = |shift: u32| char::from_digit(code >> shift & 0xf, 16).map_or(b'0', |digit| digit as u8);
             out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_character_survives_writing_and_serde_json_reads_it_alike() {
+    fn every_character_survives_a_round_trip_and_serde_json_agrees() {
         let all: String = (0..=0xffffu32).chain([0x1f600, 0x10ffff]).filter_map(char::from_u32).collect();
         let mut out = Vec::new();
         write_string(&all, &mut out);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_escape_means_what_serde_json_says() {
+    fn every_escape_is_decoded_as_by_serde_json() {
         for raw in ["\\b\\f\\n\\r\\t\\\"\\\\\\/", "a\\u00e9b", "\\ud83d\\ude00", "\\uD83D\\uDE00x", "\\u0000", "ß\\n語"]
         {
             let text = Text { raw, escaped: true, at: 0 };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_escape_never_panics() {
+    fn broken_escape_never_panics() {
         for raw in ["\\", "\\u", "\\u12", "\\ud83d", "\\ud83d\\u", "\\ud83d\\u0041", "\\udc00", "\\é", "\\u00é0", "\\x"]
         {
             let text = Text { raw, escaped: true, at: 0 };

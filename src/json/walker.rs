@@ -1,18 +1,18 @@
-//! A strict, bounded walker over one JSON text (RFC 8259): no recursion, no tree, one pass, values borrowed.
-//! Made and dropped within one call on the thread that uses it. It never accepts what the RFC forbids (comments, NaN,
-//! trailing commas, a BOM, raw control characters), and neither what it only advises against (lone surrogates, the
-//! same key twice), because two readers of such a text may see two different requests.
+//! A strict, bounded walker over one JSON text (RFC 8259): one pass without recursion or a tree, and values are borrowed.
+//! Created and dropped within one call, on the thread that uses it. It never accepts what the RFC forbids (comments, NaN,
+//! trailing commas, a BOM, raw control characters), nor what the RFC only advises against (lone surrogates, duplicate
+//! keys), because two readers of such a text may see two different requests.
 
 use std::ops::Range;
 
-use super::fault::{Fault, FaultKind, excerpt};
-use super::keys::Keys;
+use super::error::{JsonError, JsonErrorKind, excerpt};
+use super::keys::{OpenKey, OpenKeys};
 use super::limits::{DEPTH_MAX_DEFAULT, MEMBERS_MAX, VALUES_MAX};
 use super::text::Text;
 
-/// Steps through a text. The caller says what it expects next; everything between is checked on the way.
+/// Steps through a text. The caller asks for what it expects next, and everything in between is checked on the way.
 ///
-/// After the first `Err` the walker is of no further use.
+/// After the first `Err` the walker must not be used any more.
 #[derive(Debug)]
 pub struct Walker<'b> {
     pub(super) body: &'b str,
@@ -22,18 +22,18 @@ pub struct Walker<'b> {
     values_left: usize,
     members_left: usize,
     open: Vec<Frame>,
-    keys: Keys<'b>,
+    keys: OpenKeys<'b>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     object: bool,
-    /// Nothing was read in it yet, so no comma is due.
+    /// Nothing was read in the container yet, so no comma is expected.
     fresh: bool,
     keys_mark: usize,
 }
 
-/// A value that was walked over. Containers are checked, and then known by their bytes alone.
+/// A value that was walked over. The contents of a container are checked but not returned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'b> {
     Null,
@@ -45,7 +45,7 @@ pub enum Value<'b> {
 }
 
 impl Value<'_> {
-    /// With its article, for messages.
+    /// The name of the type with its article, for messages.
     pub fn name(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -59,32 +59,33 @@ impl Value<'_> {
 }
 
 impl<'b> Walker<'b> {
-    /// For a text from outside that will be judged: keys are unique in every object, at most `depth_max` containers
-    /// are open at once. Checks the encoding of the whole text, so that all else can rely on it.
-    pub fn strict(body: &'b [u8], depth_max: usize) -> Result<Self, Box<Fault>> {
+    /// A walker for a text from outside on which decisions depend: keys must be unique in every object, and at most
+    /// `depth_max` containers may be open at once. Checks the encoding of the whole text first, so that all other steps
+    /// can rely on it.
+    pub fn strict(body: &'b [u8], depth_max: usize) -> Result<Self, Box<JsonError>> {
         Self::new(body, depth_max, true)
     }
 
-    /// For a text that is only observed: a key may come twice.
-    pub fn lenient(body: &'b [u8]) -> Result<Self, Box<Fault>> {
+    /// A walker for a text that is only observed. Duplicate keys are accepted.
+    pub fn lenient(body: &'b [u8]) -> Result<Self, Box<JsonError>> {
         Self::new(body, DEPTH_MAX_DEFAULT, false)
     }
 
-    /// For a text that [`Walker::strict`] has let through before, with the same depth: its keys are unique, so they are
-    /// not compared again.
-    pub fn again(body: &'b [u8], depth_max: usize) -> Result<Self, Box<Fault>> {
+    /// A walker for a text that [`Walker::strict`] accepted before, with the same depth. Its keys are known to be unique, so
+    /// they are not compared again.
+    pub fn prechecked(body: &'b [u8], depth_max: usize) -> Result<Self, Box<JsonError>> {
         Self::new(body, depth_max, false)
     }
 
-    fn new(body: &'b [u8], depth_max: usize, unique_keys: bool) -> Result<Self, Box<Fault>> {
+    fn new(body: &'b [u8], depth_max: usize, unique_keys: bool) -> Result<Self, Box<JsonError>> {
         let body = match simdutf8::basic::from_utf8(body) {
             Ok(body) => body,
-            // Only the slow way knows where.
+            // Only the slow check reports the position.
             Err(_) => std::str::from_utf8(body)
-                .map_err(|error| Box::new(Fault::new(error.valid_up_to(), FaultKind::NotUtf8)))?,
+                .map_err(|error| Box::new(JsonError::new(error.valid_up_to(), JsonErrorKind::NotUtf8)))?,
         };
         if body.starts_with('\u{feff}') {
-            return Err(Box::new(Fault::new(0, FaultKind::ByteOrderMark)));
+            return Err(Box::new(JsonError::new(0, JsonErrorKind::ByteOrderMark)));
         }
         Ok(Walker {
             body,
@@ -94,11 +95,11 @@ impl<'b> Walker<'b> {
             values_left: VALUES_MAX,
             members_left: MEMBERS_MAX,
             open: Vec::with_capacity(8),
-            keys: Keys::default(),
+            keys: OpenKeys::default(),
         })
     }
 
-    /// The first byte of what comes next, after white space.
+    /// The first byte of the next token, after white space.
     #[inline(always)]
     pub fn peek(&mut self) -> Option<u8> {
         match self.byte() {
@@ -113,30 +114,30 @@ impl<'b> Walker<'b> {
         self.byte()
     }
 
-    /// The offset of what comes next, after white space.
+    /// The offset of the next token, after white space.
     pub fn next_at(&mut self) -> usize {
         self.peek();
         self.at
     }
 
-    /// Enters the object that comes next; [`Walker::next_key`] goes on from there. The offset after its `{`.
-    pub fn open_object(&mut self) -> Result<usize, Box<Fault>> {
+    /// Enters the object that comes next, and returns the offset after its `{`. [`Walker::next_key`] continues from there.
+    pub fn open_object(&mut self) -> Result<usize, Box<JsonError>> {
         match self.peek() {
             Some(b'{') => self.open(true),
             _ => self.expected("'{'"),
         }
     }
 
-    /// Enters the array that comes next; [`Walker::next_item`] goes on from there. The offset after its `[`.
-    pub fn open_array(&mut self) -> Result<usize, Box<Fault>> {
+    /// Enters the array that comes next, and returns the offset after its `[`. [`Walker::next_item`] continues from there.
+    pub fn open_array(&mut self) -> Result<usize, Box<JsonError>> {
         match self.peek() {
             Some(b'[') => self.open(false),
             _ => self.expected("'['"),
         }
     }
 
-    /// The next key of the innermost open object, whose value comes next; `None` leaves the object.
-    pub fn next_key(&mut self) -> Result<Option<Text<'b>>, Box<Fault>> {
+    /// Returns the next key of the innermost open object; its value comes next. `None` means that the object has ended.
+    pub fn next_key(&mut self) -> Result<Option<Text<'b>>, Box<JsonError>> {
         let Some(frame) = self.open.last_mut() else {
             return self.expected("an open object");
         };
@@ -146,7 +147,7 @@ impl<'b> Walker<'b> {
             Some(b'}') => {
                 self.at += 1;
                 self.open.pop();
-                self.keys.close(mark).map_err(duplicate)?;
+                self.keys.close(mark).map_err(duplicate_key)?;
                 return Ok(None);
             }
             Some(b',') if !fresh => self.at += 1,
@@ -159,10 +160,10 @@ impl<'b> Walker<'b> {
         let key = self.string()?;
         match self.members_left.checked_sub(1) {
             Some(left) => self.members_left = left,
-            None => return self.fault(FaultKind::TooManyMembers),
+            None => return self.error(JsonErrorKind::TooManyMembers),
         }
         if self.unique_keys {
-            self.keys.note(mark, key.decode(), key.at).map_err(duplicate)?;
+            self.keys.push(mark, key.decode(), key.at).map_err(duplicate_key)?;
         }
         if self.peek() != Some(b':') {
             return self.expected("':'");
@@ -171,8 +172,8 @@ impl<'b> Walker<'b> {
         Ok(Some(key))
     }
 
-    /// Whether the innermost open array has another item, which comes next; `false` leaves the array.
-    pub fn next_item(&mut self) -> Result<bool, Box<Fault>> {
+    /// Returns true if the innermost open array has another item, which comes next, and false if the array has ended.
+    pub fn next_item(&mut self) -> Result<bool, Box<JsonError>> {
         let Some(frame) = self.open.last_mut() else {
             return self.expected("an open array");
         };
@@ -190,25 +191,25 @@ impl<'b> Walker<'b> {
         Ok(true)
     }
 
-    /// Walks over the value that comes next. Its bytes, and what it is.
-    pub fn value(&mut self) -> Result<(Range<usize>, Value<'b>), Box<Fault>> {
+    /// Walks over the next value. Returns its range in the text, and the value.
+    pub fn value(&mut self) -> Result<(Range<usize>, Value<'b>), Box<JsonError>> {
         self.value_with(|_, _| {})
     }
 
-    /// Walks over the value that comes next, whatever it is.
-    pub fn skip(&mut self) -> Result<(), Box<Fault>> {
+    /// Walks over the next value.
+    pub fn skip(&mut self) -> Result<(), Box<JsonError>> {
         match self.peek() {
             Some(b'"') => self.text().map(|_| ()),
             _ => self.value().map(|_| ()),
         }
     }
 
-    /// As [`Walker::value`]; tells `visit` of every string in the value that is not a key, with the key that came
-    /// last before it, if any.
+    /// As [`Walker::value`], and passes every string in the value that is not a key to `visit`, together with the last key
+    /// before it, if there is one.
     pub fn value_with(
         &mut self,
         mut visit: impl FnMut(Option<Text<'b>>, Text<'b>),
-    ) -> Result<(Range<usize>, Value<'b>), Box<Fault>> {
+    ) -> Result<(Range<usize>, Value<'b>), Box<JsonError>> {
         let from = self.next_at();
         let floor = self.open.len();
         let mut key = None;
@@ -247,23 +248,23 @@ impl<'b> Walker<'b> {
         Ok((from..self.at, value))
     }
 
-    /// There is only white space in this range.
+    /// Returns true if the range contains nothing but white space.
     pub fn is_blank(&self, range: Range<usize>) -> bool {
         self.body.get(range).is_some_and(|text| text.bytes().all(is_space))
     }
 
-    /// Nothing but white space may be left.
-    pub fn end(&mut self) -> Result<(), Box<Fault>> {
+    /// Checks that nothing but white space is left.
+    pub fn end(&mut self) -> Result<(), Box<JsonError>> {
         match self.peek() {
             None if self.open.is_empty() => Ok(()),
             _ => self.expected("the end of the text"),
         }
     }
 
-    fn open(&mut self, object: bool) -> Result<usize, Box<Fault>> {
+    fn open(&mut self, object: bool) -> Result<usize, Box<JsonError>> {
         self.count_value()?;
         if self.open.len() >= self.depth_max {
-            return self.fault(FaultKind::TooDeep);
+            return self.error(JsonErrorKind::TooDeep);
         }
         self.open.push(Frame { object, fresh: true, keys_mark: self.keys.mark() });
         self.at += 1;
@@ -271,10 +272,10 @@ impl<'b> Walker<'b> {
     }
 
     #[inline(always)]
-    pub(super) fn count_value(&mut self) -> Result<(), Box<Fault>> {
+    pub(super) fn count_value(&mut self) -> Result<(), Box<JsonError>> {
         match self.values_left.checked_sub(1) {
             Some(left) => self.values_left = left,
-            None => return self.fault(FaultKind::TooManyValues),
+            None => return self.error(JsonErrorKind::TooManyValues),
         }
         Ok(())
     }
@@ -290,14 +291,14 @@ impl<'b> Walker<'b> {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn expected<T>(&self, what: &'static str) -> Result<T, Box<Fault>> {
-        self.fault(FaultKind::Expected(what))
+    pub(super) fn expected<T>(&self, what: &'static str) -> Result<T, Box<JsonError>> {
+        self.error(JsonErrorKind::Expected(what))
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn fault<T>(&self, kind: FaultKind) -> Result<T, Box<Fault>> {
-        Err(Box::new(Fault::new(self.at, kind)))
+    pub(super) fn error<T>(&self, kind: JsonErrorKind) -> Result<T, Box<JsonError>> {
+        Err(Box::new(JsonError::new(self.at, kind)))
     }
 }
 
@@ -306,6 +307,6 @@ fn is_space(byte: u8) -> bool {
 }
 
 #[cold]
-fn duplicate((name, at): (std::borrow::Cow<'_, str>, usize)) -> Box<Fault> {
-    Box::new(Fault::new(at, FaultKind::DuplicateKey(excerpt(&name).into())))
+fn duplicate_key(key: OpenKey<'_>) -> Box<JsonError> {
+    Box::new(JsonError::new(key.at, JsonErrorKind::DuplicateKey(excerpt(&key.name).into())))
 }

@@ -4,15 +4,15 @@
 
 use super::decimal::{Flaw, scaled};
 use super::price::{Price, RATE_MAX, Rates};
-use crate::json::{DEPTH_MAX_DEFAULT, Fault, Value, Walker};
+use crate::json::{DEPTH_MAX_DEFAULT, JsonError, Value, Walker};
 
 /// Why a price table is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceError {
     #[error("{0}")]
-    Json(Box<Fault>),
-    #[error("in the price of {model:?}: {fault}")]
-    JsonOf { model: Box<str>, fault: Box<Fault> },
+    Json(Box<JsonError>),
+    #[error("in the price of {model:?}: {error}")]
+    JsonOf { model: Box<str>, error: Box<JsonError> },
     #[error("the price of {model:?} is not an object")]
     NotAnObject { model: Box<str> },
     #[error("the price of {model:?}: {field} {flaw}")]
@@ -48,14 +48,14 @@ pub(super) fn table(json: &str) -> Result<ParsedTable, PriceError> {
 
 /// A [`PriceError`] without its model.
 enum EntryError {
-    Json(Box<Fault>),
+    Json(Box<JsonError>),
     NotAnObject,
     Field(Box<str>, Flaw),
 }
 
-impl From<Box<Fault>> for EntryError {
-    fn from(fault: Box<Fault>) -> EntryError {
-        EntryError::Json(fault)
+impl From<Box<JsonError>> for EntryError {
+    fn from(error: Box<JsonError>) -> EntryError {
+        EntryError::Json(error)
     }
 }
 
@@ -63,7 +63,7 @@ impl EntryError {
     fn about(self, model: &str) -> PriceError {
         let model: Box<str> = model.chars().take(NAME_CHARS_MAX).collect::<String>().into();
         match self {
-            EntryError::Json(fault) => PriceError::JsonOf { model, fault },
+            EntryError::Json(error) => PriceError::JsonOf { model, error },
             EntryError::NotAnObject => PriceError::NotAnObject { model },
             EntryError::Field(field, flaw) => PriceError::Field { model, field, flaw },
         }

@@ -34,7 +34,6 @@ pub const TUPLE_PARAMETERS: List = List {
     name: "TUPLE_PARAMETERS",
     #[rustfmt::skip]
     entries: &[
-        ("duplicate", 1),
         ("of_attempt", 1),
     ],
 };
@@ -72,8 +71,6 @@ pub const TYPE_NAMES: List = List {
         ("Admitted", 2),
         ("Asked", 2),
         ("Cache", 3),
-        ("FaultKind", 2),
-        ("Keys", 2),
         ("Labels", 2),
         ("Operation", 2),
         ("Outcome", 4),

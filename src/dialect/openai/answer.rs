@@ -1,22 +1,26 @@
-//! What an answer's body says beyond its usage. Pure; it reads the few members that it needs and changes nothing.
+//! Reads what the gateway needs from an answer's body besides its usage: whether it calls tools.
+//! Pure. It reads the few members that it needs and changes nothing.
 
-use crate::json::Walker;
+use crate::json::{Value, Walker};
 
-/// Whether an answer calls tools, whichever endpoint gave it. Where that is in doubt, it does.
+/// Returns whether an answer calls tools, for every operation. Returns true if that is in doubt: an answer that calls
+/// tools must not be cached.
 pub fn calls_tools(body: &[u8]) -> bool {
-    // Most answers name nothing of the kind, and one pass over the bytes is cheaper than reading them.
-    let named = [b"tool_calls".as_slice(), b"function_call", b"\\u"];
-    if named.iter().all(|name| memchr::memmem::find(body, name).is_none()) {
+    // Most answers contain none of these names, and searching the bytes is cheaper than walking the JSON. An escape may
+    // hide a name.
+    let names = [b"tool_calls".as_slice(), b"function_call", b"\\u"];
+    if names.iter().all(|name| memchr::memmem::find(body, name).is_none()) {
         return false;
     }
-    Walker::lenient(body).ok().and_then(|mut walker| in_value(&mut walker, DEPTH_MAX)).unwrap_or(true)
+    Walker::lenient(body).ok().and_then(|mut walker| value_calls_tools(&mut walker, DEPTH_MAX)).unwrap_or(true)
 }
 
-/// Deeper, nothing is looked for: choices, their messages and output items lie above. Arbitrary.
+/// Levels that are searched; deeper values are skipped. Arbitrary: choices, their messages and output items lie within
+/// four levels.
 const DEPTH_MAX: u32 = 6;
 
-/// None where the text is broken.
-fn in_value(walker: &mut Walker<'_>, depth_left: u32) -> Option<bool> {
+/// Returns `None` if the text is broken.
+fn value_calls_tools(walker: &mut Walker<'_>, depth_left: u32) -> Option<bool> {
     let mut found = false;
     match walker.peek() {
         Some(_) if depth_left == 0 => walker.skip().ok()?,
@@ -25,18 +29,18 @@ fn in_value(walker: &mut Walker<'_>, depth_left: u32) -> Option<bool> {
             while let Some(key) = walker.next_key().ok()? {
                 let key = key.decode();
                 found |= match key.as_ref() {
-                    "tool_calls" | "function_call" => holds_something(walker)?,
+                    "tool_calls" | "function_call" => is_non_empty(walker)?,
                     "type" => {
-                        matches!(walker.value().ok()?.1, crate::json::Value::String(kind) if kind.decode() == "function_call")
+                        matches!(walker.value().ok()?.1, Value::String(kind) if kind.decode() == "function_call")
                     }
-                    _ => in_value(walker, depth_left - 1)?,
+                    _ => value_calls_tools(walker, depth_left - 1)?,
                 };
             }
         }
         Some(b'[') => {
             walker.open_array().ok()?;
             while walker.next_item().ok()? {
-                found |= in_value(walker, depth_left - 1)?;
+                found |= value_calls_tools(walker, depth_left - 1)?;
             }
         }
         _ => walker.skip().ok()?,
@@ -44,18 +48,18 @@ fn in_value(walker: &mut Walker<'_>, depth_left: u32) -> Option<bool> {
     Some(found)
 }
 
-/// Neither null nor an empty list.
-fn holds_something(walker: &mut Walker<'_>) -> Option<bool> {
+/// Walks over the next value. Returns whether it is neither null nor an empty list.
+fn is_non_empty(walker: &mut Walker<'_>) -> Option<bool> {
     match walker.peek() {
         Some(b'n') => walker.skip().ok().map(|()| false),
         Some(b'[') => {
             walker.open_array().ok()?;
-            let mut holds = false;
+            let mut non_empty = false;
             while walker.next_item().ok()? {
-                holds = true;
+                non_empty = true;
                 walker.skip().ok()?;
             }
-            Some(holds)
+            Some(non_empty)
         }
         _ => walker.skip().ok().map(|()| true),
     }
@@ -66,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_found_where_the_endpoints_put_them() {
+    fn tool_calls_are_found_in_the_answers_of_every_operation() {
         for (body, calls) in [
             (r#"{"choices":[{"message":{"content":"the word tool_calls"}}]}"#, false),
             (r#"{"choices":[{"message":{"content":"hi","tool_calls":null}}]}"#, false),

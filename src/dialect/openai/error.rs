@@ -1,9 +1,9 @@
-//! The shape in which the OpenAI API says no.
-//! Pure; written wherever a refusal goes to the wire. What each refusal says is not decided here.
+//! The error body of the OpenAI API.
+//! Pure. Used wherever a refusal is written to the wire; the table of refusals decides what each one says.
 
 use crate::json::write_string;
 
-/// `{"error":{"message":…,"type":…,"param":…,"code":…}}`: all four always present, absent ones as `null`.
+/// `{"error":{"message":…,"type":…,"param":…,"code":…}}`. All four members are always present, as `null` without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorBody<'a> {
     pub message: &'a str,
@@ -21,7 +21,7 @@ impl ErrorBody<'_> {
         out.push(b'}');
     }
 
-    /// Appends only what stands under `error`.
+    /// Appends only the value of `error`.
     pub(super) fn write_inner(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"message\":");
         write_string(self.message, out);
@@ -35,7 +35,7 @@ impl ErrorBody<'_> {
     }
 }
 
-/// A string, or `null`.
+/// Appends a string, or `null`.
 pub(super) fn write_optional(text: Option<&str>, out: &mut Vec<u8>) {
     match text {
         Some(text) => write_string(text, out),
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_has_all_four_members_in_openais_order() {
+    fn error_body_has_all_four_members_in_openais_order() {
         let mut out = Vec::new();
         let body = ErrorBody {
             message: "no \"such\" model\r\n\u{1b}[31m",

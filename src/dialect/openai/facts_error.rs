@@ -4,31 +4,31 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::json::{Fault, FaultKind, Value};
+use crate::json::{JsonError, JsonErrorKind, Value};
 
-/// Why a request's body is refused. `Display` is the message for the caller, in the tone of the API's own.
+/// Why a request's body is refused. `Display` is the message for the caller, worded like the API's own messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactsError {
     pub kind: FactsErrorKind,
     /// Byte offset in the body.
     pub at: usize,
-    /// The member that it is about. From the body, if it is a key there; then cut to 64 bytes.
+    /// The member at fault. A key that comes from the body is cut to 64 bytes.
     pub param: Option<Cow<'static, str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FactsErrorKind {
-    /// Not JSON as it is accepted here.
-    Json(FaultKind),
+    /// The body is not JSON that luner accepts.
+    Json(JsonErrorKind),
     Missing,
     WrongType {
         expected: &'static str,
         got: &'static str,
     },
-    /// The right type; the text says what is expected.
+    /// The type is right but the value is not. Holds what is expected.
     BadValue(&'static str),
-    /// Equals this name but for case.
-    Twin(&'static str),
+    /// The key differs from this name only in case.
+    Lookalike(&'static str),
 }
 
 impl FactsError {
@@ -36,28 +36,28 @@ impl FactsError {
         FactsError { kind, at, param: Some(Cow::Borrowed(param)) }
     }
 
-    /// `code` of the error body. Always there, though the API itself often sends null for these.
+    /// `code` of the error body. Always present, though the API itself often sends null in these cases.
     pub fn code(&self) -> Option<&'static str> {
         Some(match self.kind {
-            FactsErrorKind::Json(FaultKind::DuplicateKey(_)) => "duplicate_key",
-            FactsErrorKind::Json(FaultKind::TooDeep) => "json_too_deep",
-            FactsErrorKind::Json(FaultKind::TooManyValues | FaultKind::TooManyMembers) => "json_too_complex",
+            FactsErrorKind::Json(JsonErrorKind::DuplicateKey(_)) => "duplicate_key",
+            FactsErrorKind::Json(JsonErrorKind::TooDeep) => "json_too_deep",
+            FactsErrorKind::Json(JsonErrorKind::TooManyValues | JsonErrorKind::TooManyMembers) => "json_too_complex",
             FactsErrorKind::Json(_) => "invalid_json",
             FactsErrorKind::Missing => "missing_required_parameter",
             FactsErrorKind::WrongType { .. } => "invalid_type",
             FactsErrorKind::BadValue(_) => "invalid_value",
-            FactsErrorKind::Twin(_) => "unknown_parameter",
+            FactsErrorKind::Lookalike(_) => "unknown_parameter",
         })
     }
 }
 
-impl From<Box<Fault>> for FactsError {
-    fn from(fault: Box<Fault>) -> Self {
-        let param = match &fault.kind {
-            FaultKind::DuplicateKey(name) => Some(Cow::Owned(name.to_string())),
+impl From<Box<JsonError>> for FactsError {
+    fn from(error: Box<JsonError>) -> Self {
+        let param = match &error.kind {
+            JsonErrorKind::DuplicateKey(name) => Some(Cow::Owned(name.to_string())),
             _ => None,
         };
-        FactsError { kind: FactsErrorKind::Json(fault.kind), at: fault.at, param }
+        FactsError { kind: FactsErrorKind::Json(error.kind), at: error.at, param }
     }
 }
 
@@ -66,15 +66,15 @@ impl fmt::Display for FactsError {
         let param = self.param.as_deref().unwrap_or_default();
         match &self.kind {
             FactsErrorKind::Json(kind) => {
-                let fault = Fault { at: self.at, kind: kind.clone() };
-                write!(f, "We could not parse the JSON body of your request: {fault}")
+                let error = JsonError { at: self.at, kind: kind.clone() };
+                write!(f, "We could not parse the JSON body of your request: {error}")
             }
             FactsErrorKind::Missing => write!(f, "Missing required parameter: '{param}'."),
             FactsErrorKind::WrongType { expected, got } => {
                 write!(f, "Invalid type for '{param}': expected {expected}, but got {got} instead.")
             }
             FactsErrorKind::BadValue(expected) => write!(f, "Invalid value for '{param}': expected {expected}."),
-            FactsErrorKind::Twin(name) => {
+            FactsErrorKind::Lookalike(name) => {
                 write!(
                     f,
                     "Unknown parameter: {param:?}. It differs from '{name}' only in case, which readers of JSON treat differently."

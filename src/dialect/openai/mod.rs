@@ -1,5 +1,5 @@
-//! The OpenAI API's shapes: pure functions from bytes to values and back.
-//! Used on every shard. No I/O, no clock, no state beyond what one request or answer needs.
+//! The OpenAI API's wire formats: pure functions from bytes to values and back.
+//! Used on every shard. No I/O, no clock, and no state beyond one request or answer.
 
 // The path of each operation.
 pub mod path;

@@ -1,9 +1,9 @@
-//! The shapes of `GET /v1/models` and `GET /v1/models/{id}`.
-//! Pure; the names and owners come from the configuration.
+//! The answers to `GET /v1/models` and `GET /v1/models/{id}`.
+//! Pure. Names and owners come from the configuration.
 
 use crate::json::write_string;
 
-/// Appends `{"id":…,"object":"model","created":…,"owned_by":…}`; `created` in seconds since 1970.
+/// Appends `{"id":…,"object":"model","created":…,"owned_by":…}`; `created` is in seconds since 1970.
 pub fn write_model(id: &str, owned_by: &str, created: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     write_string(id, out);
@@ -14,7 +14,7 @@ pub fn write_model(id: &str, owned_by: &str, created: u64, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends `{"object":"list","data":[…]}` of `(id, owned_by)`, all created at the same second.
+/// Appends `{"object":"list","data":[…]}` for pairs of id and owner. All models share one `created`.
 pub fn write_models<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>, created: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"object\":\"list\",\"data\":[");
     for (at, (id, owned_by)) in models.into_iter().enumerate() {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_models_has_openais_shape() {
+    fn list_of_models_has_openais_format() {
         let mut out = Vec::new();
         write_models([("gpt-4o", "openai"), ("a\"b", "x")], 1_700_000_000, &mut out);
         assert_eq!(

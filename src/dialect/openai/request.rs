@@ -1,6 +1,6 @@
-//! What a request says, read from its body in one walk, with the byte ranges that a splice needs.
+//! Reads a request's body in one walk: its facts, and the byte ranges that a splice needs.
 //! Used on the shard that owns the connection. It never changes the body and never guesses: a body that two readers
-//! could read differently (a key twice, a key that only differs in case) is refused.
+//! could understand differently (a duplicate key, a key that differs from a known one only in case) is refused.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,14 +12,14 @@ use crate::llm::{FactLimits, Facts, MODEL_BYTES_MAX, Operation};
 #[cfg(test)]
 mod tests;
 
-/// A request's body as read: what it says, and where it says it.
+/// A request's body as read: its facts, and where they are written.
 #[derive(Clone, Debug)]
 pub struct Request<'b> {
     pub facts: Facts<'b>,
     pub layout: Layout,
 }
 
-/// Where a body says what a splice may change. Ranges and offsets are in bytes of that body.
+/// Where the parts of a body are that a splice may change. Ranges and offsets are in bytes of that body.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The value of `model` with its quotes.
@@ -31,7 +31,7 @@ pub struct Layout {
     pub include_usage: Option<bool>,
 }
 
-/// Where `stream_options` stands.
+/// The member `stream_options` of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamOptions {
     Absent,
@@ -41,7 +41,7 @@ pub enum StreamOptions {
         /// Just after its opening brace.
         members_at: usize,
         empty: bool,
-        /// The value of `include_usage`, be it a boolean or null.
+        /// The value of `include_usage`, a boolean or null.
         include_usage: Option<Range<usize>>,
     },
 }
@@ -85,7 +85,7 @@ struct Draft<'b> {
     model: Option<(Cow<'b, str>, Range<usize>)>,
     stream: Option<bool>,
     temperature: Option<f64>,
-    /// In the order in which they count.
+    /// `max_completion_tokens`, `max_output_tokens` and `max_tokens`; the first one that is set counts.
     max_tokens: [Option<u64>; 3],
     n: Option<u64>,
     include_usage: Option<bool>,
@@ -93,7 +93,7 @@ struct Draft<'b> {
 }
 
 impl<'b> Draft<'b> {
-    /// Takes in the member of the body whose key was just read.
+    /// Reads the member of the body whose key was just read.
     fn member(&mut self, walker: &mut Walker<'b>, key: &str, at: usize) -> Result<(), FactsError> {
         let [completion, output, plain] = &mut self.max_tokens;
         match key {
@@ -106,7 +106,7 @@ impl<'b> Draft<'b> {
             "n" => self.n = integer(walker, "n")?,
             "stream_options" => self.stream_options(walker)?,
             _ => {
-                refuse_twin(key, at, GOVERNED)?;
+                refuse_lookalike(key, at, GOVERNED)?;
                 walker.skip()?;
             }
         }
@@ -132,7 +132,7 @@ impl<'b> Draft<'b> {
                 let (value, range) = boolean(walker, "stream_options.include_usage")?;
                 (self.include_usage, at) = (value, Some(range));
             } else {
-                refuse_twin(&decoded, key.at, &["include_usage"])?;
+                refuse_lookalike(&decoded, key.at, &["include_usage"])?;
                 walker.skip()?;
             }
         }
@@ -146,7 +146,7 @@ fn model<'b>(walker: &mut Walker<'b>) -> Result<(Cow<'b, str>, Range<usize>), Fa
     let Value::String(text) = value else {
         return Err(wrong_type("model", range.start, "a string", value));
     };
-    // An escape takes at most 12 bytes for 4 of text (a surrogate pair), or 6 for 1.
+    // An escape takes at most 6 bytes for each byte of text.
     if text.raw.len() > 6 * MODEL_BYTES_MAX {
         return Err(bad_value("model", range.start, MODEL_RULE));
     }
@@ -187,31 +187,33 @@ fn integer(walker: &mut Walker<'_>, name: &'static str) -> Result<Option<u64>, F
     }
 }
 
-/// A JSON number that is a whole one from 0 to 2⁵³, however it is written: `7`, `7.0`, `70e-1`.
+/// The value of a JSON number that is a whole number from 0 to 2⁵³, however it is written: `7`, `7.0`, `70e-1`.
 fn whole(raw: &str) -> Option<u64> {
     if let Ok(value) = raw.parse::<u64>() {
         return (value <= WHOLE_MAX).then_some(value);
     }
     let value = raw.parse::<f64>().ok()?;
-    // Exact: in this range every whole double is a u64.
+    // The cast is exact: in this range every whole double is a `u64`.
     (value.fract() == 0.0 && (0.0..=WHOLE_MAX as f64).contains(&value)).then_some(value as u64)
 }
 
-/// Go's `encoding/json` takes a key for a field that it equals but for case. Then its reader would see what this one
-/// did not, so such a key is refused, alone or not.
-fn refuse_twin(key: &str, at: usize, names: &[&'static str]) -> Result<(), FactsError> {
+/// Refuses a key that equals one of `names` in everything but case. Go's `encoding/json` would read it as that field,
+/// which this reader did not see, so such a key is refused even if the real one is absent.
+fn refuse_lookalike(key: &str, at: usize, names: &[&'static str]) -> Result<(), FactsError> {
     if !key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
         return Ok(());
     }
     match names.iter().find(|name| key.chars().map(fold).eq(name.chars())) {
-        Some(name) => {
-            Err(FactsError { kind: FactsErrorKind::Twin(name), at, param: Some(Cow::Owned(excerpt(key).to_owned())) })
-        }
+        Some(name) => Err(FactsError {
+            kind: FactsErrorKind::Lookalike(name),
+            at,
+            param: Some(Cow::Owned(excerpt(key).to_owned())),
+        }),
         None => Ok(()),
     }
 }
 
-/// Unicode's simple case folding, as far as it ends at an ASCII letter (CaseFolding.txt, status C).
+/// Unicode's simple case folding for characters that fold to an ASCII letter (CaseFolding.txt, status C).
 fn fold(char: char) -> char {
     match char {
         '\u{212a}' => 'k', // KELVIN SIGN
@@ -220,7 +222,7 @@ fn fold(char: char) -> char {
     }
 }
 
-/// Top-level members that decide what a request costs or how it is judged; no other may equal one but for case.
+/// Top-level members that decide what a request costs or how it is judged. No other key may look like one of them.
 const GOVERNED: &[&str] = &[
     "background",
     "best_of",
@@ -244,5 +246,5 @@ const GOVERNED: &[&str] = &[
 ];
 
 const MODEL_RULE: &str = "a name of 1 to 256 bytes without control characters";
-/// 2⁵³: up to here every JSON reader agrees on whole numbers (RFC 8259 §6).
+/// 2⁵³: up to this value every JSON reader agrees on whole numbers (RFC 8259 §6).
 const WHOLE_MAX: u64 = 1 << 53;

@@ -1,5 +1,5 @@
-//! Changes to a request's body that leave all its other bytes alone, so that the provider reads what was judged.
-//! Owned by the request; at most two changes, each made from the [`Layout`] of that same body.
+//! Changes parts of a request's body and leaves all other bytes as they are, so that the provider reads what was judged.
+//! Owned by the request. At most two changes, each made from the [`Layout`] of that body.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::request::{Layout, StreamOptions};
 use crate::json::write_string;
 use crate::llm::Operation;
 
-/// What to put where. Making a change again replaces it.
+/// The changes to one body. A second change of the same kind replaces the first.
 #[derive(Clone, Debug, Default)]
 pub struct Splices {
     model: Option<Splice>,
@@ -18,7 +18,7 @@ pub struct Splices {
 
 #[derive(Clone, Debug)]
 struct Splice {
-    /// Empty where bytes are only added.
+    /// Empty if bytes are only inserted.
     range: Range<usize>,
     bytes: Cow<'static, [u8]>,
 }
@@ -28,7 +28,7 @@ impl Splices {
         self.model.is_none() && self.usage.is_none()
     }
 
-    /// The body's length after the changes, for `Content-Length`.
+    /// Length of the changed body, for `Content-Length`.
     pub fn len_after(&self, body_len: usize) -> usize {
         self.in_order().fold(body_len, |len, splice| (len + splice.bytes.len()).saturating_sub(splice.range.len()))
     }

@@ -3,7 +3,7 @@
 
 use super::error::{ErrorBody, write_optional};
 use super::usage;
-use crate::json::{Fault, Text, Value, Walker, write_string};
+use crate::json::{JsonError, Text, Value, Walker, write_string};
 use crate::llm::{Chunk, Operation, UsageReport};
 
 #[cfg(test)]
@@ -28,7 +28,7 @@ pub fn read_chunk(operation: Operation, event_name: Option<&[u8]>, data: &[u8]) 
 }
 
 /// Reads a chunk of chat completions or completions.
-fn read_completion(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<Fault>> {
+fn read_completion(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<JsonError>> {
     let mut walker = Walker::lenient(data)?;
     walker.open_object()?;
     while let Some(key) = walker.next_key()? {
@@ -43,7 +43,7 @@ fn read_completion(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<Fault>> {
     Ok(())
 }
 
-fn read_choices(walker: &mut Walker<'_>, chunk: &mut Chunk) -> Result<(), Box<Fault>> {
+fn read_choices(walker: &mut Walker<'_>, chunk: &mut Chunk) -> Result<(), Box<JsonError>> {
     let from = walker.next_at();
     let mut chars = 0;
     let (range, value) = walker.value_with(|key, text| {
@@ -58,7 +58,7 @@ fn read_choices(walker: &mut Walker<'_>, chunk: &mut Chunk) -> Result<(), Box<Fa
 }
 
 /// Reads an event of Responses: `{"type":"response.…","sequence_number":…,…}`.
-fn read_response_event(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<Fault>> {
+fn read_response_event(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<JsonError>> {
     let mut walker = Walker::lenient(data)?;
     walker.open_object()?;
     let (mut kind, mut delta) = (None::<Text<'_>>, None::<Text<'_>>);
@@ -93,7 +93,7 @@ fn read_response_event(data: &[u8], chunk: &mut Chunk) -> Result<(), Box<Fault>>
     Ok(())
 }
 
-fn read_usage(walker: &mut Walker<'_>, data: &[u8]) -> Result<Option<UsageReport>, Box<Fault>> {
+fn read_usage(walker: &mut Walker<'_>, data: &[u8]) -> Result<Option<UsageReport>, Box<JsonError>> {
     match walker.value()? {
         (_, Value::Null) => Ok(None),
         (range, _) => Ok(usage::read(data.get(range).unwrap_or_default())),

@@ -39,7 +39,7 @@ fn bad_price_is_refused_with_the_name_of_its_model() {
         let message = message(&format!(r#"{{{good}, "bad": {price}}}"#));
         assert!(message.contains(says), "{message:?} should say {says:?}");
     }
-    assert!(message(r#"{"a": {}, "a": {}}"#).contains(r#"the key "a" comes twice"#));
+    assert!(message(r#"{"a": {}, "a": {}}"#).contains(r#"the key "a" occurs twice"#));
     assert!(message(&format!(r#"{{"{}": 1}}"#, "é".repeat(1_000))).len() < 200);
     for broken in ["", "[]", "7", "{", r#"{"a": {}} x"#, r#"{"a": {"#] {
         Prices::parse(broken).expect_err(broken);

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use crate::json::{FaultKind, Walker};
+use crate::json::{JsonErrorKind, Walker};
 
 /// Nesting of a body. Arbitrary: what is asked for here is two levels deep.
 const DEPTH_MAX: usize = 16;
@@ -15,8 +15,10 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let strict = Walker::strict(body, DEPTH_MAX).and_then(|mut walker| walker.skip().and_then(|()| walker.end()));
     if let Err(fault) = strict {
         return Err(match &fault.kind {
-            FaultKind::DuplicateKey(name) => ApiError::parameter("duplicate_key", name, "comes twice in one object"),
-            FaultKind::TooDeep => ApiError::bad("json_too_deep", format!("The body has {fault}.")),
+            JsonErrorKind::DuplicateKey(name) => {
+                ApiError::parameter("duplicate_key", name, "comes twice in one object")
+            }
+            JsonErrorKind::TooDeep => ApiError::bad("json_too_deep", format!("The body has {fault}.")),
             _ => ApiError::bad("invalid_json", format!("The body is not valid JSON: {fault}.")),
         });
     }

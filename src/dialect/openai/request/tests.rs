@@ -18,7 +18,7 @@ fn refusal(body: &str) -> FactsError {
 }
 
 #[test]
-fn a_usual_request_is_read() {
+fn facts_and_layout_of_a_usual_request_are_read() {
     let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"stream":true,"temperature":0.5,
         "max_tokens":7,"n":2,"stream_options":{"include_usage":true}}"#;
     let Request { facts, layout } = request(body);
@@ -30,7 +30,7 @@ fn a_usual_request_is_read() {
 }
 
 #[test]
-fn absent_and_null_are_alike() {
+fn absent_and_null_members_are_equivalent() {
     for body in [
         r#"{"model":"m"}"#,
         r#"{"model":"m","stream":null,"temperature":null,"max_tokens":null,"n":null,"stream_options":null}"#,
@@ -44,7 +44,7 @@ fn absent_and_null_are_alike() {
 }
 
 #[test]
-fn an_escaped_model_is_decoded_and_an_escaped_key_is_the_key() {
+fn escaped_models_and_keys_are_decoded() {
     let read = facts(r#"{"mod\u0065l":"gpt\u002d4\u00e9"}"#);
     assert_eq!(read.model, "gpt-4é");
     assert!(matches!(read.model, Cow::Owned(_)));
@@ -52,7 +52,7 @@ fn an_escaped_model_is_decoded_and_an_escaped_key_is_the_key() {
 }
 
 #[test]
-fn a_model_must_be_a_name() {
+fn invalid_model_names_are_refused() {
     for value in [
         "\"\"",
         "\"a\\u0000\"",
@@ -78,7 +78,7 @@ fn a_model_must_be_a_name() {
 }
 
 #[test]
-fn zero_is_zero_however_it_is_written() {
+fn zero_temperature_is_recognised_in_every_notation() {
     for zero in ["0", "0.0", "-0", "-0.0", "0e5", "0.000E-9"] {
         assert_eq!(facts(&format!("{{\"model\":\"m\",\"temperature\":{zero}}}")).temperature, Some(0.0), "{zero}");
     }
@@ -89,7 +89,7 @@ fn zero_is_zero_however_it_is_written() {
 }
 
 #[test]
-fn whole_numbers_are_taken_and_others_are_not() {
+fn whole_numbers_are_accepted_and_others_refused() {
     let max = |value: &str| {
         read_chat(&format!("{{\"model\":\"m\",\"max_tokens\":{value}}}")).map(|request| request.facts.output_tokens_max)
     };
@@ -107,7 +107,7 @@ fn whole_numbers_are_taken_and_others_are_not() {
 }
 
 #[test]
-fn the_newer_name_of_max_tokens_counts_first() {
+fn newer_names_of_max_tokens_take_precedence() {
     let max = |members: &str| facts(&format!("{{{members},\"model\":\"m\"}}")).output_tokens_max;
     assert_eq!(max(r#""max_tokens":1,"max_output_tokens":2,"max_completion_tokens":3"#), Some(3));
     assert_eq!(max(r#""max_completion_tokens":null,"max_tokens":1,"max_output_tokens":2"#), Some(2));
@@ -115,7 +115,7 @@ fn the_newer_name_of_max_tokens_counts_first() {
 }
 
 #[test]
-fn wrong_types_name_their_member() {
+fn wrong_type_is_reported_with_its_member() {
     for (members, param) in [
         (r#""stream":"true""#, "stream"),
         (r#""stream":1"#, "stream"),
@@ -130,7 +130,7 @@ fn wrong_types_name_their_member() {
 }
 
 #[test]
-fn a_key_twice_is_refused_wherever_it_stands() {
+fn duplicate_key_is_refused_everywhere() {
     for (body, key) in [
         (r#"{"model":"a","model":"b"}"#, "model"),
         (r#"{"model":"a","mod\u0065l":"b"}"#, "model"),
@@ -144,12 +144,12 @@ fn a_key_twice_is_refused_wherever_it_stands() {
     let error = refusal(r#"{"model":"a","model":"b"}"#);
     assert_eq!(
         error.to_string(),
-        "We could not parse the JSON body of your request: the key \"model\" comes twice in one object at byte 13"
+        "We could not parse the JSON body of your request: the key \"model\" occurs twice in one object at byte 13"
     );
 }
 
 #[test]
-fn a_key_that_go_would_take_for_a_governed_one_is_refused() {
+fn key_that_differs_from_a_governed_one_only_in_case_is_refused() {
     for key in [
         "Model",
         "MODEL",
@@ -169,8 +169,11 @@ fn a_key_that_go_would_take_for_a_governed_one_is_refused() {
         }
     }
     let error = refusal(r#"{"model":"m","stream_options":{"Include_Usage":false}}"#);
-    assert_eq!((error.kind, error.param.as_deref()), (FactsErrorKind::Twin("include_usage"), Some("Include_Usage")));
-    // No reader takes these for a governed key.
+    assert_eq!(
+        (error.kind, error.param.as_deref()),
+        (FactsErrorKind::Lookalike("include_usage"), Some("Include_Usage"))
+    );
+    // No reader confuses these with a governed key.
     for key in ["Metadata", "ｍodel", "mödel", "model ", "models", "İnput"] {
         request(&format!("{{\"model\":\"m\",\"{key}\":1}}"));
     }
@@ -178,7 +181,7 @@ fn a_key_that_go_would_take_for_a_governed_one_is_refused() {
 }
 
 #[test]
-fn what_is_no_json_object_is_refused_with_a_place() {
+fn body_that_is_not_a_json_object_is_refused_with_a_position() {
     for (body, message) in [
         ("", "expected '{' at byte 0"),
         ("[]", "expected '{' at byte 0"),
@@ -201,7 +204,7 @@ fn what_is_no_json_object_is_refused_with_a_place() {
 }
 
 #[test]
-fn depth_and_size_are_bounded() {
+fn depth_and_size_are_limited() {
     let deep = |levels: usize| format!("{{\"model\":\"m\",\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
     assert!(read_chat(&deep(127)).is_ok());
     assert_eq!(refusal(&deep(128)).code(), Some("json_too_deep"));
@@ -215,7 +218,7 @@ fn depth_and_size_are_bounded() {
 }
 
 #[test]
-fn agrees_with_serde_json_on_random_requests() {
+fn facts_agree_with_serde_json_on_random_requests() {
     let mut seeded = Seeded::new(3);
     let members = [
         ("model", ["\"gpt-4o\"", "\"a\\nb\"", "\"gpt\\u002d4\"", "7"]),

@@ -4,7 +4,7 @@ use super::*;
 use crate::dialect::openai::request::read;
 use crate::llm::FactLimits;
 
-/// The body after the changes, which must have the announced length.
+/// The changed body. Checks that it has the announced length.
 fn changed(body: &str, operation: Operation, usage: bool, model: Option<&str>) -> String {
     let request = read(body.as_bytes(), operation, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
@@ -41,7 +41,7 @@ const BODIES: [&str; 12] = [
 ];
 
 #[test]
-fn usage_is_asked_for_whatever_was_there_and_nothing_else_changes() {
+fn include_usage_is_set_and_nothing_else_changes() {
     for body in BODIES {
         let mut expected = parsed(body);
         if expected["stream_options"].is_null() {
@@ -56,7 +56,7 @@ fn usage_is_asked_for_whatever_was_there_and_nothing_else_changes() {
 }
 
 #[test]
-fn another_model_takes_the_place_of_the_first() {
+fn model_is_replaced_and_nothing_else_changes() {
     for body in BODIES {
         for model in ["gpt-4o-mini", "", "a\"b\\c\r\n\u{0}\u{7f}é😀"] {
             for usage in [false, true] {
@@ -69,7 +69,7 @@ fn another_model_takes_the_place_of_the_first() {
 }
 
 #[test]
-fn no_change_leaves_every_byte() {
+fn body_without_changes_keeps_every_byte() {
     for body in BODIES {
         assert_eq!(changed(body, Operation::Chat, false, None), body);
     }
@@ -78,14 +78,14 @@ fn no_change_leaves_every_byte() {
 }
 
 #[test]
-fn endpoints_without_the_option_are_left_alone() {
+fn operations_without_the_option_are_left_alone() {
     for operation in [Operation::Responses, Operation::Embeddings] {
         assert_eq!(changed(BODIES[0], operation, true, None), BODIES[0]);
     }
 }
 
 #[test]
-fn the_last_model_counts() {
+fn last_replacement_of_the_model_counts() {
     let body = BODIES[1].as_bytes();
     let request = read(body, Operation::Chat, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
@@ -98,7 +98,7 @@ fn the_last_model_counts() {
 }
 
 #[test]
-fn another_body_than_the_one_read_never_panics() {
+fn splices_of_another_body_never_panic() {
     let request = read(BODIES[10].as_bytes(), Operation::Chat, &FactLimits::default()).expect("a good body");
     let mut splices = Splices::default();
     replace_model(&request.layout, "m", &mut splices);

@@ -9,7 +9,7 @@ fn responses(name: &str, data: &str) -> Chunk {
 }
 
 #[test]
-fn a_content_delta_counts_its_characters() {
+fn characters_of_a_content_delta_are_counted() {
     let chunk = chat(
         r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9\n😀 \"usage\":{"},"logprobs":{"content":[{"token":"h","bytes":[1]}]},"finish_reason":null}],"usage":null,"obfuscation":"abc"}"#,
     );
@@ -17,7 +17,7 @@ fn a_content_delta_counts_its_characters() {
 }
 
 #[test]
-fn tool_calls_reasoning_and_text_count_too() {
+fn characters_of_tool_calls_reasoning_and_text_are_counted() {
     let tool = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"f","arguments":"{\"a\":"}}]}}]}"#;
     assert_eq!(chat(tool).generated_chars, 5);
     assert_eq!(chat(r#"{"choices":[{"delta":{"reasoning_content":"abc","content":null}}]}"#).generated_chars, 3);
@@ -26,7 +26,7 @@ fn tool_calls_reasoning_and_text_count_too() {
 }
 
 #[test]
-fn the_chunk_that_include_usage_adds_is_told_apart() {
+fn chunk_added_by_include_usage_is_recognised() {
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#;
     for (choices, only) in
         [("[]", true), ("[ \n]", true), (r#"[{"delta":{}}]"#, false), ("null", false), ("[[]]", false)]
@@ -44,7 +44,7 @@ fn the_chunk_that_include_usage_adds_is_told_apart() {
 }
 
 #[test]
-fn done_ends_a_stream() {
+fn done_marker_ends_the_stream() {
     for operation in Operation::ALL {
         let chunk = read_chunk(operation, None, b"[DONE]");
         assert!(chunk.done && !chunk.failed && chunk.usage.is_none());
@@ -62,7 +62,7 @@ fn errors_are_failures_and_null_errors_are_not() {
 }
 
 #[test]
-fn data_that_is_no_json_says_nothing() {
+fn data_that_is_not_json_yields_an_empty_chunk() {
     for data in
         ["", "x", "{", "{\"choices\":[{\"delta\":{\"content\":\"abc\"}}]", "[]", "{\"usage\":{\"prompt_tokens\":1}"]
     {
@@ -72,7 +72,7 @@ fn data_that_is_no_json_says_nothing() {
 }
 
 #[test]
-fn the_events_of_responses_are_read() {
+fn events_of_responses_are_read() {
     let delta = responses(
         "response.output_text.delta",
         r#"{"type":"response.output_text.delta","sequence_number":4,"delta":"Hé\n"}"#,
@@ -106,7 +106,7 @@ fn the_events_of_responses_are_read() {
 }
 
 #[test]
-fn an_error_event_has_the_shape_that_the_clients_raise_on() {
+fn error_event_has_the_form_on_which_clients_raise() {
     let error = ErrorBody { message: "cut\n\noff", kind: "server_error", param: None, code: Some("provider_error") };
     let mut out = Vec::new();
     error_event(Operation::Chat, &error, 0, &mut out);

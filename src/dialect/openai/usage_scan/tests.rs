@@ -14,7 +14,7 @@ const CHAT_USAGE: Usage =
     Usage { input: 19, output: 10, total: 29, cache_read: 4, cache_write: 2, reasoning: 3, flawed: false };
 
 #[test]
-fn a_chat_answers_usage_is_read() {
+fn usage_of_each_operation_is_read() {
     assert_eq!(of_answer(CHAT.as_bytes()), Some(CHAT_USAGE));
 }
 
@@ -28,7 +28,7 @@ fn the_usage_of_responses_and_embeddings_is_read() {
 }
 
 #[test]
-fn every_split_point_gives_what_the_whole_gives() {
+fn every_split_point_gives_the_same_result_as_the_whole() {
     let escaped = r#"{"m\u006fdel":"g\"p","\u0075sage" : {"prompt_tokens":1,"completion_tokens":2,"a":"}"} }"#;
     let twice =
         r#"{"usage":{"prompt_tokens":1},"usage":null,"model":"x","usage":{"prompt_tokens":3,"total_tokens":3}}"#;
@@ -57,7 +57,7 @@ impl UsageScan {
 }
 
 #[test]
-fn the_model_is_picked_up_and_bounded() {
+fn model_is_captured_up_to_its_limit() {
     let model = |text: &str| {
         let mut scan = UsageScan::new();
         scan.feed(text.as_bytes());
@@ -72,7 +72,7 @@ fn the_model_is_picked_up_and_bounded() {
 }
 
 #[test]
-fn only_the_top_levels_usage_counts() {
+fn only_usage_at_the_top_level_counts() {
     for text in [
         "",
         "{}",
@@ -92,7 +92,7 @@ fn only_the_top_levels_usage_counts() {
 }
 
 #[test]
-fn an_answer_that_was_cut_off_has_no_usage() {
+fn answer_cut_before_the_end_of_its_usage_has_none() {
     let end = CHAT.find(",\"service_tier\"").expect("there");
     for at in 0..=end {
         assert_eq!(of_answer(&CHAT.as_bytes()[..at]), None, "cut at {at}");
@@ -101,7 +101,7 @@ fn an_answer_that_was_cut_off_has_no_usage() {
 }
 
 #[test]
-fn a_huge_usage_is_not_kept() {
+fn oversized_usage_is_not_captured_and_flagged() {
     let usage = format!("{{\"prompt_tokens\":1,\"completion_tokens\":1,\"x\":\"{}\"}}", "x".repeat(CAPTURE_BYTES_MAX));
     let text = format!("{{\"usage\":{usage},\"model\":\"m\"}}");
     let mut scan = UsageScan::new();
@@ -114,7 +114,7 @@ fn a_huge_usage_is_not_kept() {
 }
 
 #[test]
-fn noise_never_panics() {
+fn damaged_answers_never_panic_at_any_split() {
     let mut seeded = crate::seeded::Seeded::new(5);
     for _ in 0..2_000 {
         let mut bytes = CHAT.as_bytes().to_vec();
