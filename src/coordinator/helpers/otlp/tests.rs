@@ -420,7 +420,7 @@ fn a_collector_behind_tls_is_verified() {
     assert_eq!(gets.recv_timeout(GUARD).unwrap().spans().len(), 2);
     std::fs::write(&pem, "nothing").unwrap();
     let reason = Otlp::start_with(Settings { certificate: Some(pem), ..known }, Clock::start()).err().unwrap();
-    assert!(reason.contains("holds no certificate"), "{reason}");
+    assert!(reason.contains("contains no certificate"), "{reason}");
 }
 
 /// Tells this test binary that it was started by a test.
