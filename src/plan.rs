@@ -52,13 +52,13 @@ pub struct Plan {
     pub fact_limits: FactLimits,
     /// Bytes of a caller's body at most.
     pub body_bytes_max: u64,
-    /// Of requests that are not short, over all shards.
+    /// Bytes that all long requests together may hold, over all shards.
     pub held_bytes_max: u64,
     /// A caller's head and body must have arrived within this time.
     pub read_timeout: Duration,
     /// A caller must take something of its answer within this time.
     pub write_timeout: Duration,
-    /// Running requests may finish for so long when the process is to end.
+    /// When the process ends, running requests may finish within this time.
     pub drain_timeout: Duration,
     /// Connections at once over all shards.
     pub connections_max: usize,
@@ -66,7 +66,7 @@ pub struct Plan {
     pub providers: Arc<[Arc<Provider>]>,
     /// Label values as of this plan.
     pub labels: Labels,
-    /// How providers are spoken to over TLS; absent when none is.
+    /// TLS settings for providers; absent if no provider uses TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// The policies, in the order in which they are judged.
     pub policies: Arc<Compiled>,
@@ -74,7 +74,7 @@ pub struct Plan {
     policy_labels: Arc<[LabelId]>,
     /// What tokens cost.
     pub prices: Arc<Prices>,
-    /// What is cached, and how much of it.
+    /// Settings of the cache.
     pub cache: CachePlan,
     /// The console, and where it is mounted.
     pub console: Arc<Mount>,
@@ -91,16 +91,16 @@ pub struct Plan {
     models: Arc<Models>,
 }
 
-/// What is cached, and how much of it.
+/// Settings of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachePlan {
-    /// Nothing is, otherwise.
+    /// Whether anything is cached.
     pub enabled: bool,
-    /// Over all shards.
+    /// Bounds on all shards' answers together.
     pub limits: cache::Limits,
-    /// How long an answer may be given again.
+    /// How long an answer is served from the cache.
     pub ttl: Duration,
-    /// Among whom.
+    /// Who shares answers with whom.
     pub scope: CacheScope,
 }
 

@@ -16,9 +16,9 @@ pub struct LabelId(pub u16);
 pub struct OriginId(pub u16);
 
 impl LabelId {
-    /// What the configuration does not name.
+    /// Stands for every value that the configuration does not name.
     pub const OTHER: LabelId = LabelId(0);
-    /// No provider was chosen.
+    /// Stands for a request without a provider.
     pub const NONE: LabelId = LabelId(1);
 }
 
