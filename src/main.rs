@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use luner::config::{self, Config, Listen, LogLevel, Problems};
 use luner::coordinator::price_file::{self, PriceTable};
-use luner::coordinator::{Pins, Source, Start, warn};
+use luner::coordinator::{Pins, Source, Start, log_warnings};
 use luner::demo::{self, Demo};
 use luner::process::{self, Log, LogForm};
 use luner::shard::DriverChoice;
@@ -160,7 +160,7 @@ fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     };
     let driver = driver()?;
     let log = Log::start(serve.log, config.telemetry.log);
-    warn(&config.warnings);
+    log_warnings(&config.warnings);
     let start = Start {
         source: Source::File(serve.config),
         pins: Pins { listen: serve.listen, workers: serve.workers },

@@ -23,7 +23,9 @@ use crate::config::LogLevel;
 use crate::coordinator::handover::{Launch, NoLaunch};
 use crate::coordinator::helpers::resolver::Resolver;
 use crate::coordinator::helpers::supervisor::Supervisor;
-use crate::coordinator::{self, Coordinator, Governance, Running, SetLogLevel, Source, Start, lifecycle};
+use crate::coordinator::life::LifecycleParts;
+use crate::coordinator::policies::OpenStorage;
+use crate::coordinator::{self, Coordinator, CoordinatorParts, Running, SetLogLevel, Source, Start, StateParts};
 use crate::link::{self, EVENTS_MAX, Event, ORDERS_MAX, Order};
 use crate::plan::{self, Plan};
 use crate::shard::{self, DriverChoice};
@@ -118,18 +120,19 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let mut supervisor = Supervisor::from_environment();
     // The policies are loaded before anything listens: without them the gateway would allow what they forbid.
     let storage = &running.config().storage;
-    let (governance, policies) = match &mut inherited.predecessor {
-        None => Governance::open(storage, clock.now()).context("opening the storage")?,
+    let storage = match &mut inherited.predecessor {
+        None => OpenStorage::open(storage, clock.now()).context("opening the storage")?,
         Some(predecessor) => {
             supervisor.mute();
-            Governance::take_over(storage, clock.now(), || predecessor.standing()).context("taking over the storage")?
+            OpenStorage::take_over(storage, clock.now(), || predecessor.standing())
+                .context("taking over the storage")?
         }
     };
     let shared = Shared::new(workers);
     let parts = plan::PlanInputs {
         config: running.config(),
         prices: running.table().prices.clone(),
-        policies,
+        policies: storage.compiled,
         created_s: clock.now().wall_ms / 1000,
         exports_spans: coordinator::exports_spans(),
         slots: shared.claim_slots([]),
@@ -146,7 +149,7 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
     let common = Common { driver, plan: plan.clone(), shared: shared.clone(), clock, events };
     let shares = sockets.shares(workers).context("sharing the sockets among the shards")?;
     let (orders, events) = start_shards(common, &cpus, shares)?;
-    let life = lifecycle::Parts {
+    let life = LifecycleParts {
         address,
         sockets: sockets.list,
         launch,
@@ -155,9 +158,9 @@ pub fn run(start: Start, driver: DriverChoice, listening: impl FnOnce(SocketAddr
         events: events.downgrade(),
     };
     drop(events);
-    let parts =
-        coordinator::Parts { clock, plan, shared, events: incoming, orders, governance, running, resolver, life };
-    Coordinator::new(parts).run(|| listening(address))
+    let OpenStorage { keeper, policies, .. } = storage;
+    let state = StateParts { clock, plan, shared, orders, keeper, policies, running, resolver, life };
+    Coordinator::new(CoordinatorParts { state, events: incoming }).run(|| listening(address))
 }
 
 /// The inputs that all shards share.

@@ -1,12 +1,17 @@
-//! Who may call what: the token, the loopback rule, `Host` against DNS rebinding, `Origin` and the media type against forms
-//! of foreign pages. Pure: it takes what was asked, by whom and when; the coordinator owns the one [`Throttle`]. It never
-//! tells whether a token was nearly right, and never decides what a path means.
+//! Who may call the REST API: the token, the loopback rule, `Host` against DNS rebinding, `Origin` and the media type against
+//! forms on foreign pages. Pure: it takes the request, the time, and the one [`AccessState`] that the coordinator owns. It
+//! never tells whether a token was nearly right, and never decides what a path means.
 //!
-//! *Invariant:* every answer but those of open paths has an [`Actor`], and only [`decide`] makes one.
+//! *Invariant:* every answer of a guarded operation has an [`Actor`], and only [`decide`] makes one.
 
-mod host; // names in `Host` and `Origin`
-mod session; // who has signed in
-mod throttle; // who presented too many wrong tokens
+// The names in `Host` and `Origin`.
+mod host;
+
+// Callers that have signed in.
+mod session;
+
+// Callers that sent too many wrong tokens.
+mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -25,37 +30,37 @@ use host::{Host, authority_of};
 pub(crate) use session::Sessions;
 pub(crate) use throttle::Throttle;
 
-/// What the coordinator remembers of callers.
+/// What the coordinator remembers about callers.
 #[derive(Debug, Default)]
-pub(crate) struct Doors {
-    pub throttle: Throttle,
-    pub sessions: Sessions,
+pub(crate) struct AccessState {
+    pub(crate) throttle: Throttle,
+    pub(crate) sessions: Sessions,
 }
 
-/// What the rules look at.
-pub(super) struct Asked<'a> {
-    pub method: Method,
-    pub headers: &'a ApiHeaders,
-    pub has_body: bool,
-    pub peer: IpAddr,
+/// The parts of a request that the rules look at.
+pub(crate) struct AccessRequest<'a> {
+    pub(crate) method: Method,
+    pub(crate) headers: &'a ApiHeaders,
+    pub(crate) has_body: bool,
+    pub(crate) peer: IpAddr,
 }
 
-impl<'a> From<&'a ApiCall> for Asked<'a> {
-    fn from(call: &'a ApiCall) -> Asked<'a> {
+impl<'a> From<&'a ApiCall> for AccessRequest<'a> {
+    fn from(call: &'a ApiCall) -> AccessRequest<'a> {
         let request = &call.request;
         let (headers, has_body) = (&request.headers, !request.body.is_empty());
-        Asked { method: request.method, headers, has_body, peer: call.peer.ip() }
+        AccessRequest { method: request.method, headers, has_body, peer: call.peer.ip() }
     }
 }
 
-/// Who calls, as the audit shows it.
+/// The caller, as the audit shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
-    /// Whoever knows the token.
+    /// A caller that sent the token.
     Token,
-    /// Whoever has presented it before and holds a cookie for it.
+    /// A caller that signed in with the token and holds a cookie for it.
     Session,
-    /// Whoever calls from this address.
+    /// A caller that needs no token, by its address.
     Peer(IpAddr),
 }
 
@@ -71,128 +76,138 @@ impl fmt::Display for Actor {
 
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
-    /// A token is set, and none was presented.
+pub(crate) enum AccessDenied {
+    /// A token is set, and the request has none.
     TokenMissing,
-    /// Another one was.
+    /// The request has another token.
     TokenWrong,
-    /// Too many wrong ones came from there; the next try makes sense after so many seconds.
+    /// Too many wrong tokens came from this peer.
     Throttled { retry_after_s: u64 },
-    /// No token is set, and the peer or the name it used is not this machine's.
+    /// No token is set, and the peer's address or the `Host` is not this machine's.
     NotLocal,
-    /// Management is open, but under this name it may be a foreign page that calls.
+    /// The caller needs no token, but the `Host` is a name that a foreign page may have.
     ForeignHost,
     /// A page from elsewhere tries to change something.
     ForeignOrigin,
-    /// A write whose body is not announced as JSON.
+    /// The `Content-Type` of a write is not JSON.
     NotJson,
 }
 
-/// Applies the rules of docs/rest-api.md. The paths that are open to everyone do not come here.
+/// Applies the rules of docs/rest-api.md. Not called for operations that are open to everyone.
 ///
-/// A peer that presented too many wrong tokens is refused with the right one as well, until its minute is over: a guess
-/// that were answered with success while throttled would make the throttle worthless. What was not presented is no guess.
-pub(super) fn decide(admin: &AdminConfig, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
-    let actor = caller(admin, asked, doors, now)?;
-    if matches!(asked.method, Method::Get | Method::Head) {
+/// A peer that sent too many wrong tokens is refused even with the right one until its minute is over: if a right guess
+/// succeeded while throttled, the throttle would be worthless. A missing token is not a guess.
+pub(crate) fn decide(
+    admin: &AdminConfig,
+    request: &AccessRequest<'_>,
+    state: &mut AccessState,
+    now: Now,
+) -> Result<Actor, AccessDenied> {
+    let actor = identify(admin, request, state, now)?;
+    if matches!(request.method, Method::Get | Method::Head) {
         return Ok(actor);
     }
-    // A browser says with each write where its page is from; a cookie without that word is none that we believe.
-    if actor == Actor::Session && asked.headers.origin.is_empty() {
-        return Err(Denied::ForeignOrigin);
+    // A browser sends `Origin` with each write, so a cookie without it does not count.
+    if actor == Actor::Session && request.headers.origin.is_empty() {
+        return Err(AccessDenied::ForeignOrigin);
     }
-    written_here(asked).map(|()| actor)
+    check_write(request).map(|()| actor)
 }
 
-/// Whether someone who presents the token in a body, as a form of our own page does, may have a session for it.
-pub(super) fn sign_in(
+/// Checks a token that came in a body, as the console's form sends it, before a session is opened for it.
+pub(crate) fn sign_in(
     admin: &AdminConfig,
-    asked: &Asked<'_>,
+    request: &AccessRequest<'_>,
     token: &str,
-    doors: &mut Doors,
+    state: &mut AccessState,
     now: Now,
-) -> Result<(), Denied> {
-    written_here(asked)?;
-    if !is_no_foreign_name(admin, asked.headers) {
-        return Err(Denied::ForeignHost);
+) -> Result<(), AccessDenied> {
+    check_write(request)?;
+    if !uses_own_name(admin, request.headers) {
+        return Err(AccessDenied::ForeignHost);
     }
-    compare(admin, token, asked.peer.to_canonical(), &mut doors.throttle, now)
+    compare(admin, token, request.peer.to_canonical(), &mut state.throttle, now)
 }
 
-/// Whether this is no write of a foreign page.
-pub(super) fn written_here(asked: &Asked<'_>) -> Result<(), Denied> {
-    let ApiHeaders { host, origin, content_type, .. } = asked.headers;
+/// Refuses a write that may come from a foreign page.
+pub(crate) fn check_write(request: &AccessRequest<'_>) -> Result<(), AccessDenied> {
+    let ApiHeaders { host, origin, content_type, .. } = request.headers;
     if !origin.is_empty() && !authority_of(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
-        return Err(Denied::ForeignOrigin);
+        return Err(AccessDenied::ForeignOrigin);
     }
-    let may_lack = !asked.has_body && matches!(asked.method, Method::Post | Method::Delete);
-    if is_json(content_type) || content_type.is_empty() && may_lack { Ok(()) } else { Err(Denied::NotJson) }
+    let may_lack = !request.has_body && matches!(request.method, Method::Post | Method::Delete);
+    if is_json(content_type) || content_type.is_empty() && may_lack { Ok(()) } else { Err(AccessDenied::NotJson) }
 }
 
-/// Whether the caller used a name that no foreign page has: an address, a loopback name, one that the operator listed.
-fn is_no_foreign_name(admin: &AdminConfig, headers: &ApiHeaders) -> bool {
+/// Whether the caller used a `Host` that a foreign page cannot have: an address, a loopback name, or a listed name.
+fn uses_own_name(admin: &AdminConfig, headers: &ApiHeaders) -> bool {
     let host = Host::parse(&headers.host);
     host.is_some_and(|host| host.is_address() || host.is_loopback() || host.is_one_of(&admin.hosts))
 }
 
-fn caller(admin: &AdminConfig, asked: &Asked<'_>, doors: &mut Doors, now: Now) -> Result<Actor, Denied> {
-    let (headers, peer) = (asked.headers, asked.peer.to_canonical());
+fn identify(
+    admin: &AdminConfig,
+    request: &AccessRequest<'_>,
+    state: &mut AccessState,
+    now: Now,
+) -> Result<Actor, AccessDenied> {
+    let (headers, peer) = (request.headers, request.peer.to_canonical());
     let host = Host::parse(&headers.host);
-    let named = host.as_ref().is_some_and(|host| host.is_loopback() || host.is_one_of(&admin.hosts));
-    let by_token = present(admin, headers, peer, &mut doors.throttle, now);
+    let is_own_name = host.as_ref().is_some_and(|host| host.is_loopback() || host.is_one_of(&admin.hosts));
+    let by_token = check_token(admin, headers, peer, &mut state.throttle, now);
     match by_token {
         Ok(()) => Ok(Actor::Token),
-        Err(Denied::TokenMissing) if doors.sessions.knows(&headers.cookie, now) => {
-            if is_no_foreign_name(admin, headers) { Ok(Actor::Session) } else { Err(Denied::ForeignHost) }
+        Err(AccessDenied::TokenMissing) if state.sessions.touch(&headers.cookie, now) => {
+            if uses_own_name(admin, headers) { Ok(Actor::Session) } else { Err(AccessDenied::ForeignHost) }
         }
-        // A token that is not needed may be missing or wrong; it is not compared more often for that.
-        Err(_) if admin.open => match is_no_foreign_name(admin, headers) {
+        // A token that is not needed may be missing or wrong. The throttle still limits how often one is compared.
+        Err(_) if admin.open => match uses_own_name(admin, headers) {
             true => Ok(Actor::Peer(peer)),
-            false => Err(Denied::ForeignHost),
+            false => Err(AccessDenied::ForeignHost),
         },
-        // Whoever asks through a proxy on this machine may be anywhere.
-        Err(Denied::NotLocal) if peer.is_loopback() && named && !headers.forwarded => Ok(Actor::Peer(peer)),
+        // A caller that comes through a proxy on this machine may be anywhere.
+        Err(AccessDenied::NotLocal) if peer.is_loopback() && is_own_name && !headers.forwarded => Ok(Actor::Peer(peer)),
         Err(denied) => Err(denied),
     }
 }
 
-/// Whether the right token was presented; [`Denied::NotLocal`] where none is set.
-fn present(
+/// Checks the token in the headers. [`AccessDenied::NotLocal`] if no token is set.
+fn check_token(
     admin: &AdminConfig,
     headers: &ApiHeaders,
     peer: IpAddr,
     throttle: &mut Throttle,
     now: Now,
-) -> Result<(), Denied> {
+) -> Result<(), AccessDenied> {
     if admin.token.is_empty() {
-        return Err(Denied::NotLocal);
+        return Err(AccessDenied::NotLocal);
     }
     let Some(presented) = bearer(&headers.authorization) else {
-        return Err(Denied::TokenMissing);
+        return Err(AccessDenied::TokenMissing);
     };
     compare(admin, presented, peer, throttle, now)
 }
 
-/// Whether this is the token.
+/// Checks a token, and counts a wrong one.
 fn compare(
     admin: &AdminConfig,
     presented: &str,
     peer: IpAddr,
     throttle: &mut Throttle,
     now: Now,
-) -> Result<(), Denied> {
+) -> Result<(), AccessDenied> {
     if let Some(retry_after_s) = throttle.blocks(peer, now) {
-        return Err(Denied::Throttled { retry_after_s });
+        return Err(AccessDenied::Throttled { retry_after_s });
     }
-    // Equal in time for all tokens of one length. The length itself may be found out: a random token can afford that.
+    // Takes the same time for all tokens of one length. Timing may reveal the length, which a random token can afford.
     if bool::from(presented.as_bytes().ct_eq(admin.token.expose().as_bytes())) {
         return Ok(());
     }
     throttle.failed(peer, now);
-    Err(Denied::TokenWrong)
+    Err(AccessDenied::TokenWrong)
 }
 
-/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
+/// The token in `Authorization` (RFC 6750, section 2.1). The scheme's case does not matter (RFC 9110, section 11.1).
 fn bearer(authorization: &Secret) -> Option<&str> {
     let (scheme, token) = authorization.expose().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')).filter(|token| !token.is_empty())

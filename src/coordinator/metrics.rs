@@ -1,13 +1,14 @@
-//! The ledger as Prometheus text. Label values come from the configuration and from fixed lists, never from a caller.
+//! The counts of all shards as Prometheus text. Label values come from the configuration and from fixed lists, never from a
+//! caller.
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-use super::Coordinator;
-use super::governance::StorageState;
 use super::helpers::otlp::Spans;
-use super::lifecycle::Handovers;
-use super::reload::Reloads;
+use super::keeper::StorageState;
+use super::life::HandoverCounts;
+use super::running::ReloadCounts;
+use super::state::State;
 use crate::breaker::BreakerState;
 use crate::clock::Now;
 use crate::link::{self, ApiAnswer, Bounds, Tally};
@@ -16,15 +17,17 @@ use crate::plan::{Labels, Plan};
 use crate::shared::Shared;
 
 /// Answers `GET /metrics`.
-pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let plan = coordinator.plans.running();
-    let mut families = families(coordinator.ledger.total(), &plan.labels, coordinator.in_flight());
-    families.extend(governance(coordinator.ledger.total(), &plan.labels, coordinator.running.reloads));
-    families.push(handovers(coordinator.life.handovers));
-    families.extend(caching(coordinator.ledger.total(), coordinator.cache_items()));
-    families.push(breakers(&plan, &coordinator.shared, coordinator.clock.now()));
-    families.extend(recording(coordinator));
-    families.extend(coordinator.otlp.as_ref().map(|otlp| exporting(otlp.spans())).into_iter().flatten());
+pub(super) fn answer(state: &State) -> ApiAnswer {
+    let plan = state.plans.running();
+    let total = state.totals.total();
+    let mut families = requests(total, &plan.labels, state.in_flight());
+    families.extend(costs_and_policies(total, &plan.labels));
+    families.push(reloads(state.running.reloads));
+    families.push(handovers(state.life.handovers));
+    families.extend(cache(total, state.cache_items()));
+    families.push(breakers(&plan, &state.shared, state.clock.now()));
+    families.extend(storage(state));
+    families.extend(state.otlp.as_ref().map(|otlp| exports(otlp.spans())).into_iter().flatten());
     // The text encoder refuses a family without metrics.
     families.retain(|family| !family.get_metric().is_empty());
     let mut body = Vec::new();
@@ -33,7 +36,7 @@ pub(super) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     ApiAnswer { status: 200, content_type: prometheus::TEXT_FORMAT, headers: Vec::new(), body, stream: None }
 }
 
-fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily> {
+fn requests(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily> {
     let requests = total.requests.iter().map(|((provider, model, status), count)| {
         let status = status.to_string();
         let labels = [("provider", labels.text(*provider)), ("model", labels.text(*model)), ("status", &status)];
@@ -60,7 +63,7 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
         counter(&[("provider", labels.text(*provider)), ("outcome", outcome.label())], *count as f64)
     });
     vec![
-        family(names::REQUESTS_TOTAL, "Requests, by the status that the caller saw.", MetricType::COUNTER, requests),
+        family(names::REQUESTS_TOTAL, "Requests by the status that the caller saw.", MetricType::COUNTER, requests),
         family(
             names::REQUEST_DURATION,
             "Time from a request's first byte to its answer's last, in seconds.",
@@ -80,8 +83,8 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
             [histogram(&[], &total.overhead)],
         ),
         family(names::TOKENS_TOTAL, "Tokens, as providers counted them.", MetricType::COUNTER, tokens),
-        family(names::REFUSALS_TOTAL, "Requests that got a refusal, by whose fault.", MetricType::COUNTER, refusals),
-        family(names::ATTEMPTS_TOTAL, "Attempts at providers, by outcome.", MetricType::COUNTER, attempts),
+        family(names::REFUSALS_TOTAL, "Requests that luner refused, by whose fault.", MetricType::COUNTER, refusals),
+        family(names::ATTEMPTS_TOTAL, "Attempts at providers by outcome.", MetricType::COUNTER, attempts),
         family(names::IN_FLIGHT, "Requests being answered.", MetricType::GAUGE, [gauge(&[], in_flight as f64)]),
         family(
             names::BUILD_INFO,
@@ -92,8 +95,7 @@ fn families(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
     ]
 }
 
-/// Money, policies, reloads.
-fn governance(total: &Tally, labels: &Labels, reloads: Reloads) -> Vec<MetricFamily> {
+fn costs_and_policies(total: &Tally, labels: &Labels) -> [MetricFamily; 3] {
     let costs = total.cells.iter().map(|((provider, model), cell)| {
         counter(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell.cost.usd())
     });
@@ -103,74 +105,74 @@ fn governance(total: &Tally, labels: &Labels, reloads: Reloads) -> Vec<MetricFam
     });
     let errors =
         total.policy_errors.iter().map(|(policy, count)| counter(&[("policy", labels.text(*policy))], *count as f64));
-    let reloads = [("ok", reloads.ok), ("rejected", reloads.rejected)]
-        .map(|(result, count)| counter(&[("result", result)], count as f64));
-    vec![
-        family(names::COST_USD_TOTAL, "What providers were paid for, in dollars.", MetricType::COUNTER, costs),
+    [
+        family(names::COST_USD_TOTAL, "Cost of requests at providers, in dollars.", MetricType::COUNTER, costs),
         family(names::POLICY_MATCHES_TOTAL, "Requests that a policy matched.", MetricType::COUNTER, matches),
-        family(names::POLICY_ERRORS_TOTAL, "Requests that a policy failed on.", MetricType::COUNTER, errors),
-        family(names::CONFIG_RELOADS_TOTAL, "Changes of the configuration's files.", MetricType::COUNTER, reloads),
+        family(names::POLICY_ERRORS_TOTAL, "Requests on which a policy failed.", MetricType::COUNTER, errors),
     ]
 }
 
-fn handovers(ended: Handovers) -> MetricFamily {
-    let ended = [("done", ended.done), ("failed", ended.failed)]
+fn reloads(counts: ReloadCounts) -> MetricFamily {
+    let results = [("ok", counts.ok), ("rejected", counts.rejected)]
         .map(|(result, count)| counter(&[("result", result)], count as f64));
-    family(names::HANDOVERS_TOTAL, "Hand-overs to another process.", MetricType::COUNTER, ended)
+    family(names::CONFIG_RELOADS_TOTAL, "Changes of the configuration's files.", MetricType::COUNTER, results)
 }
 
-/// What the cache did.
-fn caching(total: &Tally, items: u64) -> [MetricFamily; 5] {
+fn handovers(counts: HandoverCounts) -> MetricFamily {
+    let results = [("done", counts.done), ("failed", counts.failed)]
+        .map(|(result, count)| counter(&[("result", result)], count as f64));
+    family(names::HANDOVERS_TOTAL, "Hand-overs to another process.", MetricType::COUNTER, results)
+}
+
+fn cache(total: &Tally, items: u64) -> [MetricFamily; 5] {
     let evictions = [("ttl", total.evicted.ttl), ("capacity", total.evicted.capacity)]
         .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
-    let one = |count: f64| [counter(&[], count)];
-    let (hits, misses) = (one(total.cache_hits as f64), one(total.cache_misses as f64));
+    let single = |count: f64| [counter(&[], count)];
+    let (hits, misses) = (single(total.cache_hits as f64), single(total.cache_misses as f64));
     [
         family(names::CACHE_HITS_TOTAL, "Requests answered from the cache.", MetricType::COUNTER, hits),
-        family(names::CACHE_MISSES_TOTAL, "Requests that could have been.", MetricType::COUNTER, misses),
+        family(names::CACHE_MISSES_TOTAL, "Requests that the cache could have answered.", MetricType::COUNTER, misses),
         family(names::CACHE_EVICTIONS_TOTAL, "Answers that left the cache.", MetricType::COUNTER, evictions),
         family(names::CACHE_SIZE, "Answers in the cache.", MetricType::GAUGE, [gauge(&[], items as f64)]),
         family(
             names::SAVED_USD_TOTAL,
-            "What answers from the cache would have cost, in dollars.",
+            "Cost that answers from the cache saved, in dollars.",
             MetricType::COUNTER,
-            one(total.saved.usd()),
+            single(total.saved.usd()),
         ),
     ]
 }
 
-/// What becomes of traces and accounting.
-fn recording(coordinator: &Coordinator) -> [MetricFamily; 3] {
-    let (dropped, state) = (coordinator.recorder.dropped(), coordinator.governance.state());
-    let queue = coordinator.ledger.total().traces_dropped;
+fn storage(state: &State) -> [MetricFamily; 3] {
+    let (dropped, storage) = (state.write_queue.dropped(), state.keeper.state());
+    let queue = state.totals.total().traces_dropped;
     let traces = [("queue", queue), ("overload", dropped.overload), ("storage", dropped.storage)]
         .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
-    let states = StorageState::ALL.map(|known| gauge(&[("state", known.name())], f64::from(u8::from(known == state))));
-    let pending = gauge(&[], coordinator.recorder.pending() as f64);
+    let states =
+        StorageState::ALL.map(|known| gauge(&[("state", known.name())], f64::from(u8::from(known == storage))));
+    let pending = gauge(&[], state.write_queue.pending() as f64);
     [
-        family(names::TRACES_DROPPED_TOTAL, "Traces that are not stored, by why.", MetricType::COUNTER, traces),
+        family(names::TRACES_DROPPED_TOTAL, "Traces that are not stored, by reason.", MetricType::COUNTER, traces),
         family(names::STORAGE_STATE, "1 for the storage's state, 0 for the others.", MetricType::GAUGE, states),
-        family(
-            names::STORAGE_PENDING,
-            "Requests whose accounting waits for the storage.",
-            MetricType::GAUGE,
-            [pending],
-        ),
+        family(names::STORAGE_PENDING, "Requests whose usage waits for the storage.", MetricType::GAUGE, [pending]),
     ]
 }
 
-/// What becomes of spans, where they are exported.
-fn exporting(spans: Spans) -> [MetricFamily; 2] {
+fn exports(spans: Spans) -> [MetricFamily; 2] {
     let exported = [counter(&[], spans.exported as f64)];
     let dropped = [("queue_full", spans.crowded_out), ("failed", spans.failed)]
         .map(|(reason, count)| counter(&[("reason", reason)], count as f64));
     [
-        family(names::OTLP_SPANS_EXPORTED_TOTAL, "Spans that the collector took.", MetricType::COUNTER, exported),
-        family(names::OTLP_SPANS_DROPPED_TOTAL, "Spans that it did not get, by why.", MetricType::COUNTER, dropped),
+        family(names::OTLP_SPANS_EXPORTED_TOTAL, "Spans that the collector accepted.", MetricType::COUNTER, exported),
+        family(
+            names::OTLP_SPANS_DROPPED_TOTAL,
+            "Spans that were not exported, by reason.",
+            MetricType::COUNTER,
+            dropped,
+        ),
     ]
 }
 
-/// Which providers are worth asking.
 fn breakers(plan: &Plan, shared: &Shared, now: Now) -> MetricFamily {
     let states = plan.providers.iter().flat_map(|provider| {
         let state = shared.breaker(provider.breaker).state(now).name();
@@ -183,7 +185,7 @@ fn breakers(plan: &Plan, shared: &Shared, now: Now) -> MetricFamily {
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: impl IntoIterator<Item = Metric>) -> MetricFamily {
     let mut metrics: Vec<Metric> = metrics.into_iter().collect();
-    // Maps have no order, but two scrapes should look alike.
+    // Maps have no order, and two scrapes should not differ only by order.
     metrics.sort_by_cached_key(|metric| {
         metric.get_label().iter().map(|label| label.value().to_owned()).collect::<Vec<_>>()
     });

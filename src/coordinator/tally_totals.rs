@@ -1,5 +1,5 @@
-//! The merged counts of all shards since the process started. Owned by the coordinator alone. It never forgets: what it holds
-//! is bounded by the labels that configurations name.
+//! The counts of all shards since the process started. Owned by the coordinator's thread. It forgets nothing; the labels that
+//! configurations name bound its size.
 
 use std::collections::VecDeque;
 
@@ -9,27 +9,27 @@ use crate::clock::Now;
 use crate::link::Tally;
 use crate::plan::Labels;
 
-/// What all shards have counted.
+/// The sum of all tallies.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct TallyTotals {
     total: Tally,
     requests: u64,
-    /// Requests so far, by when that was, one a second.
+    /// Time and number of requests so far, once a second.
     marks: VecDeque<(u64, u64)>,
 }
 
-/// How often one policy matched and failed.
+/// How often a policy matched and failed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PolicyCounts {
     pub matches: u64,
     pub errors: u64,
 }
 
-/// Requests per second are told of so many seconds. Arbitrary: steady enough to read, quick enough to believe.
+/// Seconds over which requests per second are averaged. Arbitrary: steady enough to read, quick enough to believe.
 const RATE_SECONDS: usize = 10;
 
-impl Ledger {
-    /// Adds one shard's report.
+impl TallyTotals {
+    /// Adds a shard's report.
     pub(super) fn add(&mut self, tally: &Tally) {
         self.total.merge(tally);
         self.requests += tally.requests.values().sum::<u64>();
@@ -40,7 +40,7 @@ impl Ledger {
         &self.total
     }
 
-    /// To be called about ten times a second, for [`Ledger::requests_per_second`].
+    /// Remembers the number of requests for [`TallyTotals::requests_per_second`]. Called about ten times a second.
     pub(super) fn mark(&mut self, now: Now) {
         let now_ms = now.mono_ms();
         if self.marks.back().is_none_or(|(at_ms, _)| now_ms >= at_ms + 1_000) {
@@ -51,16 +51,16 @@ impl Ledger {
         }
     }
 
-    /// Over the last seconds, as far as they were marked.
+    /// Requests per second over the last [`RATE_SECONDS`], or since the first mark.
     pub(super) fn requests_per_second(&self, now: Now) -> f64 {
-        // Before the first mark, since the clock's zero, when there was none.
+        // Before the first mark: since the clock's zero, when there were none.
         let (since_ms, requests) = self.marks.front().unwrap_or(&(0, 0));
-        // At least a second, so that a first request is no thousand a second.
+        // At least a second, so that a first request does not count as a thousand per second.
         let seconds = (now.mono_ms().saturating_sub(*since_ms) as f64 / 1e3).max(1.0);
         (self.requests - requests) as f64 / seconds
     }
 
-    /// By the name of the policy.
+    /// Counts by the name of the policy.
     pub(super) fn by_policy<'l>(&self, labels: &'l Labels) -> HashMap<&'l str, PolicyCounts> {
         let mut counts: HashMap<&str, PolicyCounts> = HashMap::new();
         for ((label, _, _), matches) in &self.total.policy_matches {
@@ -90,41 +90,41 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.requests_per_second(at(0)), 0.0);
+    fn rate_covers_the_last_seconds() {
+        let mut totals = TallyTotals::default();
+        assert_eq!(totals.requests_per_second(at(0)), 0.0);
         for tenth in 0..600 {
-            ledger.mark(at(tenth * 100));
-            ledger.add(&requests(5));
+            totals.mark(at(tenth * 100));
+            totals.add(&requests(5));
         }
-        let rate = ledger.requests_per_second(at(60_000));
+        let rate = totals.requests_per_second(at(60_000));
         assert!((49.0..=51.0).contains(&rate), "{rate}");
         for tenth in 600..800 {
-            ledger.mark(at(tenth * 100));
+            totals.mark(at(tenth * 100));
         }
-        assert_eq!(ledger.requests_per_second(at(80_000)), 0.0);
-        assert!(ledger.marks.len() <= RATE_SECONDS);
+        assert_eq!(totals.requests_per_second(at(80_000)), 0.0);
+        assert!(totals.marks.len() <= RATE_SECONDS);
     }
 
     #[test]
-    fn a_first_request_is_no_thousand_a_second() {
-        let mut ledger = Ledger::default();
-        ledger.add(&requests(1));
-        assert_eq!(ledger.requests_per_second(at(1)), 1.0);
+    fn first_request_counts_as_one_per_second() {
+        let mut totals = TallyTotals::default();
+        totals.add(&requests(1));
+        assert_eq!(totals.requests_per_second(at(1)), 1.0);
     }
 
     #[test]
-    fn a_policy_is_counted_over_its_actions_and_modes() {
+    fn policy_counts_include_all_actions_and_modes() {
         let mut labels = Labels::default();
         let label = labels.intern("costs");
         let mut tally = Tally::default();
         tally.policy_matches.insert((label, Action::Block, Mode::Enforce), 2);
         tally.policy_matches.insert((label, Action::Alert, Mode::Shadow), 3);
         tally.policy_errors.insert(label, 4);
-        let mut ledger = Ledger::default();
-        ledger.add(&tally);
-        ledger.add(&tally);
-        let counts = ledger.by_policy(&labels);
+        let mut totals = TallyTotals::default();
+        totals.add(&tally);
+        totals.add(&tally);
+        let counts = totals.by_policy(&labels);
         assert_eq!((counts["costs"].matches, counts["costs"].errors), (10, 8));
         assert_eq!(counts.len(), 1);
     }

@@ -41,7 +41,7 @@ const OWN: u16 = u16::MAX;
 
 /// What waits to be stored.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(super) struct WriteQueue {
     /// Handed to the store, and not known to be in it.
     tried: Vec<Batch>,
     /// How often in a row the store refused them.
@@ -74,9 +74,9 @@ pub(super) struct Dropped {
     pub storage: u64,
 }
 
-impl Recorder {
+impl WriteQueue {
     /// Takes over what a shard reports. `refused` is whether the store takes nothing at the moment.
-    pub(super) fn take(&mut self, batch: Batch, refused: bool) {
+    pub(super) fn push(&mut self, batch: Batch, refused: bool) {
         self.load = batch.traces.iter().fold(self.load, Load::with);
         self.queue.push(batch);
         self.merge_oldest();
@@ -129,7 +129,7 @@ impl Recorder {
             tracing::error!(requests, "accounting is not stored: the storage was switched off");
         }
         self.dropped.storage += self.load.traces as u64;
-        *self = Recorder { sequence: self.sequence, dropped: self.dropped, ..Recorder::default() };
+        *self = WriteQueue { sequence: self.sequence, dropped: self.dropped, ..WriteQueue::default() };
     }
 
     /// Requests that are not known to be stored.
@@ -216,7 +216,7 @@ impl Recorder {
 
     /// Gives up the least important traces, the oldest first, until there is some room.
     fn shed(&mut self) -> u64 {
-        let Recorder { tried, merged, queue, load, .. } = self;
+        let WriteQueue { tried, merged, queue, load, .. } = self;
         let mut dropped = 0;
         for importance in [Importance::Hit, Importance::Plain, Importance::Kept] {
             for batch in tried.iter_mut().chain([&mut *merged]).chain(queue.iter_mut()) {

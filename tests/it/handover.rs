@@ -16,7 +16,7 @@ const CALLERS: usize = 150;
 const STREAMS: usize = 50;
 /// The log lines of a hand-over, and of one that failed.
 const HANDED_OVER: &str = "\"handed over, draining\"";
-const NOT_HANDED_OVER: &str = "no other process took over";
+const NOT_HANDED_OVER: &str = "hand-over failed";
 
 /// Sends requests on one connection until `enough`, or until luner closes it. With `reconnect`, connects again then.
 /// Returns the number of answered requests.
@@ -98,9 +98,9 @@ fn hand_over_under_load_fails_no_request_and_loses_no_record() {
     });
     assert_eq!(stored["total_requests"], answered, "no request is stored twice");
     assert_eq!(stored["total_tokens"], totals.prompt_tokens + totals.completion_tokens);
-    assert_eq!(luner.count_log("gave connections up"), 0, "{:#?}", luner.logs());
+    assert_eq!(luner.count_log("closed busy connections"), 0, "{:#?}", luner.logs());
     // The successor can hand over and end like any other process.
-    luner.wait_log("the process before this one has ended");
+    luner.wait_log("the predecessor has ended");
     luner.hand_over();
     assert_eq!(luner.post_chat("gpt-4o", "third").content(), reply("third"));
     luner.signal(Signal::TERM);
@@ -125,7 +125,7 @@ fn shutdown_under_load_answers_every_request() {
     });
     let totals = mock.totals();
     assert_eq!((totals.requests, totals.complete, totals.peer_closed), (answered, answered, 0));
-    assert_eq!(luner.count_log("gave connections up"), 0, "{:#?}", luner.logs());
+    assert_eq!(luner.count_log("closed busy connections"), 0, "{:#?}", luner.logs());
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn successor_is_started_from_the_same_path_and_killed_if_it_hangs() {
         hanging.ends_with('\n')
     });
     luner.signal(Signal::USR2);
-    luner.wait_log("told to hand over while starting, handing over or ending: ignored");
+    luner.wait_log("hand-over request ignored");
     assert_eq!(luner.health()["status"], "ok");
     luner.signal(Signal::TERM);
     assert_eq!(luner.wait_exit().code(), Some(0));

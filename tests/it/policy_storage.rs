@@ -89,7 +89,7 @@ fn failing_storage_is_reported_and_policies_stay_until_it_recovers() {
     assert_eq!(api.policies(), std::slice::from_ref(&kept));
     std::fs::rename(&moved, &path).unwrap();
     eventually("the storage has recovered", || luner.health()["storage"] == "ok");
-    luner.wait_log("storage is whole again");
+    luner.wait_log("storage works again");
     api.create(&policy("new"));
     assert_eq!(api.policies().len(), 2);
 }

@@ -24,7 +24,6 @@ pub const MANY_PARAMETERS: List = List {
     name: "MANY_PARAMETERS",
     #[rustfmt::skip]
     entries: &[
-        ("operation", 6),
         ("refuse", 6),
     ],
 };
@@ -44,7 +43,6 @@ pub const RINGS: List = List {
     #[rustfmt::skip]
     entries: &[
         ("src/cache", 6),
-        ("src/coordinator", 41),
         ("src/plan", 4),
         ("src/policy", 4),
     ],
@@ -68,21 +66,10 @@ pub const TYPE_NAMES: List = List {
     name: "TYPE_NAMES",
     #[rustfmt::skip]
     entries: &[
-        ("Admitted", 2),
-        ("Asked", 2),
-        ("Cache", 3),
         ("Labels", 2),
-        ("Operation", 2),
-        ("Outcome", 4),
         ("Parts", 5),
-        ("Prices", 2),
-        ("Provider", 3),
-        ("Refusal", 2),
-        ("Rejected", 2),
         ("Scope", 2),
-        ("Shown", 4),
         ("Store", 2),
-        ("Tokens", 2),
     ],
 };
 

@@ -1,9 +1,8 @@
-//! The names in `Host` and `Origin`. Pure values of one request. Never resolves anything: a name is loopback only by what it
-//! says.
+//! The names in `Host` and `Origin` headers. Pure. It never resolves a name: only its text says whether it is loopback.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What a `Host` header names, its port taken off.
+/// The host that a `Host` header names, without the port.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Host<'a> {
     Address(IpAddr),
@@ -11,7 +10,7 @@ pub(super) enum Host<'a> {
 }
 
 impl Host<'_> {
-    /// `None` for what is neither a name nor an address with at most a port: it is then nobody's.
+    /// Returns `None` if the header is neither a name nor an address, with or without a port.
     pub(super) fn parse(header: &str) -> Option<Host<'_>> {
         let (host, port) = match header.rfind(']') {
             Some(end) => header.split_at(end + 1),
@@ -40,12 +39,12 @@ impl Host<'_> {
         }
     }
 
-    /// A page's name can be made to point anywhere, an address cannot.
+    /// Whether it is an address. DNS rebinding makes a page's name point anywhere, but it cannot do that to an address.
     pub(super) fn is_address(&self) -> bool {
         matches!(self, Host::Address(_))
     }
 
-    /// Whether the operator listed it; a port in the list does not matter.
+    /// Whether the operator listed this host. Ports in the list are ignored.
     pub(super) fn is_one_of(&self, listed: &[String]) -> bool {
         listed.iter().filter_map(|host| Host::parse(host)).any(|host| match (&host, self) {
             (Host::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
@@ -54,7 +53,7 @@ impl Host<'_> {
     }
 }
 
-/// The host and port of an origin, as they stand in it; `None` for `null` and what is no web page's.
+/// The host and port of an origin, as written in it; `None` for `null` and for schemes other than HTTP.
 pub(super) fn authority_of(origin: &str) -> Option<&str> {
     origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
 }

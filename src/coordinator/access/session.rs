@@ -1,5 +1,6 @@
-//! Who has signed in: random ids in cookies, held in memory by the coordinator, a bounded number of them, each for as long as
-//! it is used. A function of its calls and their times. It never holds a token, and an id is compared in constant time.
+//! Callers that have signed in: random ids in cookies, a bounded number of them, each valid while it is used. Held in memory
+//! by the coordinator. Apart from the random ids it depends only on its calls and their times. It never holds a token, and compares ids
+//! in constant time.
 
 use subtle::ConstantTimeEq;
 
@@ -7,14 +8,14 @@ use crate::clock::Now;
 use crate::names::SESSION_COOKIE;
 use crate::units::Secret;
 
-/// Sessions at once; the one that was not used for longest makes room. Arbitrary: some browsers of some people.
+/// Most sessions at once; a new one replaces the longest unused. Arbitrary: a few browsers each of a few people.
 const SESSIONS_MAX: usize = 64;
-/// A session that was not used for so long is over: a working day, and a bit. Arbitrary.
+/// A session that is unused for this long ends. Arbitrary: a working day and a bit.
 const IDLE_S: u64 = 12 * 3600;
-/// 256 bits: nobody guesses one.
+/// 256 bits, too many to guess.
 const ID_BYTES: usize = 32;
 
-/// Everyone who has signed in.
+/// All sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions(Vec<Session>);
 
@@ -30,14 +31,15 @@ impl std::fmt::Debug for Session {
 }
 
 impl Sessions {
-    /// A new session; the value of `Set-Cookie`, for the paths below `base`. `secure` where the page came over TLS.
+    /// Opens a session. Returns the value of `Set-Cookie`, for the paths below `base`. `secure` says that the page came over
+    /// TLS.
     ///
     /// # Errors
     /// The system gives no random bytes.
     pub(crate) fn open(&mut self, base: &str, secure: bool, now: Now) -> Result<String, getrandom::Error> {
         let mut id = [0; ID_BYTES];
         getrandom::fill(&mut id)?;
-        self.forget(now);
+        self.drop_idle(now);
         if self.0.len() >= SESSIONS_MAX
             && let Some((at, _)) = self.0.iter().enumerate().min_by_key(|(_, session)| session.used_ms)
         {
@@ -48,9 +50,9 @@ impl Sessions {
         Ok(cookie(&hex, base, IDLE_S, secure))
     }
 
-    /// Whether this `Cookie` header names a session. It is used by that.
-    pub(super) fn knows(&mut self, cookies: &Secret, now: Now) -> bool {
-        self.forget(now);
+    /// Whether this `Cookie` header names a session. Counts as a use of it.
+    pub(super) fn touch(&mut self, cookies: &Secret, now: Now) -> bool {
+        self.drop_idle(now);
         let Some(at) = self.find(cookies) else { return false };
         if let Some(session) = self.0.get_mut(at) {
             session.used_ms = now.mono_ms();
@@ -58,7 +60,8 @@ impl Sessions {
         true
     }
 
-    /// Ends the session that this `Cookie` header names, if it does; the value of `Set-Cookie` that forgets it.
+    /// Ends the session that this `Cookie` header names, if there is one. Returns the value of `Set-Cookie` that deletes the
+    /// cookie.
     pub(crate) fn close(&mut self, cookies: &Secret, base: &str, secure: bool) -> String {
         if let Some(at) = self.find(cookies) {
             self.0.swap_remove(at);
@@ -66,16 +69,16 @@ impl Sessions {
         cookie("", base, 0, secure)
     }
 
-    /// Ends them all: the token that they were opened with is another one now.
+    /// Ends all sessions. Called when the token changes with which they were opened.
     pub(crate) fn close_all(&mut self) {
         self.0.clear();
     }
 
-    fn forget(&mut self, now: Now) {
+    fn drop_idle(&mut self, now: Now) {
         self.0.retain(|session| now.mono_ms().saturating_sub(session.used_ms) < IDLE_S * 1000);
     }
 
-    /// All are compared, whatever is found.
+    /// Compares all sessions even after a match, so that timing reveals nothing.
     fn find(&self, cookies: &Secret) -> Option<usize> {
         let id = named_id(cookies.expose())?;
         let compared = self.0.iter().enumerate().map(|(at, session)| (at, bool::from(session.id.ct_eq(&id))));
@@ -108,36 +111,36 @@ mod tests {
         Now { mono_ns: s * 1_000_000_000, wall_ms: 0 }
     }
 
-    /// As a browser sends it back.
-    fn sent(set: &str) -> Secret {
+    /// The `Cookie` header of a browser that received this `Set-Cookie`.
+    fn cookie_header(set: &str) -> Secret {
         Secret::new(format!("theme=dark; {}", set.split(';').next().unwrap()))
     }
 
     #[test]
-    fn a_session_lasts_while_it_is_used() {
+    fn session_lasts_while_it_is_used() {
         let mut sessions = Sessions::default();
-        let cookie = sent(&sessions.open("/", false, at(0)).unwrap());
-        assert!(sessions.knows(&cookie, at(IDLE_S - 1)));
-        assert!(sessions.knows(&cookie, at(2 * IDLE_S - 2)));
-        assert!(!sessions.knows(&cookie, at(3 * IDLE_S)));
+        let cookie = cookie_header(&sessions.open("/", false, at(0)).unwrap());
+        assert!(sessions.touch(&cookie, at(IDLE_S - 1)));
+        assert!(sessions.touch(&cookie, at(2 * IDLE_S - 2)));
+        assert!(!sessions.touch(&cookie, at(3 * IDLE_S)));
     }
 
     #[test]
-    fn a_closed_session_is_over_and_so_are_all_of_another_token() {
+    fn session_ends_when_it_is_closed_or_the_token_changes() {
         let mut sessions = Sessions::default();
-        let [a, b] = [(), ()].map(|()| sent(&sessions.open("/", true, at(0)).unwrap()));
+        let [a, b] = [(), ()].map(|()| cookie_header(&sessions.open("/", true, at(0)).unwrap()));
         assert!(
             sessions
                 .close(&a, "/luner/", true)
                 .contains("luner-session=; Path=/luner/; Max-Age=0; HttpOnly; SameSite=Strict; Secure")
         );
-        assert!(!sessions.knows(&a, at(1)) && sessions.knows(&b, at(1)));
+        assert!(!sessions.touch(&a, at(1)) && sessions.touch(&b, at(1)));
         sessions.close_all();
-        assert!(!sessions.knows(&b, at(1)));
+        assert!(!sessions.touch(&b, at(1)));
     }
 
     #[test]
-    fn another_id_opens_nothing() {
+    fn wrong_or_malformed_id_is_not_a_session() {
         let mut sessions = Sessions::default();
         let set = sessions.open("/", false, at(0)).unwrap();
         assert!(set.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"), "{set}");
@@ -153,20 +156,20 @@ mod tests {
             &format!("luner-session={}", "0".repeat(64)),
             &format!("luner-session={}", "é".repeat(32)),
         ] {
-            assert!(!sessions.knows(&Secret::new(cookie.to_owned()), at(1)), "{cookie}");
+            assert!(!sessions.touch(&Secret::new(cookie.to_owned()), at(1)), "{cookie}");
         }
-        assert!(sessions.knows(&Secret::new(good.to_owned()), at(1)));
+        assert!(sessions.touch(&Secret::new(good.to_owned()), at(1)));
         assert!(!format!("{sessions:?}").contains(&good[14..]));
     }
 
     #[test]
-    fn there_are_so_many_and_the_longest_unused_makes_room() {
+    fn new_session_replaces_the_longest_unused_one_when_full() {
         let mut sessions = Sessions::default();
         let cookies: Vec<Secret> =
-            (0..SESSIONS_MAX as u64).map(|s| sent(&sessions.open("/", false, at(s)).unwrap())).collect();
-        assert!(sessions.knows(&cookies[0], at(100)));
+            (0..SESSIONS_MAX as u64).map(|s| cookie_header(&sessions.open("/", false, at(s)).unwrap())).collect();
+        assert!(sessions.touch(&cookies[0], at(100)));
         sessions.open("/", false, at(101)).unwrap();
         assert_eq!(sessions.0.len(), SESSIONS_MAX);
-        assert!(sessions.knows(&cookies[0], at(102)) && !sessions.knows(&cookies[1], at(102)));
+        assert!(sessions.touch(&cookies[0], at(102)) && !sessions.touch(&cookies[1], at(102)));
     }
 }

@@ -1,4 +1,4 @@
-//! The rules as a table: what is set, who asks how, what comes of it.
+//! The access rules as tables of settings, requests and outcomes.
 
 use super::throttle::{FAILURES_MAX, PEERS_MAX, WINDOW_MS};
 use super::*;
@@ -40,7 +40,7 @@ const CALL: Call<'static> = Call {
 };
 
 impl Call<'_> {
-    fn against(self, admin: &AdminConfig, doors: &mut Doors, now: Now) -> Result<String, Denied> {
+    fn decide_with(self, admin: &AdminConfig, state: &mut AccessState, now: Now) -> Result<String, AccessDenied> {
         let headers = ApiHeaders {
             host: self.host.into(),
             origin: self.origin.into(),
@@ -50,17 +50,17 @@ impl Call<'_> {
             ..ApiHeaders::default()
         };
         let peer = self.peer.parse().unwrap();
-        let asked = Asked { method: self.method, headers: &headers, has_body: self.body, peer };
-        decide(admin, &asked, doors, now).map(|actor| actor.to_string())
+        let request = AccessRequest { method: self.method, headers: &headers, has_body: self.body, peer };
+        super::decide(admin, &request, state, now).map(|actor| actor.to_string())
     }
 
-    fn under(self, admin: &AdminConfig) -> Result<String, Denied> {
-        self.against(admin, &mut Doors::default(), at(0))
+    fn decide(self, admin: &AdminConfig) -> Result<String, AccessDenied> {
+        self.decide_with(admin, &mut AccessState::default(), at(0))
     }
 }
 
 #[test]
-fn without_a_token_only_this_machine_may_call_under_its_own_name() {
+fn without_a_token_only_local_callers_under_a_local_name_are_let_in() {
     let rules = admin("", false, &["luner.example.com", "10.0.0.9"]);
     for host in [
         "localhost",
@@ -75,10 +75,10 @@ fn without_a_token_only_this_machine_may_call_under_its_own_name() {
         "10.0.0.9:8080",
     ] {
         for (peer, actor) in [(LOCAL, LOCAL), ("127.3.3.3", "127.3.3.3"), ("::1", "::1"), ("::ffff:127.0.0.1", LOCAL)] {
-            assert_eq!(Call { peer, host, ..CALL }.under(&rules), Ok(actor.into()), "{peer} {host}");
+            assert_eq!(Call { peer, host, ..CALL }.decide(&rules), Ok(actor.into()), "{peer} {host}");
         }
         for peer in [REMOTE, "10.0.0.9", "::ffff:192.0.2.7", "2001:db8::1", "fe80::1", "0.0.0.0"] {
-            assert_eq!(Call { peer, host, ..CALL }.under(&rules), Err(Denied::NotLocal), "{peer} {host}");
+            assert_eq!(Call { peer, host, ..CALL }.decide(&rules), Err(AccessDenied::NotLocal), "{peer} {host}");
         }
     }
     for host in [
@@ -107,28 +107,32 @@ fn without_a_token_only_this_machine_may_call_under_its_own_name() {
         let expected = match host {
             // An empty port is the usual one (RFC 9110, section 4.2.3).
             "127.0.0.1:" => Ok(LOCAL.into()),
-            _ => Err(Denied::NotLocal),
+            _ => Err(AccessDenied::NotLocal),
         };
-        assert_eq!(Call { host, ..CALL }.under(&rules), expected, "{host:?}");
+        assert_eq!(Call { host, ..CALL }.decide(&rules), expected, "{host:?}");
     }
-    // A proxy on this machine asks for someone who may be anywhere.
-    assert_eq!(Call { forwarded: true, ..CALL }.under(&rules), Err(Denied::NotLocal));
-    // A token that nobody set opens nothing.
+    // The caller behind a proxy on this machine may be anywhere.
+    assert_eq!(Call { forwarded: true, ..CALL }.decide(&rules), Err(AccessDenied::NotLocal));
+    // A token in the request does not help if none is set.
     let bearer = Call { peer: REMOTE, authorization: "Bearer x", ..CALL };
-    assert_eq!(bearer.under(&rules), Err(Denied::NotLocal));
+    assert_eq!(bearer.decide(&rules), Err(AccessDenied::NotLocal));
 }
 
 #[test]
-fn with_a_token_nothing_else_counts() {
+fn with_a_token_only_the_token_counts() {
     let rules = admin(TOKEN, false, &["luner.example.com"]);
     let right = format!("Bearer {TOKEN}");
     for authorization in [&right, &right.replace("Bearer", "bearer"), &right.replace(' ', "  ")] {
         for (peer, host) in [(LOCAL, "localhost"), (REMOTE, "anything.example"), (REMOTE, "")] {
-            assert_eq!(Call { peer, host, authorization, ..CALL }.under(&rules), Ok("token".into()), "{authorization}");
+            assert_eq!(
+                Call { peer, host, authorization, ..CALL }.decide(&rules),
+                Ok("token".into()),
+                "{authorization}"
+            );
         }
     }
     for authorization in ["", "Bearer", "Bearer ", "Basic YTpi", TOKEN, "BearerX y"] {
-        assert_eq!(Call { authorization, ..CALL }.under(&rules), Err(Denied::TokenMissing), "{authorization:?}");
+        assert_eq!(Call { authorization, ..CALL }.decide(&rules), Err(AccessDenied::TokenMissing), "{authorization:?}");
     }
     let almost = [
         format!("{right}x"),
@@ -139,32 +143,32 @@ fn with_a_token_nothing_else_counts() {
         "Bearer x".into(),
     ];
     for authorization in &almost {
-        assert_eq!(Call { authorization, ..CALL }.under(&rules), Err(Denied::TokenWrong), "{authorization:?}");
+        assert_eq!(Call { authorization, ..CALL }.decide(&rules), Err(AccessDenied::TokenWrong), "{authorization:?}");
     }
 }
 
 #[test]
-fn open_lets_anyone_in_but_no_page_under_a_name_of_its_own() {
+fn open_management_lets_everyone_in_except_under_a_foreign_name() {
     for token in ["", TOKEN] {
         let rules = admin(token, true, &["luner.example.com"]);
         for host in ["localhost", "192.0.2.1:8080", "[2001:db8::1]:8080", "luner.example.com"] {
             for authorization in ["", "Bearer of-something-else"] {
                 let call = Call { peer: REMOTE, host, authorization, ..CALL };
-                assert_eq!(call.under(&rules), Ok(REMOTE.into()), "{host}");
+                assert_eq!(call.decide(&rules), Ok(REMOTE.into()), "{host}");
             }
         }
         for host in ["evil.example", "luner.example.com.evil.example", "", "192.0.2.1.evil.example"] {
-            assert_eq!(Call { peer: REMOTE, host, ..CALL }.under(&rules), Err(Denied::ForeignHost), "{host:?}");
-            assert_eq!(Call { host, ..CALL }.under(&rules), Err(Denied::ForeignHost), "{host:?}");
+            assert_eq!(Call { peer: REMOTE, host, ..CALL }.decide(&rules), Err(AccessDenied::ForeignHost), "{host:?}");
+            assert_eq!(Call { host, ..CALL }.decide(&rules), Err(AccessDenied::ForeignHost), "{host:?}");
         }
     }
     let authorization = &format!("Bearer {TOKEN}");
     let call = Call { peer: REMOTE, host: "evil.example", authorization, ..CALL };
-    assert_eq!(call.under(&admin(TOKEN, true, &[])), Ok("token".into()), "who has the token is no foreign page");
+    assert_eq!(call.decide(&admin(TOKEN, true, &[])), Ok("token".into()), "a foreign page does not have the token");
 }
 
 #[test]
-fn a_write_announces_json() {
+fn write_must_have_a_json_content_type() {
     let rules = admin("", false, &[]);
     let json = "application/json";
     for (method, content_type, body, expected) in [
@@ -173,24 +177,24 @@ fn a_write_announces_json() {
         (Method::Post, json, false, Ok(())),
         (Method::Post, "", false, Ok(())),
         (Method::Delete, "", false, Ok(())),
-        (Method::Put, "", false, Err(Denied::NotJson)),
-        (Method::Post, "", true, Err(Denied::NotJson)),
-        (Method::Delete, "", true, Err(Denied::NotJson)),
-        (Method::Post, "text/plain", true, Err(Denied::NotJson)),
-        (Method::Post, "text/plain", false, Err(Denied::NotJson)),
-        (Method::Post, "application/x-www-form-urlencoded", true, Err(Denied::NotJson)),
-        (Method::Post, "multipart/form-data; boundary=application/json", true, Err(Denied::NotJson)),
-        (Method::Post, "application/jsonp", true, Err(Denied::NotJson)),
-        (Method::Post, "application/json, text/plain", true, Err(Denied::NotJson)),
+        (Method::Put, "", false, Err(AccessDenied::NotJson)),
+        (Method::Post, "", true, Err(AccessDenied::NotJson)),
+        (Method::Delete, "", true, Err(AccessDenied::NotJson)),
+        (Method::Post, "text/plain", true, Err(AccessDenied::NotJson)),
+        (Method::Post, "text/plain", false, Err(AccessDenied::NotJson)),
+        (Method::Post, "application/x-www-form-urlencoded", true, Err(AccessDenied::NotJson)),
+        (Method::Post, "multipart/form-data; boundary=application/json", true, Err(AccessDenied::NotJson)),
+        (Method::Post, "application/jsonp", true, Err(AccessDenied::NotJson)),
+        (Method::Post, "application/json, text/plain", true, Err(AccessDenied::NotJson)),
         (Method::Get, "text/plain", true, Ok(())),
     ] {
         let call = Call { method, content_type, body, ..CALL };
-        assert_eq!(call.under(&rules).map(|_| ()), expected, "{method:?} {content_type:?} {body}");
+        assert_eq!(call.decide(&rules).map(|_| ()), expected, "{method:?} {content_type:?} {body}");
     }
 }
 
 #[test]
-fn a_write_comes_from_a_page_of_the_gateways_own_or_from_none() {
+fn write_with_a_foreign_origin_is_refused() {
     for rules in [admin("", false, &["luner.example.com"]), admin(TOKEN, false, &[])] {
         for (host, origin, good) in [
             ("localhost:8080", "", true),
@@ -209,92 +213,96 @@ fn a_write_comes_from_a_page_of_the_gateways_own_or_from_none() {
         ] {
             let authorization = &format!("Bearer {TOKEN}");
             let write = Call { method: Method::Delete, host, origin, authorization, ..CALL };
-            let expected = if good { Ok(()) } else { Err(Denied::ForeignOrigin) };
-            assert_eq!(write.under(&rules).map(|_| ()), expected, "{host} {origin}");
+            let expected = if good { Ok(()) } else { Err(AccessDenied::ForeignOrigin) };
+            assert_eq!(write.decide(&rules).map(|_| ()), expected, "{host} {origin}");
             let read = Call { method: Method::Get, ..write };
-            assert!(read.under(&rules).is_ok(), "what is only read is kept from the page by its browser");
+            assert!(read.decide(&rules).is_ok(), "the browser keeps the answer of a read from the page");
         }
     }
 }
 
 #[test]
-fn ten_wrong_tokens_in_a_minute_are_enough_for_the_right_one_too() {
+fn right_token_is_refused_too_after_ten_wrong_ones_in_a_minute() {
     let rules = admin(TOKEN, false, &[]);
-    let mut doors = Doors::default();
+    let mut state = AccessState::default();
     let right = &format!("Bearer {TOKEN}");
     let wrong = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
     let good = Call { authorization: right, ..wrong };
     let missing = Call { authorization: "", ..wrong };
     for n in 0..u64::from(FAILURES_MAX) {
-        assert_eq!(good.against(&rules, &mut doors, at(n)), Ok("token".into()));
-        assert_eq!(missing.against(&rules, &mut doors, at(n)), Err(Denied::TokenMissing));
-        assert_eq!(wrong.against(&rules, &mut doors, at(n)), Err(Denied::TokenWrong));
+        assert_eq!(good.decide_with(&rules, &mut state, at(n)), Ok("token".into()));
+        assert_eq!(missing.decide_with(&rules, &mut state, at(n)), Err(AccessDenied::TokenMissing));
+        assert_eq!(wrong.decide_with(&rules, &mut state, at(n)), Err(AccessDenied::TokenWrong));
     }
     for call in [wrong, good] {
-        let refused = Err(Denied::Throttled { retry_after_s: 60 });
-        assert_eq!(call.against(&rules, &mut doors, at(10)), refused);
-        assert_eq!(Call { peer: "::ffff:192.0.2.7", ..call }.against(&rules, &mut doors, at(10)), refused);
+        let refused = Err(AccessDenied::Throttled { retry_after_s: 60 });
+        assert_eq!(call.decide_with(&rules, &mut state, at(10)), refused);
+        assert_eq!(Call { peer: "::ffff:192.0.2.7", ..call }.decide_with(&rules, &mut state, at(10)), refused);
     }
     let last = at(WINDOW_MS - 1);
-    assert_eq!(good.against(&rules, &mut doors, last), Err(Denied::Throttled { retry_after_s: 1 }));
+    assert_eq!(good.decide_with(&rules, &mut state, last), Err(AccessDenied::Throttled { retry_after_s: 1 }));
     let elsewhere = Call { peer: "192.0.2.8", ..good };
-    assert_eq!(elsewhere.against(&rules, &mut doors, at(10)), Ok("token".into()));
-    assert_eq!(missing.against(&rules, &mut doors, at(10)), Err(Denied::TokenMissing), "that is no guess");
-    assert_eq!(good.against(&rules, &mut doors, at(WINDOW_MS)), Ok("token".into()));
-    assert_eq!(wrong.against(&rules, &mut doors, at(WINDOW_MS)), Err(Denied::TokenWrong));
+    assert_eq!(elsewhere.decide_with(&rules, &mut state, at(10)), Ok("token".into()));
+    assert_eq!(
+        missing.decide_with(&rules, &mut state, at(10)),
+        Err(AccessDenied::TokenMissing),
+        "a missing token is not a guess"
+    );
+    assert_eq!(good.decide_with(&rules, &mut state, at(WINDOW_MS)), Ok("token".into()));
+    assert_eq!(wrong.decide_with(&rules, &mut state, at(WINDOW_MS)), Err(AccessDenied::TokenWrong));
 }
 
 #[test]
-fn a_wrong_token_does_not_open_or_close_what_is_open() {
+fn wrong_token_changes_nothing_while_management_is_open() {
     let rules = admin(TOKEN, true, &[]);
-    let mut doors = Doors::default();
+    let mut state = AccessState::default();
     let wrong = Call { authorization: "Bearer wrong", ..CALL };
     for _ in 0..FAILURES_MAX * 2 {
-        assert_eq!(wrong.against(&rules, &mut doors, at(0)), Ok(LOCAL.into()));
+        assert_eq!(wrong.decide_with(&rules, &mut state, at(0)), Ok(LOCAL.into()));
     }
-    // The right one is not found out by trying on: it is taken for none.
+    // While throttled, the right token counts as none, so that guessing does not find it.
     let right = &format!("Bearer {TOKEN}");
     let foreign = Call { authorization: right, host: "evil.example", ..CALL };
-    assert_eq!(foreign.against(&rules, &mut doors, at(0)), Err(Denied::ForeignHost));
+    assert_eq!(foreign.decide_with(&rules, &mut state, at(0)), Err(AccessDenied::ForeignHost));
 }
 
 #[test]
-fn a_network_of_ipv6_is_one_peer() {
+fn addresses_of_one_ipv6_network_count_as_one_peer() {
     let rules = admin(TOKEN, false, &[]);
-    let mut doors = Doors::default();
+    let mut state = AccessState::default();
     for n in 0..FAILURES_MAX {
         let peer = &format!("2001:db8:0:1::{n:x}");
         let call = Call { peer, authorization: "Bearer wrong", ..CALL };
-        assert_eq!(call.against(&rules, &mut doors, at(0)), Err(Denied::TokenWrong));
+        assert_eq!(call.decide_with(&rules, &mut state, at(0)), Err(AccessDenied::TokenWrong));
     }
     let inside = Call { peer: "2001:db8:0:1:ffff::1", authorization: "Bearer wrong", ..CALL };
-    assert_eq!(inside.against(&rules, &mut doors, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
+    assert_eq!(inside.decide_with(&rules, &mut state, at(0)), Err(AccessDenied::Throttled { retry_after_s: 60 }));
     let outside = Call { peer: "2001:db8:0:2::1", ..inside };
-    assert_eq!(outside.against(&rules, &mut doors, at(0)), Err(Denied::TokenWrong));
+    assert_eq!(outside.decide_with(&rules, &mut state, at(0)), Err(AccessDenied::TokenWrong));
 }
 
 #[test]
-fn many_peers_neither_fill_the_memory_nor_gain_tries() {
+fn many_peers_neither_fill_the_table_nor_gain_tries() {
     let rules = admin(TOKEN, false, &[]);
-    let mut doors = Doors::default();
+    let mut state = AccessState::default();
     let mut tries = 0;
     for n in 0..100_000_u32 {
         let peer = &IpAddr::V4(n.into()).to_string();
         let call = Call { peer, authorization: "Bearer wrong", ..CALL };
-        tries += usize::from(call.against(&rules, &mut doors, at(1)) == Err(Denied::TokenWrong));
+        tries += usize::from(call.decide_with(&rules, &mut state, at(1)) == Err(AccessDenied::TokenWrong));
     }
-    assert_eq!(doors.throttle.len(), PEERS_MAX);
+    assert_eq!(state.throttle.len(), PEERS_MAX);
     assert_eq!(tries, PEERS_MAX + FAILURES_MAX as usize);
-    // When their minute is over, there is room again.
+    // There is room again when their minute is over.
     let call = Call { peer: REMOTE, authorization: "Bearer wrong", ..CALL };
-    assert_eq!(call.against(&rules, &mut doors, at(2 * WINDOW_MS)), Err(Denied::TokenWrong));
-    assert_eq!(doors.throttle.len(), 1);
+    assert_eq!(call.decide_with(&rules, &mut state, at(2 * WINDOW_MS)), Err(AccessDenied::TokenWrong));
+    assert_eq!(state.throttle.len(), 1);
 }
 
-/// A call with the cookie of a fresh session.
-fn signed_in(call: &Call<'_>, admin: &AdminConfig) -> Result<String, Denied> {
-    let mut doors = Doors::default();
-    let set = doors.sessions.open("/", false, at(0)).unwrap();
+/// Makes the call with the cookie of a new session.
+fn signed_in(call: &Call<'_>, admin: &AdminConfig) -> Result<String, AccessDenied> {
+    let mut state = AccessState::default();
+    let set = state.sessions.open("/", false, at(0)).unwrap();
     let cookie = Secret::new(set.split(';').next().unwrap().to_owned());
     let headers = ApiHeaders {
         host: call.host.into(),
@@ -304,41 +312,42 @@ fn signed_in(call: &Call<'_>, admin: &AdminConfig) -> Result<String, Denied> {
         ..ApiHeaders::default()
     };
     let peer = call.peer.parse().unwrap();
-    let asked = Asked { method: call.method, headers: &headers, has_body: call.body, peer };
-    decide(admin, &asked, &mut doors, at(1)).map(|actor| actor.to_string())
+    let request = AccessRequest { method: call.method, headers: &headers, has_body: call.body, peer };
+    super::decide(admin, &request, &mut state, at(1)).map(|actor| actor.to_string())
 }
 
 #[test]
-fn a_session_reads_under_a_name_that_no_foreign_page_has_and_writes_from_its_own_page_alone() {
+fn session_reads_under_own_names_and_writes_from_its_own_page_only() {
     let rules = admin(TOKEN, false, &["luner.example"]);
     let read = Call { peer: REMOTE, ..CALL };
     for host in ["localhost:8080", "192.0.2.1:8080", "luner.example"] {
         assert_eq!(signed_in(&Call { host, ..read }, &rules), Ok("session".into()), "{host}");
     }
-    assert_eq!(signed_in(&Call { host: "evil.example", ..read }, &rules), Err(Denied::ForeignHost));
+    assert_eq!(signed_in(&Call { host: "evil.example", ..read }, &rules), Err(AccessDenied::ForeignHost));
     let write = Call { method: Method::Post, content_type: "application/json", body: true, ..read };
     let own = Call { origin: "http://localhost:8080", ..write };
     assert_eq!(signed_in(&own, &rules), Ok("session".into()));
     for origin in ["", "null", "http://evil.example", "http://localhost:8081"] {
-        assert_eq!(signed_in(&Call { origin, ..own }, &rules), Err(Denied::ForeignOrigin), "{origin}");
+        assert_eq!(signed_in(&Call { origin, ..own }, &rules), Err(AccessDenied::ForeignOrigin), "{origin}");
     }
-    assert_eq!(signed_in(&Call { content_type: "text/plain", ..own }, &rules), Err(Denied::NotJson));
+    assert_eq!(signed_in(&Call { content_type: "text/plain", ..own }, &rules), Err(AccessDenied::NotJson));
 }
 
 #[test]
-fn a_token_in_a_body_is_guessed_as_seldom_as_one_in_a_header() {
+fn wrong_tokens_in_bodies_are_throttled_like_those_in_headers() {
     let rules = admin(TOKEN, false, &[]);
-    let mut doors = Doors::default();
+    let mut state = AccessState::default();
     let headers =
         ApiHeaders { host: "localhost".into(), content_type: "application/json".into(), ..ApiHeaders::default() };
-    let asked = Asked { method: Method::Post, headers: &headers, has_body: true, peer: REMOTE.parse().unwrap() };
-    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut doors, at(0)), Ok(()));
+    let request =
+        AccessRequest { method: Method::Post, headers: &headers, has_body: true, peer: REMOTE.parse().unwrap() };
+    assert_eq!(sign_in(&rules, &request, TOKEN, &mut state, at(0)), Ok(()));
     for _ in 0..FAILURES_MAX {
-        assert_eq!(sign_in(&rules, &asked, "wrong", &mut doors, at(0)), Err(Denied::TokenWrong));
+        assert_eq!(sign_in(&rules, &request, "wrong", &mut state, at(0)), Err(AccessDenied::TokenWrong));
     }
-    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut doors, at(0)), Err(Denied::Throttled { retry_after_s: 60 }));
+    assert_eq!(sign_in(&rules, &request, TOKEN, &mut state, at(0)), Err(AccessDenied::Throttled { retry_after_s: 60 }));
     let foreign =
         ApiHeaders { host: "evil.example".into(), content_type: "application/json".into(), ..ApiHeaders::default() };
-    let asked = Asked { headers: &foreign, ..asked };
-    assert_eq!(sign_in(&rules, &asked, TOKEN, &mut Doors::default(), at(0)), Err(Denied::ForeignHost));
+    let request = AccessRequest { headers: &foreign, ..request };
+    assert_eq!(sign_in(&rules, &request, TOKEN, &mut AccessState::default(), at(0)), Err(AccessDenied::ForeignHost));
 }

@@ -1,6 +1,6 @@
-//! Who presented too many wrong tokens lately. One table, owned by the coordinator; a function of its calls and their times.
-//! It never holds more than [`PEERS_MAX`] peers: those who find no room share one count, so that a guesser with many
-//! addresses gains nothing by filling it.
+//! Peers that sent too many wrong tokens lately. One table, owned by the coordinator; a pure function of its calls and their
+//! times. It never holds more than [`PEERS_MAX`] peers: all others share one count, so that a guesser with many addresses
+//! gains nothing by filling the table.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,18 +8,19 @@ use hashbrown::HashMap;
 
 use crate::clock::Now;
 
-/// Wrong tokens of one peer in one window, before it has to wait for the window's end. Arbitrary: more than a person mistypes.
+/// Wrong tokens that a peer may send in one window before it has to wait for the window's end. Arbitrary: more than a person
+/// mistypes.
 pub(super) const FAILURES_MAX: u32 = 10;
-/// From a peer's first wrong token on.
+/// Length of a window, which starts with a peer's first wrong token.
 pub(super) const WINDOW_MS: u64 = 60_000;
-/// Arbitrary; some 50 KiB.
+/// Most peers in the table. Arbitrary: about 50 KiB.
 pub(super) const PEERS_MAX: usize = 1_024;
 
 /// Wrong tokens by peer.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     peers: HashMap<IpAddr, Failures>,
-    /// Of all peers that found no room.
+    /// The shared count of all peers that are not in the table.
     others: Failures,
 }
 
@@ -30,9 +31,9 @@ struct Failures {
 }
 
 impl Throttle {
-    /// Seconds, at least one, that this peer has still to wait.
+    /// Seconds that this peer has to wait, at least one; `None` if it may try.
     pub(super) fn blocks(&self, peer: IpAddr, now: Now) -> Option<u64> {
-        let failures = self.peers.get(&network(peer)).unwrap_or_else(|| self.stranger());
+        let failures = self.peers.get(&network(peer)).unwrap_or_else(|| self.unlisted());
         let left_ms = failures.left_ms(now).filter(|_| failures.count >= FAILURES_MAX)?;
         Some(left_ms.div_ceil(1_000))
     }
@@ -53,8 +54,8 @@ impl Throttle {
         failures.count = failures.count.saturating_add(1);
     }
 
-    /// What counts for a peer that is not in the table.
-    fn stranger(&self) -> &Failures {
+    /// The count that applies to a peer that is not in the table.
+    fn unlisted(&self) -> &Failures {
         const NONE: Failures = Failures { since_ms: 0, count: 0 };
         if self.peers.len() < PEERS_MAX { &NONE } else { &self.others }
     }
@@ -66,14 +67,14 @@ impl Throttle {
 }
 
 impl Failures {
-    /// Of the window; `None` when it is over or there is none.
+    /// Time that is left of the window; `None` if there is none or it is over.
     fn left_ms(&self, now: Now) -> Option<u64> {
         let passed = now.mono_ms().saturating_sub(self.since_ms);
         (self.count > 0 && passed < WINDOW_MS).then(|| WINDOW_MS - passed)
     }
 }
 
-/// One customer has a whole /64 of IPv6 addresses (RFC 6177).
+/// The address that stands for a peer: one customer has a whole /64 of IPv6 addresses (RFC 6177).
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),

@@ -35,7 +35,7 @@ pub(crate) enum NoReader {
 }
 
 /// The way to the thread.
-pub(crate) struct Reading {
+pub(crate) struct ReadThread {
     /// `None` without a store.
     path: Option<PathBuf>,
     clock: Clock,
@@ -43,10 +43,10 @@ pub(crate) struct Reading {
     thread: Option<flume::Sender<(Question, flume::Sender<ApiAnswer>)>>,
 }
 
-impl Reading {
+impl ReadThread {
     /// Of the file at `path`, which a store has brought up to date.
-    pub(crate) fn new(path: Option<&Path>, clock: Clock) -> Reading {
-        Reading { path: path.map(Path::to_owned), clock, thread: None }
+    pub(crate) fn new(path: Option<&Path>, clock: Clock) -> ReadThread {
+        ReadThread { path: path.map(Path::to_owned), clock, thread: None }
     }
 
     /// The file, for those who open it themselves.
@@ -147,19 +147,19 @@ mod tests {
         assert_eq!(nice(), before);
     }
 
-    fn ask(reading: &mut Reading) -> flume::Receiver<ApiAnswer> {
+    fn ask(reading: &mut ReadThread) -> flume::Receiver<ApiAnswer> {
         let (reply, answer) = flume::bounded(1);
         reading.ask(question(), reply);
         answer
     }
 
-    fn answer(reading: &mut Reading) -> &'static str {
+    fn answer(reading: &mut ReadThread) -> &'static str {
         ask(reading).recv().unwrap().content_type
     }
 
     #[test]
     fn without_a_store_the_answer_is_that_it_is_off() {
-        assert_eq!(answer(&mut Reading::new(None, Clock::start())), "off");
+        assert_eq!(answer(&mut ReadThread::new(None, Clock::start())), "off");
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, aside] = ["luner.db", "aside.db"].map(|name| folder.path().join(name));
         drop(Store::open(&path, 0).unwrap());
-        let mut reading = Reading::new(Some(&path), Clock::start());
+        let mut reading = ReadThread::new(Some(&path), Clock::start());
         assert_eq!(answer(&mut reading), "there");
         std::fs::rename(&path, &aside).unwrap();
         assert_eq!(answer(&mut reading), "broken");
@@ -180,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("luner.db");
         drop(Store::open(&path, 0).unwrap());
-        let mut reading = Reading::new(Some(&path), Clock::start());
+        let mut reading = ReadThread::new(Some(&path), Clock::start());
         let (begun, has_begun) = flume::bounded(1);
         let (go_on, waits) = flume::bounded::<()>(0);
         let (reply, slow) = flume::bounded(1);

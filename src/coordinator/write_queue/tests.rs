@@ -14,7 +14,7 @@ struct Rig {
     _folder: Option<tempfile::TempDir>,
     path: PathBuf,
     store: Store,
-    recorder: Recorder,
+    queue: WriteQueue,
     /// Milliseconds on the monotonic clock.
     at_ms: u64,
 }
@@ -28,19 +28,19 @@ impl Rig {
 
     fn at(path: &Path) -> Rig {
         let store = Store::open(path, STARTED_MS).unwrap();
-        Rig { _folder: None, path: path.to_owned(), store, recorder: Recorder::default(), at_ms: 0 }
+        Rig { _folder: None, path: path.to_owned(), store, queue: WriteQueue::default(), at_ms: 0 }
     }
 
     fn take(&mut self, batch: Batch) {
         let refused = self.store.fault().is_some();
-        self.recorder.take(batch, refused);
+        self.queue.push(batch, refused);
     }
 
     /// One flush window later.
     fn flush(&mut self) -> bool {
         self.at_ms += FLUSH_MS;
         let now = Now { mono_ns: self.at_ms * 1_000_000, wall_ms: STARTED_MS + self.at_ms };
-        self.recorder.flush(&mut self.store, now)
+        self.queue.flush(&mut self.store, now)
     }
 
     fn lock(&self) -> Connection {
@@ -80,14 +80,14 @@ fn reports_gather_for_a_window_and_are_written_together() {
     assert!(!rig.flush(), "there is nothing to write");
     rig.take(batch(1, traces(1..4)));
     rig.take(batch(2, traces(4..6)));
-    assert_eq!(rig.recorder.pending(), 5);
+    assert_eq!(rig.queue.pending(), 5);
     let early = Now { mono_ns: (rig.at_ms + FLUSH_MS - 1) * 1_000_000, wall_ms: STARTED_MS };
-    rig.recorder.flushed_ms = rig.at_ms;
-    assert!(!rig.recorder.flush(&mut rig.store, early));
+    rig.queue.flushed_ms = rig.at_ms;
+    assert!(!rig.queue.flush(&mut rig.store, early));
     assert!(rig.flush());
     assert_eq!(rig.stored(), (5, 5 * 34, 5));
-    assert_eq!((rig.recorder.pending(), rig.recorder.load), (0, Load::default()));
-    assert_eq!(rig.recorder.dropped(), Dropped::default());
+    assert_eq!((rig.queue.pending(), rig.queue.load), (0, Load::default()));
+    assert_eq!(rig.queue.dropped(), Dropped::default());
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn many_traces_do_not_wait_for_the_window_and_go_in_several_transactions() {
         rig.take(batch(n + 1, traces(n * 500..n * 500 + 500)));
     }
     let at_once = Now { mono_ns: 0, wall_ms: STARTED_MS };
-    assert!(rig.recorder.flush(&mut rig.store, at_once));
+    assert!(rig.queue.flush(&mut rig.store, at_once));
     assert_eq!(rig.stored().2, 1_500, "whole batches, up to the first that reaches the number");
-    assert!(!rig.recorder.flush(&mut rig.store, at_once), "the rest waits for its window");
+    assert!(!rig.queue.flush(&mut rig.store, at_once), "the rest waits for its window");
     assert!(rig.flush());
     assert_eq!(rig.stored(), (2_000, 2_000 * 34, 2_000));
 }
@@ -117,20 +117,20 @@ fn what_a_lock_held_up_is_written_when_it_is_gone() {
         rig.take(batch(n + 2, traces(n + 3..n + 4)));
         assert!(!rig.flush(), "the store is left alone until its check has found it whole");
     }
-    assert!(rig.recorder.queue.len() <= BATCHES_MAX);
-    assert_eq!(rig.recorder.pending(), batches + 3);
+    assert!(rig.queue.queue.len() <= BATCHES_MAX);
+    assert_eq!(rig.queue.pending(), batches + 3);
     lock.execute_batch("ROLLBACK").unwrap();
     rig.store.check();
     while rig.flush() {}
     assert_eq!(rig.stored(), (batches + 3, (batches + 3) * 34, batches + 3));
-    assert_eq!((rig.recorder.pending(), rig.recorder.dropped()), (0, Dropped::default()));
+    assert_eq!((rig.queue.pending(), rig.queue.dropped()), (0, Dropped::default()));
 }
 
 #[test]
 fn a_commit_that_failed_and_happened_is_not_counted_twice() {
     let mut rig = Rig::new();
     let first = batch(1, traces(0..3));
-    // As a disk does that fails to tell: it is in the file, and the recorder does not know.
+    // As a disk does that fails to tell: it is in the file, and the queue does not know.
     rig.store.record(std::slice::from_ref(&first), STARTED_MS).unwrap();
     let lock = rig.lock();
     rig.take(first);
@@ -166,12 +166,12 @@ fn whatever_happens_in_whatever_order_the_sums_are_exact() {
             3..6 => _ = rig.flush(),
             _ => {}
         }
-        assert_eq!(rig.recorder.pending() + rig.stored().0, sent);
+        assert_eq!(rig.queue.pending() + rig.stored().0, sent);
     }
     drop(lock);
     rig.store.check();
     let now = Now { mono_ns: 0, wall_ms: STARTED_MS };
-    assert!(rig.recorder.flush_all(&mut rig.store, now));
+    assert!(rig.queue.flush_all(&mut rig.store, now));
     assert_eq!(rig.stored(), (sent, sent * 34, sent));
 }
 
@@ -184,25 +184,25 @@ fn hits_are_given_up_first_and_errors_last() {
     rig.take(batch(2, (0..per_batch).map(hit).collect()));
     rig.take(batch(3, (0..per_batch).map(trace).collect()));
     rig.take(batch(4, (0..per_batch).map(hit).collect()));
-    assert_eq!(rig.recorder.dropped(), Dropped::default());
+    assert_eq!(rig.queue.dropped(), Dropped::default());
     let of = |rig: &Rig, importance: Importance| {
-        let traces = rig.recorder.queue.iter().flat_map(|batch| &batch.traces);
+        let traces = rig.queue.queue.iter().flat_map(|batch| &batch.traces);
         traces.filter(|trace| trace.importance() == importance).count() as u64
     };
     rig.take(batch(5, vec![trace(1)]));
     let hits = of(&rig, Importance::Hit);
     assert!(hits < 2 * per_batch, "{hits}");
     assert_eq!((of(&rig, Importance::Plain), of(&rig, Importance::Kept)), (per_batch + 1, per_batch));
-    assert!(rig.recorder.queue[1].traces.len() < per_batch as usize, "the oldest leave first");
-    assert_eq!(rig.recorder.queue[3].traces.len(), per_batch as usize);
+    assert!(rig.queue.queue[1].traces.len() < per_batch as usize, "the oldest leave first");
+    assert_eq!(rig.queue.queue[3].traces.len(), per_batch as usize);
     for n in 6..12 {
         rig.take(batch(n, (0..per_batch).map(error).collect()));
     }
     assert_eq!((of(&rig, Importance::Hit), of(&rig, Importance::Plain)), (0, 0));
-    let dropped = rig.recorder.dropped();
-    assert_eq!((dropped.overload + rig.recorder.load.traces as u64, dropped.storage), (10 * per_batch + 1, 0));
-    assert!(rig.recorder.load.traces <= TRACES_MAX);
-    assert_eq!(rig.recorder.pending(), 10 * per_batch + 1, "all of them are counted");
+    let dropped = rig.queue.dropped();
+    assert_eq!((dropped.overload + rig.queue.load.traces as u64, dropped.storage), (10 * per_batch + 1, 0));
+    assert!(rig.queue.load.traces <= TRACES_MAX);
+    assert_eq!(rig.queue.pending(), 10 * per_batch + 1, "all of them are counted");
 }
 
 #[test]
@@ -213,9 +213,9 @@ fn bodies_weigh_as_well() {
         Trace { captured: Some(captured), ..trace(number) }
     };
     rig.take(batch(1, (0..20).map(heavy).collect()));
-    let Load { traces, bytes } = rig.recorder.load;
+    let Load { traces, bytes } = rig.queue.load;
     assert!(traces < 8 && bytes <= TRACES_BYTES_MAX, "{traces} {bytes}");
-    assert_eq!(rig.recorder.dropped().overload, 20 - traces as u64);
+    assert_eq!(rig.queue.dropped().overload, 20 - traces as u64);
 }
 
 #[test]
@@ -255,8 +255,8 @@ fn merged_accounts_become_coarser_and_stay_exact() {
 fn without_a_store_what_waits_is_given_up_and_said() {
     let mut rig = Rig::new();
     rig.take(batch(1, traces(0..3)));
-    rig.recorder.give_up();
-    assert_eq!((rig.recorder.pending(), rig.recorder.dropped().storage), (0, 3));
+    rig.queue.give_up();
+    assert_eq!((rig.queue.pending(), rig.queue.dropped().storage), (0, 3));
     assert!(!rig.flush());
 }
 
@@ -266,8 +266,8 @@ fn the_last_flush_gives_up_when_the_file_is_gone() {
     rig.take(batch(1, traces(0..3)));
     std::fs::remove_file(&rig.path).unwrap();
     let now = Now { mono_ns: 0, wall_ms: STARTED_MS };
-    assert!(!rig.recorder.flush_all(&mut rig.store, now));
-    assert_eq!(rig.recorder.pending(), 3);
+    assert!(!rig.queue.flush_all(&mut rig.store, now));
+    assert_eq!(rig.queue.pending(), 3);
 }
 
 /// Tells this test binary that it was started by a test: the folder to work in.
@@ -319,9 +319,9 @@ fn fill_the_disk(folder: &Path) {
         rig.store.check();
         rig.flush();
     }
-    let dropped = rig.recorder.dropped();
-    assert!(dropped.storage > 0 && rig.recorder.load.traces <= TRACES_MAX, "{dropped:?}");
-    assert_eq!(rig.recorder.pending() + rig.stored().0, sent);
+    let dropped = rig.queue.dropped();
+    assert!(dropped.storage > 0 && rig.queue.load.traces <= TRACES_MAX, "{dropped:?}");
+    assert_eq!(rig.queue.pending() + rig.stored().0, sent);
 
     std::fs::remove_file(&filler).unwrap();
     rig.store.check();
@@ -329,9 +329,9 @@ fn fill_the_disk(folder: &Path) {
     rig.flush();
     assert!(rig.stored().0 > 0);
     let now = Now { mono_ns: 0, wall_ms: STARTED_MS };
-    rig.recorder.flush_all(&mut rig.store, now);
+    rig.queue.flush_all(&mut rig.store, now);
     let (requests, cost, traces) = rig.stored();
-    assert_eq!((requests, cost, rig.recorder.pending()), (sent, sent * 34, 0), "to the micro-dollar");
-    let Dropped { overload, storage } = rig.recorder.dropped();
+    assert_eq!((requests, cost, rig.queue.pending()), (sent, sent * 34, 0), "to the micro-dollar");
+    let Dropped { overload, storage } = rig.queue.dropped();
     assert_eq!(traces + overload + storage, sent, "each trace is stored or counted");
 }

@@ -28,7 +28,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The configuration that runs, secrets masked */
+        /** The configuration in force, with secrets masked */
         get: operations["ShowConfig"];
         put?: never;
         post?: never;
@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who spent it */
+        /** Costs by identity, model or provider */
         get: operations["Attribute"];
         put?: never;
         post?: never;
@@ -79,7 +79,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Sums of a period and of the one before */
+        /** Sums over a period and over the period before it */
         get: operations["Summarise"];
         put?: never;
         post?: never;
@@ -113,7 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The few numbers that a console draws */
+        /** A few numbers for an open console */
         get: operations["TellLiveMetrics"];
         put?: never;
         post?: never;
@@ -147,10 +147,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All policies, in the order of their evaluation */
+        /** All policies, in the order of evaluation */
         get: operations["ListPolicies"];
         put?: never;
-        /** A new policy */
+        /** Create a policy */
         post: operations["CreatePolicy"];
         delete?: never;
         options?: never;
@@ -201,7 +201,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Try an expression on one request, or on stored ones */
+        /** Try an expression on a made-up request or on stored ones */
         post: operations["TestPolicy"];
         delete?: never;
         options?: never;
@@ -218,10 +218,10 @@ export interface paths {
         };
         /** One policy */
         get: operations["ShowPolicy"];
-        /** A policy in the place of that one */
+        /** Replace a policy */
         put: operations["ReplacePolicy"];
         post?: never;
-        /** No such policy any more */
+        /** Delete a policy */
         delete: operations["DeletePolicy"];
         options?: never;
         head?: never;
@@ -235,7 +235,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The providers and how they stand */
+        /** The providers and their state */
         get: operations["ListProviders"];
         put?: never;
         post?: never;
@@ -252,10 +252,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether one has to sign in, and has */
+        /** Whether the caller has to sign in, and has */
         get: operations["TellSignInState"];
         put?: never;
-        /** Sign in, for a cookie */
+        /** Sign in and receive a session cookie */
         post: operations["SignIn"];
         /** Sign out */
         delete: operations["SignOut"];
@@ -305,7 +305,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The most frequent values to filter by */
+        /** The most frequent values, to filter by */
         get: operations["CountFacets"];
         put?: never;
         post?: never;
@@ -322,7 +322,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Requests as they end: events `trace` with an item of the list, `dropped` with the count of what was lost; with Last-Event-ID what was missed among the newest 200 comes first, after `gap` if more is gone */
+        /** Requests as they end: events `trace` with an item of the list, `dropped` with the number of lost events; with Last-Event-ID it first repeats what the caller missed of the newest 200, after an event `gap` if more is gone */
         get: operations["FollowTraces"];
         put?: never;
         post?: never;
@@ -375,7 +375,7 @@ export interface components {
          * @enum {string}
          */
         Action: "block" | "alert" | "downgrade";
-        /** @description An entry as it is shown. */
+        /** @description One change. */
         AuditEntry: {
             action: string;
             actor: string;
@@ -403,9 +403,9 @@ export interface components {
              */
             total: number;
         };
-        /** @description A recorded body. */
+        /** @description A captured body. */
         Body: {
-            /** @description Whether this is not all of it. */
+            /** @description Whether a part is missing. */
             cut: boolean;
             text: string;
         };
@@ -416,22 +416,22 @@ export interface components {
          * @enum {string}
          */
         CelType: "bool" | "int" | "uint" | "double" | "string" | "timestamp" | "duration";
-        /** @description The answer's shape. */
+        /** @description The configuration in force and where it came from. */
         Config: {
-            /** @description As in the file, secrets masked. */
+            /** @description The keys of the file, with secrets masked. */
             config: {
                 [key: string]: unknown;
             };
             /** Format: date-time */
             loaded_at: string;
-            /** @description Keys of the file that are not in force yet. */
+            /** @description Keys of the file that take effect after a restart. */
             needs_restart: string[];
             prices: components["schemas"]["Prices"];
-            /** @description The last change of the files, if it was refused and nothing good has come since. */
+            /** @description The last change of the files, if it was rejected and no good one has followed. */
             rejected: components["schemas"]["Rejected"] | null;
             /**
              * Format: uint64
-             * @description The version of the running plan; policies count it up as well.
+             * @description Version of the running plan. Changes of policies raise it too.
              */
             revision: number;
             source: string;
@@ -446,7 +446,7 @@ export interface components {
             /** @description The text in the running configuration; `null` if the key is absent there. */
             running: string | null;
         };
-        /** @description Who spent it, dearest first. */
+        /** @description Costs by what they are attributed to, highest first. */
         Cost: {
             items: components["schemas"]["CostItem"][];
         };
@@ -520,10 +520,10 @@ export interface components {
             count: number;
             value: string;
         };
-        /** @description The most frequent values among the traces that pass, most frequent first, to choose a filter from. */
+        /** @description The most frequent values among the traces that pass the filter, most frequent first. */
         Facets: {
             agent_name: components["schemas"]["Facet"][];
-            /** @description The one that was used. */
+            /** @description The model that was used. */
             model: components["schemas"]["Facet"][];
             provider: components["schemas"]["Facet"][];
             /** @description HTTP. */
@@ -538,9 +538,9 @@ export interface components {
         };
         /** @description How an expression can fail though it was checked. */
         FaultKind: ("overflow" | "division_by_zero" | "other") | "conversion" | "not_comparable";
-        /** @description The answer's shape. */
+        /** @description Whether the gateway serves, and on what. */
         Health: {
-            /** @description How many providers' circuit breakers are in which state. */
+            /** @description Number of circuit breakers in each state. */
             breakers: {
                 [key: string]: number;
             };
@@ -553,12 +553,12 @@ export interface components {
             plan: number;
             /**
              * Format: uint32
-             * @description Entries of the smallest ring; absent with epoll.
+             * @description Entries of the smallest io_uring; absent with epoll.
              */
             ring_entries?: number | null;
             /**
              * Format: uint
-             * @description Workers that have done nothing for two seconds: their connections wait.
+             * @description Workers without a heartbeat for two seconds: their connections wait.
              */
             stalled_workers: number;
             /** @description ok, degraded or draining; 503 while draining. */
@@ -571,7 +571,7 @@ export interface components {
             /** Format: uint */
             workers: number;
         };
-        /** @description How often a provider may be asked. */
+        /** @description A provider's rate limit. */
         Limit: {
             /** Format: uint32 */
             burst: number;
@@ -579,11 +579,11 @@ export interface components {
             qps: number;
             /**
              * Format: uint32
-             * @description Requests that may come at once now.
+             * @description Requests that may start right now.
              */
             remaining: number;
         };
-        /** @description The answer's shape. */
+        /** @description A few numbers, as of now. */
         Live: {
             cache: components["schemas"]["LiveCache"];
             /** Format: uint64 */
@@ -604,7 +604,7 @@ export interface components {
             evictions: number;
             /**
              * Format: double
-             * @description Of hits among both; 0 before the first.
+             * @description Hits among hits and misses; 0 before the first of either.
              */
             hit_rate: number;
             /** Format: uint64 */
@@ -639,7 +639,7 @@ export interface components {
             name: string;
             span_id: string | null;
         };
-        /** @description What the list, filtered by the same parameters, shows beside the trace. */
+        /** @description The traces before and after this one in the list with the same filter. */
         Neighbours: {
             /** @description The next older one. */
             next: string | null;
@@ -651,7 +651,7 @@ export interface components {
         /** @description An empty object. */
         Nothing: Record<string, never>;
         /**
-         * @description What came of it, by what weighs most.
+         * @description How the trace ended; of several outcomes, the most important one.
          * @enum {string}
          */
         Outcome: "ok" | "error" | "blocked" | "alerted" | "downgraded";
@@ -659,7 +659,7 @@ export interface components {
         Policies: {
             items: components["schemas"]["Policy"][];
         };
-        /** @description A policy as it is shown. */
+        /** @description A policy and how it is doing. */
         Policy: {
             action: components["schemas"]["Action"];
             created_at: string;
@@ -669,14 +669,14 @@ export interface components {
             enabled: boolean;
             /**
              * Format: uint64
-             * @description Likewise, how often it failed.
+             * @description Failures since the process started, counted by the policy's name.
              */
             errors: number;
             expression: string;
             id: string;
             /**
              * Format: uint64
-             * @description Since the process started, by the policy's name.
+             * @description Matches since the process started, counted by the policy's name.
              */
             matches: number;
             /** @default null */
@@ -689,12 +689,12 @@ export interface components {
              * @default 100
              */
             priority: number;
-            /** @description Matches in each hour of the last day, the running hour last. Absent where the storage did not tell in time. */
+            /** @description Matches in each hour of the last day, the current hour last. Absent if the storage did not answer in time. */
             series?: number[] | null;
             /** @default null */
             target_model: string | null;
             updated_at: string;
-            /** @description What is allowed but probably not meant. */
+            /** @description Settings that are valid but probably a mistake. */
             warnings: string[];
         };
         /** @description The body of POST and PUT: a policy without what the gateway decides itself. */
@@ -732,7 +732,7 @@ export interface components {
         /** @description A policy that matched. */
         PolicyMark: {
             action: components["schemas"]["Action"];
-            /** @description Whether it changed what happened to the request, or for an alert: whether it is one. */
+            /** @description Whether it changed what happened to the request. For an alert: whether it raised one. */
             effective: boolean;
             mode: components["schemas"]["Mode"];
             name: string;
@@ -747,18 +747,18 @@ export interface components {
             /** @description The type of the value it is called on. */
             on: components["schemas"]["CelType"];
         };
-        /** @description What is tried, and on what. */
+        /** @description An expression and the requests to try it on. */
         PolicyTrial: {
             /** @description alert if absent. */
             action?: components["schemas"]["Action"] | null;
             expression: string;
             /**
              * Format: uint32
-             * @description Judge so many of the newest stored requests instead.
+             * @description Number of the newest stored requests to judge instead.
              */
             last?: number | null;
             target_model?: string | null;
-            /** @description Variables of a made-up request; others are as in a request without them. Not beside `last`. */
+            /** @description Variables of a made-up request; absent ones have the values of an empty request. Not together with `last`. */
             vars?: {
                 [key: string]: unknown;
             } | null;
@@ -770,16 +770,16 @@ export interface components {
             name: string;
             type: components["schemas"]["CelType"];
         };
-        /** @description What a policy that matched said. */
+        /** @description The verdict of a policy that matched. */
         PolicyVerdict: {
             action: components["schemas"]["Action"];
             effective: boolean;
             id: string;
             mode: components["schemas"]["Mode"];
             name: string;
-            /** @description Why it had an effect, or none. */
+            /** @description Why it had an effect or no effect. */
             note: string;
-            /** @description Where a downgrade leads or would have led. */
+            /** @description The model that a downgrade leads to or would have led to. */
             target: string | null;
         };
         /** @description A place in an expression. */
@@ -803,11 +803,11 @@ export interface components {
         Prices: {
             /**
              * Format: uint
-             * @description How many the table knows.
+             * @description Number of models that have a price.
              */
             models: number;
             source: string;
-            /** @description Those that providers name exactly and the table has no price for. */
+            /** @description Models that providers list by their exact name and that have no price. */
             unpriced: string[];
         };
         /** @description One error or warning. Holds no value that came from a variable or belongs to a secret key. */
@@ -826,35 +826,35 @@ export interface components {
             line: number;
             message: string;
         };
-        /** @description A provider. */
+        /** @description A provider and its state. */
         Provider: {
             /**
              * Format: uint64
-             * @description Since the process started; of all attempts.
+             * @description Attempts since the process started.
              */
             attempts: number;
             base_url: string;
             /**
              * Format: uint64
-             * @description Those at which the provider failed.
+             * @description Attempts that failed because of the provider.
              */
             failures: number;
-            /** @description `null` where it has none. */
+            /** @description `null` if it has none. */
             limit: components["schemas"]["Limit"] | null;
-            /** @description As configured: names and patterns. */
+            /** @description Names and patterns, as configured. */
             models: string[];
             name: string;
-            /** @description All of them, by how they ended. */
+            /** @description Attempts by outcome. */
             outcomes: {
                 [key: string]: number;
             };
             /**
-             * @description Of its circuit breaker: closed, open or half_open.
+             * @description State of its circuit breaker: closed, open or half_open.
              * @enum {string}
              */
             state: "closed" | "open" | "half_open";
         };
-        /** @description The answer's shape. */
+        /** @description All providers. */
         Providers: {
             /** @description In the order of the configuration. */
             items: components["schemas"]["Provider"][];
@@ -865,17 +865,17 @@ export interface components {
             code: string;
             /** @description caller, policy, provider or gateway. */
             fault: string;
-            /** @description As the caller read it. */
+            /** @description The message that the caller received. */
             message: string;
         };
         Rejected: {
             /** Format: date-time */
             at: string;
-            /** @description How it differs from the file that runs, as both are written, secrets masked; `null` where it is not even YAML. */
+            /** @description Differences between the rejected file and the last good one, with secrets masked; `null` if the file is not even YAML. */
             differences: components["schemas"]["ConfigDifference"][] | null;
             problems: components["schemas"]["Problem"][];
         };
-        /** @description What came of reading all policies again: either all of them are compiled, or what ran before goes on. */
+        /** @description The outcome of reading all policies again: all of them compiled, or what was in force stays. */
         Reloaded: {
             /** Format: uint */
             compiled: number;
@@ -919,7 +919,7 @@ export interface components {
         };
         /** @description Points over time. */
         Series: {
-            /** @description Every step of the range has one. */
+            /** @description One point for each step of the period. */
             points: components["schemas"]["SeriesPoint"][];
             /**
              * Format: uint64
@@ -927,33 +927,33 @@ export interface components {
              */
             step_s: number;
         };
-        /** @description What one step amounts to. */
+        /** @description The values of one step. */
         SeriesPoint: {
             /**
              * Format: uint64
-             * @description The step's begin, in seconds since 1970.
+             * @description Start of the step, in seconds since 1970.
              */
             t: number;
-            /** @description `null` where there is nothing to tell: the latency of no request. */
+            /** @description `null` if there is no value, such as a latency without requests. */
             values: {
                 [key: string]: number | null;
             };
         };
-        /** @description What is needed to sign in. */
+        /** @description What a caller signs in with. */
         SignIn: {
             /** @description The admin token. */
             token: string;
         };
-        /** @description How one stands who has a page open. */
+        /** @description Whether a caller has to sign in. */
         SignInState: {
-            /** @description Whether a token is asked for. */
+            /** @description Whether luner asks for a token. */
             needed: boolean;
-            /** @description Whether this caller may read what is not open to everyone. */
+            /** @description Whether this caller may use guarded operations. */
             signed_in: boolean;
         };
-        /** @description A span: a request, or what happened to it. */
+        /** @description A span: a request, or something that happened to it. */
         Span: {
-            /** @description Named after OpenTelemetry's conventions, or `luner.…`. */
+            /** @description Names are those of OpenTelemetry's conventions, or begin with `luner.`. */
             attributes: {
                 [key: string]: unknown;
             };
@@ -962,7 +962,7 @@ export interface components {
             cost_usd: number | null;
             /** Format: double */
             duration_ms: number;
-            /** @description 16 hexadecimal digits of a request's own span, and behind a dash the number of what happened to it. */
+            /** @description 16 hexadecimal digits for a request; for what happened to it, those digits, a dash and a number. */
             id: string;
             name: string;
             parent_id: string | null;
@@ -976,7 +976,7 @@ export interface components {
         };
         /** @enum {string} */
         SpanStatus: "ok" | "error" | "blocked";
-        /** @description Sums of a range, and of the one of the same length before it. */
+        /** @description Sums over a period, and over the period of the same length before it. */
         Summary: {
             /** Format: double */
             avg_latency_ms: number | null;
@@ -1125,7 +1125,7 @@ export interface components {
         Tokens: {
             /**
              * Format: uint64
-             * @description Of the prompt; in a list, of a trace's first ten requests. So is the next.
+             * @description Part of the prompt. In a list, only the first ten requests of a trace count.
              */
             cached: number;
             /** Format: uint64 */
@@ -1134,23 +1134,23 @@ export interface components {
             prompt: number;
             /**
              * Format: uint64
-             * @description Of the completion.
+             * @description Part of the completion. In a list, only the first ten requests of a trace count.
              */
             reasoning: number;
             /** Format: uint64 */
             total: number;
         };
-        /** @description One trace with all that is known of it. */
+        /** @description One trace with everything that is known about it. */
         TraceDetail: {
             neighbours: components["schemas"]["Neighbours"];
             /** @description In the order in which they started, at most 500. */
             requests: components["schemas"]["TraceRequest"][];
-            /** @description A tree. */
+            /** @description The spans as a tree. */
             spans: components["schemas"]["Span"][];
             summary: components["schemas"]["TraceItem"];
             timeline: components["schemas"]["Moment"][];
         };
-        /** @description A trace in a list: its requests summed. Names are those of its first request, the status is the highest. */
+        /** @description A trace in a list: the sums of its requests, the names of the first, the highest status. */
         TraceItem: {
             agent_name: string;
             cache: components["schemas"]["CacheOutcome"];
@@ -1158,9 +1158,9 @@ export interface components {
             cost_usd: number;
             /** Format: double */
             duration_ms: number;
-            /** @description Its path; empty where nothing is served at the path. */
+            /** @description The path; empty if luner serves nothing there. */
             endpoint: string;
-            /** @description The one that was used. */
+            /** @description The model that was used. */
             model: string;
             model_asked: string;
             outcome: components["schemas"]["Outcome"];
@@ -1168,16 +1168,16 @@ export interface components {
             policies: components["schemas"]["PolicyMark"][];
             /** @description Empty if none was chosen. */
             provider: string;
-            /** @description Of the last request that the gateway itself refused. */
+            /** @description The refusal of the last request that the gateway itself refused. */
             refusal: components["schemas"]["Refusal"] | null;
             /**
              * Format: uint64
-             * @description Calls in this trace.
+             * @description Number of requests in this trace.
              */
             requests: number;
             /**
              * Format: double
-             * @description What hits would have cost.
+             * @description What the cache hits would have cost.
              */
             saved_usd: number;
             /** Format: uint64 */
@@ -1189,7 +1189,7 @@ export interface components {
             started_at: string;
             /**
              * Format: uint16
-             * @description HTTP; 499 for a caller who left before the answer began.
+             * @description HTTP; 499 if the caller left before the answer began.
              */
             status: number;
             stream: boolean;
@@ -1212,27 +1212,27 @@ export interface components {
              */
             total: number;
         };
-        /** @description One call. */
+        /** @description One request of a trace. */
         TraceRequest: {
-            /** @description Likewise. */
+            /** @description `null` if it was not captured. */
             answer: components["schemas"]["Body"] | null;
             cache: components["schemas"]["CacheOutcome"];
             /** Format: double */
             cost_usd: number;
-            /** @description Why the answer ended other than it should. */
+            /** @description Why the answer ended early. */
             cut: string | null;
             /** Format: double */
             duration_ms: number;
             endpoint: string;
             /**
              * Format: double
-             * @description Before it was sent.
+             * @description The estimate before the request was sent.
              */
             est_cost_usd: number;
             failures: components["schemas"]["PolicyFailure"][];
             /** Format: double */
             first_byte_ms: number | null;
-            /** @description What the policies judged by, beside what stands above. */
+            /** @description Variables that the policies read, besides the fields above. */
             inputs: {
                 [key: string]: unknown;
             };
@@ -1243,7 +1243,7 @@ export interface components {
             priced: boolean;
             provider: string;
             refusal: components["schemas"]["Refusal"] | null;
-            /** @description `null` where it was not recorded. */
+            /** @description `null` if it was not captured. */
             request: components["schemas"]["Body"] | null;
             request_id: string;
             /** Format: double */
@@ -1283,9 +1283,9 @@ export interface operations {
     ListAudit: {
         parameters: {
             query?: {
-                /** @description From 1. */
+                /** @description Number of the page, from 1. */
                 page?: number;
-                /** @description Items of a page; 20 if absent. */
+                /** @description Items per page; 20 if absent. */
                 page_size?: number;
             };
             header?: never;
@@ -1420,9 +1420,9 @@ export interface operations {
             query?: {
                 /** @description What costs are attributed to; agent if absent. */
                 by?: "agent" | "user" | "tenant" | "model" | "provider";
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
             };
             header?: never;
@@ -1490,13 +1490,13 @@ export interface operations {
     Chart: {
         parameters: {
             query?: {
-                /** @description What the points tell; requests if absent. */
+                /** @description The metric of the points; requests if absent. */
                 metric?: "requests" | "cost" | "saved" | "tokens" | "latency" | "errors" | "cache" | "blocked" | "status";
-                /** @description Seconds between two points, rounded to whole minutes; so that there are about 120 if absent, at most 2,000. */
+                /** @description Seconds between two points, rounded to whole minutes; if absent, there are about 120 points. At most 2,000 points. */
                 step?: number;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
             };
             header?: never;
@@ -1564,9 +1564,9 @@ export interface operations {
     Summarise: {
         parameters: {
             query?: {
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
             };
             header?: never;
@@ -2658,9 +2658,9 @@ export interface operations {
     ListTraces: {
         parameters: {
             query?: {
-                /** @description From 1. */
+                /** @description Number of the page, from 1. */
                 page?: number;
-                /** @description Items of a page; 20 if absent. */
+                /** @description Items per page; 20 if absent. */
                 page_size?: number;
                 /** @description Exactly this agent. */
                 agent_name?: string;
@@ -2672,21 +2672,21 @@ export interface operations {
                 model?: string;
                 /** @description Exactly this provider. */
                 provider?: string;
-                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
-                /** @description The id of a policy that matched, whatever came of it. */
+                /** @description The id of a policy that matched, with or without an effect. */
                 policy?: string;
-                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                /** @description Parts of the identity that must be empty, separated by commas: agent_name, user_id, tenant_id. An empty value of those parameters themselves does not filter. */
                 unnamed?: string;
-                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                /** @description A part of a name, model, provider or error message, the start of a trace id, or a whole request id. */
                 q?: string;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
-                /** @description At least so many dollars. */
+                /** @description Minimum cost in dollars. */
                 min_cost?: number;
-                /** @description At least so many milliseconds. */
+                /** @description Minimum duration in milliseconds. */
                 min_ms?: number;
             };
             header?: never;
@@ -2766,21 +2766,21 @@ export interface operations {
                 model?: string;
                 /** @description Exactly this provider. */
                 provider?: string;
-                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
-                /** @description The id of a policy that matched, whatever came of it. */
+                /** @description The id of a policy that matched, with or without an effect. */
                 policy?: string;
-                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                /** @description Parts of the identity that must be empty, separated by commas: agent_name, user_id, tenant_id. An empty value of those parameters themselves does not filter. */
                 unnamed?: string;
-                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                /** @description A part of a name, model, provider or error message, the start of a trace id, or a whole request id. */
                 q?: string;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
-                /** @description At least so many dollars. */
+                /** @description Minimum cost in dollars. */
                 min_cost?: number;
-                /** @description At least so many milliseconds. */
+                /** @description Minimum duration in milliseconds. */
                 min_ms?: number;
             };
             header?: never;
@@ -2859,21 +2859,21 @@ export interface operations {
                 model?: string;
                 /** @description Exactly this provider. */
                 provider?: string;
-                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
-                /** @description The id of a policy that matched, whatever came of it. */
+                /** @description The id of a policy that matched, with or without an effect. */
                 policy?: string;
-                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                /** @description Parts of the identity that must be empty, separated by commas: agent_name, user_id, tenant_id. An empty value of those parameters themselves does not filter. */
                 unnamed?: string;
-                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                /** @description A part of a name, model, provider or error message, the start of a trace id, or a whole request id. */
                 q?: string;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
-                /** @description At least so many dollars. */
+                /** @description Minimum cost in dollars. */
                 min_cost?: number;
-                /** @description At least so many milliseconds. */
+                /** @description Minimum duration in milliseconds. */
                 min_ms?: number;
             };
             header?: never;
@@ -2951,21 +2951,21 @@ export interface operations {
                 model?: string;
                 /** @description Exactly this provider. */
                 provider?: string;
-                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
-                /** @description The id of a policy that matched, whatever came of it. */
+                /** @description The id of a policy that matched, with or without an effect. */
                 policy?: string;
-                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                /** @description Parts of the identity that must be empty, separated by commas: agent_name, user_id, tenant_id. An empty value of those parameters themselves does not filter. */
                 unnamed?: string;
-                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                /** @description A part of a name, model, provider or error message, the start of a trace id, or a whole request id. */
                 q?: string;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
-                /** @description At least so many dollars. */
+                /** @description Minimum cost in dollars. */
                 min_cost?: number;
-                /** @description At least so many milliseconds. */
+                /** @description Minimum duration in milliseconds. */
                 min_ms?: number;
             };
             header?: never;
@@ -3043,21 +3043,21 @@ export interface operations {
                 model?: string;
                 /** @description Exactly this provider. */
                 provider?: string;
-                /** @description An HTTP status, a class of them such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
+                /** @description An HTTP status, a class such as 4xx, or ok, error, blocked, alerted, downgraded, shadowed, hit, cut. */
                 status?: string;
-                /** @description The id of a policy that matched, whatever came of it. */
+                /** @description The id of a policy that matched, with or without an effect. */
                 policy?: string;
-                /** @description What must be empty, with commas between: agent_name, user_id, tenant_id. In its own parameter, an empty value asks nothing. */
+                /** @description Parts of the identity that must be empty, separated by commas: agent_name, user_id, tenant_id. An empty value of those parameters themselves does not filter. */
                 unnamed?: string;
-                /** @description A part of a user, tenant, agent, provider, model or error message, the beginning of a trace id, or a request id. */
+                /** @description A part of a name, model, provider or error message, the start of a trace id, or a whole request id. */
                 q?: string;
-                /** @description The first moment: RFC 3339, or seconds or milliseconds since 1970. */
+                /** @description Start of the period, inclusive: RFC 3339, or seconds or milliseconds since 1970. */
                 from?: string;
-                /** @description The first moment after, in the same forms. */
+                /** @description End of the period, exclusive, in the same formats. */
                 to?: string;
-                /** @description At least so many dollars. */
+                /** @description Minimum cost in dollars. */
                 min_cost?: number;
-                /** @description At least so many milliseconds. */
+                /** @description Minimum duration in milliseconds. */
                 min_ms?: number;
             };
             header?: never;

@@ -1,75 +1,74 @@
-//! `/api/session`: how the console signs in, finds out whether it has to, and signs out. Open to everyone, as a door is: the
-//! rules of [`super::access`] hold for the token in a body as for one in a header. It never gives the token back.
+//! `/api/session`: how the console finds out whether it has to sign in, signs in, and signs out. Open to everyone; the access
+//! rules treat a token in a body like one in a header. It never sends the token back.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::coordinator::Coordinator;
-use crate::coordinator::access::{self, Asked};
-use crate::coordinator::api::shape::answer::{json, nothing};
+use crate::coordinator::access::{self, AccessRequest};
+use crate::coordinator::api::shape::answer::{Reply, json, no_content};
 use crate::coordinator::api::shape::body;
 use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::state::State;
 use crate::http::head::Method;
-use crate::link::{ApiAnswer, ApiCall};
+use crate::link::ApiCall;
 
-/// How one stands who has a page open.
+/// Whether a caller has to sign in.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct SignInState {
-    /// Whether a token is asked for.
+    /// Whether luner asks for a token.
     needed: bool,
-    /// Whether this caller may read what is not open to everyone.
+    /// Whether this caller may use guarded operations.
     signed_in: bool,
 }
 
-/// What is needed to sign in.
+/// What a caller signs in with.
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "its schema alone is used: the token must not be copied on its way")]
+#[allow(dead_code, reason = "only its schema is used: the token must not be copied on its way")]
 pub(crate) struct SignIn {
     /// The admin token.
     token: String,
 }
 
 /// `GET /api/session`.
-pub(crate) fn state(coordinator: &mut Coordinator, call: &ApiCall) -> ApiAnswer {
-    let now = coordinator.clock.now();
-    let admin = &coordinator.running.config().server.admin;
-    let asked = Asked { method: Method::Get, ..Asked::from(call) };
-    let signed_in = access::decide(admin, &asked, &mut coordinator.doors, now).is_ok();
-    json(200, &SignInState { needed: !admin.token.is_empty() && !admin.open, signed_in })
+pub(crate) fn state(state: &mut State, Arguments { call, .. }: Arguments<'_>) -> Result<Reply, ApiError> {
+    let now = state.clock.now();
+    let admin = &state.running.config().server.admin;
+    let request = AccessRequest { method: Method::Get, ..AccessRequest::from(call) };
+    let signed_in = access::decide(admin, &request, &mut state.access, now).is_ok();
+    Ok(json(200, &SignInState { needed: !admin.token.is_empty() && !admin.open, signed_in }).into())
 }
 
 /// `POST /api/session`.
-pub(crate) fn sign_in(coordinator: &mut Coordinator, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    let now = coordinator.clock.now();
-    let admin = &coordinator.running.config().server.admin;
-    let asked = Asked::from(call);
-    // Before the body is looked at: a foreign page learns nothing about what it sends.
-    access::written_here(&asked).map_err(ApiError::from)?;
+pub(crate) fn sign_in(state: &mut State, Arguments { call, .. }: Arguments<'_>) -> Result<Reply, ApiError> {
+    let now = state.clock.now();
+    let admin = &state.running.config().server.admin;
+    let request = AccessRequest::from(call);
+    // Before the body is read, so that a foreign page learns nothing about what it sends.
+    access::check_write(&request)?;
     let token = token(&call.request.body)?;
     if admin.token.is_empty() {
         let message = "No admin token is set, so there is nothing to sign in with: set server.admin.token.";
         return Err(ApiError::bad("no_admin_token", message));
     }
-    access::sign_in(admin, &asked, &token, &mut coordinator.doors, now).map_err(ApiError::from)?;
-    let base = coordinator.running.config().server.base_path.as_str();
-    let cookie = coordinator.doors.sessions.open(base, came_over_tls(call), now);
-    let cookie = cookie
-        .map_err(|error| ApiError::unavailable("overloaded", format!("The system gives no random bytes: {error}.")))?;
-    Ok(nothing(vec![("Set-Cookie", cookie)]))
+    access::sign_in(admin, &request, &token, &mut state.access, now)?;
+    let base = state.running.config().server.base_path.as_str();
+    let cookie = state.access.sessions.open(base, came_over_tls(call), now).map_err(ApiError::no_random_bytes)?;
+    Ok(no_content(vec![("Set-Cookie", cookie)]).into())
 }
 
 /// `DELETE /api/session`.
-pub(crate) fn sign_out(coordinator: &mut Coordinator, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    access::written_here(&Asked::from(call)).map_err(ApiError::from)?;
-    body::no_body(&call.request.body)?;
-    let base = coordinator.running.config().server.base_path.as_str();
-    let cookie = coordinator.doors.sessions.close(&call.request.headers.cookie, base, came_over_tls(call));
-    Ok(nothing(vec![("Set-Cookie", cookie)]))
+pub(crate) fn sign_out(state: &mut State, Arguments { call, .. }: Arguments<'_>) -> Result<Reply, ApiError> {
+    access::check_write(&AccessRequest::from(call))?;
+    body::expect_empty(&call.request.body)?;
+    let base = state.running.config().server.base_path.as_str();
+    let cookie = state.access.sessions.close(&call.request.headers.cookie, base, came_over_tls(call));
+    Ok(no_content(vec![("Set-Cookie", cookie)]).into())
 }
 
-/// Where the page came over TLS, which something before luner speaks, the cookie is for TLS alone. Browsers say in `Origin`
-/// with each write how they came; whoever lies there spoils a cookie of its own.
+/// Whether the page came over TLS, which a proxy speaks for luner; its cookie is then for TLS only. Browsers name the page's
+/// scheme in the `Origin` of each write. A caller that lies there spoils only a cookie of its own.
 fn came_over_tls(call: &ApiCall) -> bool {
     call.request.headers.origin.starts_with("https://")
 }

@@ -4,8 +4,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coordinator::api::shape::answer::json;
-use crate::link::ApiAnswer;
+use crate::coordinator::api::shape::answer::{Reply, json};
+use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::state::State;
 use crate::policy::{CelType, METHODS, PolicyMethod, Variable};
 
 /// The names that an expression may use.
@@ -17,19 +19,19 @@ pub(crate) struct PolicyLanguage {
 
 /// A variable that an expression may read.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct PolicyVariable {
+struct PolicyVariable {
     name: &'static str,
     r#type: CelType,
     /// One line for completion and documentation.
     description: &'static str,
 }
 
-/// Answers from constants alone.
-pub(crate) fn answer() -> ApiAnswer {
+/// `GET /api/policies/language`.
+pub(crate) fn answer(_: &mut State, _: Arguments<'_>) -> Result<Reply, ApiError> {
     let variable = |variable: Variable| PolicyVariable {
         name: variable.name(),
         r#type: variable.cel_type(),
         description: variable.meaning(),
     };
-    json(200, &PolicyLanguage { variables: Variable::ALL.map(variable).into(), methods: &METHODS })
+    Ok(json(200, &PolicyLanguage { variables: Variable::ALL.map(variable).into(), methods: &METHODS }).into())
 }

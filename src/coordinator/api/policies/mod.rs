@@ -1,13 +1,16 @@
 //! `/api/policies` and below.
 
-// The body of a new policy.
-mod draft;
+// A policy in an answer, and the answers that list policies.
+pub(crate) mod list;
 
-// Lists policies and changes them.
-pub(super) mod stored;
+// The body of a new policy.
+pub(crate) mod draft;
+
+// Creates, replaces, deletes and reloads policies.
+pub(crate) mod change;
 
 // `GET /api/policies/language`.
-pub(super) mod language;
+pub(crate) mod language;
 
 // `POST /api/policies/test`.
-pub(super) mod test_policy;
+pub(crate) mod test_policy;

@@ -1,5 +1,5 @@
-//! `POST /api/policies/test`: an expression, tried on a made-up request, or on stored ones. Compiled on the coordinator, as
-//! a policy is; stored requests are judged on the reader's thread. It never stores anything.
+//! `POST /api/policies/test`: tries an expression on a made-up request or on stored ones. The coordinator compiles it, like a
+//! policy; the reader's thread judges stored requests by it. It stores nothing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,48 +7,50 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use crate::coordinator::Coordinator;
+use crate::clock::Now;
 use crate::coordinator::api::shape::answer::{Reply, json};
 use crate::coordinator::api::shape::body;
-use crate::coordinator::api::shape::error::{ApiError, Detail};
+use crate::coordinator::api::shape::error::{ApiError, ErrorDetail};
+use crate::coordinator::api::shape::operation::Arguments;
 use crate::coordinator::replay::{LAST_MAX, replay};
+use crate::coordinator::state::State;
 use crate::coordinator::try_expression::{GivenVariables, Trial};
 use crate::plan::Plan;
 use crate::policy::{Action, Downgrades, Repriced};
 
-/// What is tried, and on what.
+/// An expression and the requests to try it on.
 #[derive(JsonSchema)]
-#[schemars(rename = "PolicyTrial", deny_unknown_fields)]
-#[allow(dead_code, reason = "its schema alone is used: the fields are read one by one, so that every mistake is told")]
-pub(crate) struct Test {
+#[schemars(deny_unknown_fields)]
+#[allow(dead_code, reason = "only its schema is used: fields are read one by one, to report every mistake")]
+pub(crate) struct PolicyTrial {
     expression: String,
     /// alert if absent.
     action: Option<Action>,
     target_model: Option<String>,
-    /// Variables of a made-up request; others are as in a request without them. Not beside `last`.
+    /// Variables of a made-up request; absent ones have the values of an empty request. Not together with `last`.
     vars: Option<Map<String, Value>>,
-    /// Judge so many of the newest stored requests instead.
+    /// Number of the newest stored requests to judge instead.
     #[schemars(range(min = 1, max = 1000))]
     last: Option<u32>,
 }
 
-/// A body, as far as it is good.
+/// The good parts of a body, and its mistakes.
 #[derive(Default)]
-struct Read {
+struct ParsedBody {
     trial: Option<Trial>,
     given: GivenVariables,
     last: Option<u32>,
-    problems: Vec<Detail>,
+    problems: Vec<ErrorDetail>,
 }
 
-/// Answers with a verdict, or with a replay.
-pub(crate) fn answer(coordinator: &Coordinator, body: &[u8]) -> Result<Reply, ApiError> {
-    let Read { trial, given, last, mut problems } = read(body, coordinator)?;
-    let plan = coordinator.plans.running();
+/// `POST /api/policies/test`. Answers with a verdict, or with a replay of stored requests.
+pub(crate) fn answer(state: &mut State, arguments: Arguments<'_>) -> Result<Reply, ApiError> {
+    let ParsedBody { trial, given, last, mut problems } = read(arguments.body(), state.clock.now())?;
+    let plan = state.plans.running();
     let compiled = trial.as_ref().map(Trial::compile).transpose();
     if let Err(error) = &compiled {
         let position = error.position;
-        problems.push(Detail { param: "expression".into(), message: error.message.clone(), position });
+        problems.push(ErrorDetail { param: "expression".into(), message: error.message.clone(), position });
     }
     let (Some(trial), Ok(Some(compiled)), true) = (trial, compiled, problems.is_empty()) else {
         return Err(ApiError::fields(problems));
@@ -67,7 +69,7 @@ pub(crate) fn answer(coordinator: &Coordinator, body: &[u8]) -> Result<Reply, Ap
     }))
 }
 
-fn read(body: &[u8], coordinator: &Coordinator) -> Result<Read, ApiError> {
+fn read(body: &[u8], now: Now) -> Result<ParsedBody, ApiError> {
     let mut fields = body::object(body)?;
     let mut problems = Vec::new();
     let expression: Option<String> = take(&mut fields, "expression", &mut problems);
@@ -75,41 +77,36 @@ fn read(body: &[u8], coordinator: &Coordinator) -> Result<Read, ApiError> {
     let target_model: Option<String> = take(&mut fields, "target_model", &mut problems);
     let vars: Option<Map<String, Value>> = take(&mut fields, "vars", &mut problems);
     let last: Option<u32> = take(&mut fields, "last", &mut problems);
-    let mut complain = |param: &str, message: String| {
-        problems.push(Detail { param: param.to_owned(), message, position: None });
-    };
+    let mut complain = |param: &str, message: String| problems.push(ErrorDetail::new(param, message));
     if last.is_some_and(|last| !(1..=LAST_MAX).contains(&last)) {
         complain("last", format!("must be a whole number from 1 to {LAST_MAX}"));
     }
     if last.is_some() && vars.as_ref().is_some_and(|vars| !vars.is_empty()) {
-        complain("vars", "goes with a made-up request, not with stored ones".into());
+        complain("vars", "describes a made-up request and cannot be combined with `last`".into());
     }
     fields.keys().for_each(|name| complain(name, "there is no such field here".into()));
-    let given = GivenVariables::new(&vars.unwrap_or_default(), coordinator.clock.now()).unwrap_or_else(|wrong| {
+    let given = GivenVariables::new(&vars.unwrap_or_default(), now).unwrap_or_else(|wrong| {
         wrong.into_iter().for_each(|error| complain(&format!("vars.{}", error.name), error.message));
         GivenVariables::default()
     });
     if expression.is_none() && problems.iter().all(|problem| problem.param != "expression") {
-        problems.push(Detail { param: "expression".into(), message: "is missing".into(), position: None });
+        problems.push(ErrorDetail::new("expression", "is missing"));
     }
     let trial = expression.map(|expression| Trial { expression, action, target_model });
-    Ok(Read { trial, given, last, problems })
+    Ok(ParsedBody { trial, given, last, problems })
 }
 
-/// A field of its type; one that is not is a problem, `null` is one that is absent.
+/// Removes a field and parses it. Reports a wrong type as a problem; `null` counts as absent.
 fn take<T: serde::de::DeserializeOwned>(
     fields: &mut Map<String, Value>,
     name: &str,
-    problems: &mut Vec<Detail>,
+    problems: &mut Vec<ErrorDetail>,
 ) -> Option<T> {
     let found = fields.remove(name).filter(|value| !value.is_null())?;
-    let taken = serde_json::from_value(found);
-    taken
-        .map_err(|error| problems.push(Detail { param: name.to_owned(), message: error.to_string(), position: None }))
-        .ok()
+    serde_json::from_value(found).map_err(|error| problems.push(ErrorDetail::new(name, error.to_string()))).ok()
 }
 
-/// Downgrades as the running plan makes them.
+/// Downgrades by the rules of the running plan.
 struct AsPlanned(Arc<Plan>);
 
 impl Downgrades for AsPlanned {

@@ -1,56 +1,59 @@
-//! `GET /api/config`: what runs, how it came to be, and what stands against the last change of the file. Secrets mask
-//! themselves when they are written; nothing here can change anything.
+//! `GET /api/config`: the configuration in force, where it came from, and the problems of a rejected change. Secrets mask
+//! themselves when they are serialised. It changes nothing.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
 use crate::config::{Config, Difference, Problem};
-use crate::coordinator::Coordinator;
-use crate::coordinator::api::shape::answer::json;
-use crate::link::ApiAnswer;
+use crate::coordinator::api::shape::answer::{Reply, json};
+use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::state::State;
 
-/// The answer's shape.
+/// The configuration in force and where it came from.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Config")]
-pub(crate) struct Shown<'a> {
-    /// As in the file, secrets masked.
+pub(crate) struct ConfigAnswer<'a> {
+    /// The keys of the file, with secrets masked.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     config: &'a Config,
-    /// The version of the running plan; policies count it up as well.
+    /// Version of the running plan. Changes of policies raise it too.
     revision: u64,
     #[schemars(extend("format" = "date-time"))]
     loaded_at: String,
     source: String,
-    /// Keys of the file that are not in force yet.
+    /// Keys of the file that take effect after a restart.
     needs_restart: Vec<&'static str>,
     warnings: &'a [Problem],
-    /// The last change of the files, if it was refused and nothing good has come since.
-    rejected: Option<Rejected<'a>>,
-    prices: Prices<'a>,
+    /// The last change of the files, if it was rejected and no good one has followed.
+    rejected: Option<RejectedChange<'a>>,
+    prices: PricesInfo<'a>,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Rejected<'a> {
+#[schemars(rename = "Rejected")]
+struct RejectedChange<'a> {
     #[schemars(extend("format" = "date-time"))]
     at: String,
     problems: &'a [Problem],
-    /// How it differs from the file that runs, as both are written, secrets masked; `null` where it is not even YAML.
+    /// Differences between the rejected file and the last good one, with secrets masked; `null` if the file is not even YAML.
     differences: Option<Vec<Difference>>,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Prices<'a> {
+#[schemars(rename = "Prices")]
+struct PricesInfo<'a> {
     source: String,
-    /// How many the table knows.
+    /// Number of models that have a price.
     models: usize,
-    /// Those that providers name exactly and the table has no price for.
+    /// Models that providers list by their exact name and that have no price.
     unpriced: Vec<&'a str>,
 }
 
-/// Answers from the coordinator's state.
-pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let running = &coordinator.running;
+/// `GET /api/config`.
+pub(crate) fn answer(state: &mut State, _: Arguments<'_>) -> Result<Reply, ApiError> {
+    let running = &state.running;
     let (config, prices) = (running.config(), &running.table().prices);
     let exact = config.providers.iter().flat_map(|provider| &provider.models).filter(|model| !model.ends_with('*'));
     let mut unpriced: Vec<&str> = exact.map(String::as_str).filter(|model| prices.find(model).is_none()).collect();
@@ -58,22 +61,20 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     unpriced.dedup();
     let file = &config.pricing.file;
     let source = if file.as_os_str().is_empty() { "built-in".to_owned() } else { file.display().to_string() };
-    let rejected = running.rejected.as_ref();
-    json(
-        200,
-        &Shown {
-            config,
-            revision: coordinator.plans.running().version,
-            loaded_at: rfc3339(running.loaded_at_ms),
-            source: running.source(),
-            needs_restart: running.needs_restart(),
-            warnings: running.warnings(),
-            rejected: rejected.map(|it| Rejected {
-                at: rfc3339(it.at_ms),
-                problems: &it.problems.list,
-                differences: running.differences(it),
-            }),
-            prices: Prices { source, models: prices.len(), unpriced },
-        },
-    )
+    let rejected = running.rejected.as_ref().map(|reload| RejectedChange {
+        at: rfc3339(reload.at_ms),
+        problems: &reload.problems.list,
+        differences: running.differences(reload),
+    });
+    let answer = ConfigAnswer {
+        config,
+        revision: state.plans.running().version,
+        loaded_at: rfc3339(running.loaded_at_ms),
+        source: running.source(),
+        needs_restart: running.needs_restart(),
+        warnings: running.warnings(),
+        rejected,
+        prices: PricesInfo { source, models: prices.len(), unpriced },
+    };
+    Ok(json(200, &answer).into())
 }

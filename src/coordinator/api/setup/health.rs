@@ -1,4 +1,4 @@
-//! `GET /api/health`: whether the gateway serves, and on what. Open to everyone; says nothing about providers or callers.
+//! `GET /api/health`: whether the gateway serves, and on what. Open to everyone; it names no provider and no caller.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::breaker::BreakerState;
-use crate::coordinator::Coordinator;
-use crate::coordinator::api::shape::answer::json;
-use crate::coordinator::governance::StorageState;
-use crate::link::{ApiAnswer, Driver};
+use crate::coordinator::api::shape::answer::{Reply, json};
+use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::keeper::StorageState;
+use crate::coordinator::state::State;
+use crate::link::Driver;
 
-/// The answer's shape.
+/// Whether the gateway serves, and on what.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Health {
+#[schemars(rename = "Health")]
+pub(crate) struct HealthAnswer {
     /// ok, degraded or draining; 503 while draining.
     status: &'static str,
     version: &'static str,
@@ -21,41 +24,41 @@ pub(crate) struct Health {
     workers: usize,
     /// io_uring or epoll.
     io: &'static str,
-    /// Entries of the smallest ring; absent with epoll.
+    /// Entries of the smallest io_uring; absent with epoll.
     #[serde(skip_serializing_if = "Option::is_none")]
     ring_entries: Option<u32>,
     /// ok, degraded or off.
     storage: &'static str,
     /// The version of the running plan.
     plan: u64,
-    /// Workers that have done nothing for two seconds: their connections wait.
+    /// Workers without a heartbeat for two seconds: their connections wait.
     stalled_workers: usize,
-    /// How many providers' circuit breakers are in which state.
+    /// Number of circuit breakers in each state.
     breakers: BTreeMap<&'static str, usize>,
 }
 
-/// Answers from the coordinator's state.
-pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let weakest = Driver::weakest(coordinator.shards.iter().filter_map(|shard| shard.driver));
-    let storage = coordinator.governance.state();
-    let (draining, stalled_workers) = (coordinator.life.is_draining(), coordinator.life.stalled());
+/// `GET /api/health`.
+pub(crate) fn answer(state: &mut State, _: Arguments<'_>) -> Result<Reply, ApiError> {
+    let weakest = Driver::weakest(state.shards.iter().filter_map(|shard| shard.driver));
+    let storage = state.keeper.state();
+    let (draining, stalled_workers) = (state.life.is_draining(), state.life.stalled.len());
     let status = match (draining, storage) {
         (true, _) => "draining",
-        // It serves on, so a probe must not end it: 200.
+        // The gateway serves on, so the status is 200: a probe must not end it.
         (false, StorageState::Degraded) => "degraded",
         (false, StorageState::Ok | StorageState::Off) if stalled_workers > 0 => "degraded",
         (false, StorageState::Ok | StorageState::Off) => "ok",
     };
-    let (plan, now) = (coordinator.plans.running(), coordinator.clock.now());
+    let (plan, now) = (state.plans.running(), state.clock.now());
     let mut breakers: BTreeMap<_, _> = BreakerState::NAMES.map(|name| (name, 0)).into();
     for provider in plan.providers.iter() {
-        *breakers.entry(coordinator.shared.breaker(provider.breaker).state(now).name()).or_default() += 1;
+        *breakers.entry(state.shared.breaker(provider.breaker).state(now).name()).or_default() += 1;
     }
-    let health = Health {
+    let health = HealthAnswer {
         status,
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: now.since(coordinator.started).as_secs(),
-        workers: coordinator.shards.len(),
+        uptime_s: now.since(state.started).as_secs(),
+        workers: state.shards.len(),
         io: weakest.map_or("none", Driver::name),
         ring_entries: weakest.map(Driver::entries).filter(|entries| *entries > 0),
         storage: storage.name(),
@@ -63,5 +66,5 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         stalled_workers,
         breakers,
     };
-    json(if draining { 503 } else { 200 }, &health)
+    Ok(json(if draining { 503 } else { 200 }, &health).into())
 }

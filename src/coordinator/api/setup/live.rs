@@ -1,34 +1,35 @@
-//! `GET /api/metrics/live`: the few numbers that a console draws while it is open. From the ledger; open to everyone, so it
-//! names no provider, model or caller.
+//! `GET /api/metrics/live`: the few numbers that an open console draws. Open to everyone, so it names no provider, model or
+//! caller.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coordinator::Coordinator;
-use crate::coordinator::api::shape::answer::json;
-use crate::link::ApiAnswer;
+use crate::coordinator::api::shape::answer::{Reply, json};
+use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::state::State;
 use crate::llm::Usage;
 
-/// The answer's shape.
+/// A few numbers, as of now.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Live {
-    cache: Cache,
+#[schemars(rename = "Live")]
+pub(crate) struct LiveMetrics {
+    cache: LiveCache,
     /// Since the process started.
     requests_by_status: BTreeMap<u16, u64>,
-    tokens_by_type: Tokens,
+    tokens_by_type: LiveTokens,
     in_flight: u64,
     /// Over the last ten seconds.
     requests_per_second: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "LiveCache")]
-pub(crate) struct Cache {
+struct LiveCache {
     hits: u64,
     misses: u64,
-    /// Of hits among both; 0 before the first.
+    /// Hits among hits and misses; 0 before the first of either.
     hit_rate: f64,
     evictions: u64,
     size: u64,
@@ -36,16 +37,15 @@ pub(crate) struct Cache {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "LiveTokens")]
-pub(crate) struct Tokens {
+struct LiveTokens {
     prompt: u64,
     completion: u64,
     total: u64,
 }
 
-/// Answers from the ledger.
-pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let total = coordinator.ledger.total();
+/// `GET /api/metrics/live`.
+pub(crate) fn answer(state: &mut State, _: Arguments<'_>) -> Result<Reply, ApiError> {
+    let total = state.totals.total();
     let mut requests_by_status = BTreeMap::new();
     for ((_, _, status), count) in &total.requests {
         *requests_by_status.entry(*status).or_default() += count;
@@ -53,22 +53,20 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
     let mut usage = Usage::default();
     total.cells.values().for_each(|cell| usage.add(&cell.usage));
     let (hits, misses) = (total.cache_hits, total.cache_misses);
-    let cache = Cache {
+    let cache = LiveCache {
         hits,
         misses,
         hit_rate: if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 },
         evictions: total.evicted.ttl + total.evicted.capacity,
-        size: coordinator.cache_items(),
-        max_items: coordinator.running.config().cache.max_items,
+        size: state.cache_items(),
+        max_items: state.running.config().cache.max_items,
     };
-    json(
-        200,
-        &Live {
-            cache,
-            requests_by_status,
-            tokens_by_type: Tokens { prompt: usage.input, completion: usage.output, total: usage.total },
-            in_flight: coordinator.in_flight(),
-            requests_per_second: coordinator.ledger.requests_per_second(coordinator.clock.now()),
-        },
-    )
+    let live = LiveMetrics {
+        cache,
+        requests_by_status,
+        tokens_by_type: LiveTokens { prompt: usage.input, completion: usage.output, total: usage.total },
+        in_flight: state.in_flight(),
+        requests_per_second: state.totals.requests_per_second(state.clock.now()),
+    };
+    Ok(json(200, &live).into())
 }

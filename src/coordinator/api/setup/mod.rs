@@ -1,16 +1,16 @@
-//! What runs and how it came to be.
+//! The process and its setup: health, live numbers, configuration, providers, audit. It changes nothing.
 
 // `GET /api/health`.
-pub(super) mod health;
+pub(crate) mod health;
 
 // `GET /api/metrics/live`.
-pub(super) mod live;
+pub(crate) mod live;
 
 // `GET /api/config`.
-pub(super) mod config;
+pub(crate) mod config;
 
 // `GET /api/providers`.
-pub(super) mod providers;
+pub(crate) mod providers;
 
 // `GET /api/audit`.
-pub(super) mod audit;
+pub(crate) mod audit;

@@ -1,58 +1,62 @@
-//! `GET /api/providers`: each provider, and how it stands: its circuit breaker, its limit, how attempts at it ended. From
-//! the plan that runs and the ledger; it shows no key, and no URL holds one.
+//! `GET /api/providers`: each provider with its circuit breaker, its rate limit and how attempts at it ended. It shows no key,
+//! and no URL holds one.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coordinator::Coordinator;
-use crate::coordinator::api::shape::answer::json;
+use crate::coordinator::api::shape::answer::{Reply, json};
+use crate::coordinator::api::shape::error::ApiError;
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::state::State;
 use crate::limit::Ceiling;
-use crate::link::{ApiAnswer, AttemptOutcome};
+use crate::link::AttemptOutcome;
 
-/// The answer's shape.
+/// All providers.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Providers {
+#[schemars(rename = "Providers")]
+pub(crate) struct ProviderList {
     /// In the order of the configuration.
-    items: Vec<Provider>,
+    items: Vec<ProviderItem>,
 }
 
-/// A provider.
+/// A provider and its state.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Provider {
+#[schemars(rename = "Provider")]
+struct ProviderItem {
     name: String,
     base_url: String,
-    /// As configured: names and patterns.
+    /// Names and patterns, as configured.
     models: Vec<String>,
-    /// Of its circuit breaker: closed, open or half_open.
+    /// State of its circuit breaker: closed, open or half_open.
     #[schemars(extend("enum" = ["closed", "open", "half_open"]))]
     state: &'static str,
-    /// `null` where it has none.
+    /// `null` if it has none.
     limit: Option<LimitItem>,
-    /// Since the process started; of all attempts.
+    /// Attempts since the process started.
     attempts: u64,
-    /// Those at which the provider failed.
+    /// Attempts that failed because of the provider.
     failures: u64,
-    /// All of them, by how they ended.
+    /// Attempts by outcome.
     outcomes: BTreeMap<&'static str, u64>,
 }
 
-/// How often a provider may be asked.
+/// A provider's rate limit.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Limit")]
-pub(crate) struct LimitItem {
+struct LimitItem {
     qps: f64,
     burst: u32,
-    /// Requests that may come at once now.
+    /// Requests that may start right now.
     remaining: u32,
 }
 
-/// Answers from the coordinator's state.
-pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
-    let (plan, now) = (coordinator.plans.running(), coordinator.clock.now());
-    let config = coordinator.running.config();
-    let attempts = &coordinator.ledger.total().attempts;
+/// `GET /api/providers`.
+pub(crate) fn answer(state: &mut State, _: Arguments<'_>) -> Result<Reply, ApiError> {
+    let (plan, now) = (state.plans.running(), state.clock.now());
+    let config = state.running.config();
+    let attempts = &state.totals.total().attempts;
     let items = config.providers.iter().filter_map(|configured| {
         let provider = plan.provider(&configured.name)?;
         let mut outcomes = BTreeMap::new();
@@ -60,30 +64,30 @@ pub(crate) fn answer(coordinator: &Coordinator) -> ApiAnswer {
         for ((_, outcome), count) in attempts.iter().filter(|((label, _), _)| *label == provider.label) {
             *outcomes.entry(outcome.label()).or_default() += count;
             all += count;
-            failures += if failed(*outcome) { *count } else { 0 };
+            failures += if is_failure(*outcome) { *count } else { 0 };
         }
         let limit = provider.limit.and_then(|limit| {
             // Grants are made at run time, never by the configuration.
             let Ceiling::Flow { qps, burst } = limit.ceiling else { return None };
-            let standing = coordinator.shared.limit(limit.id).standing(now);
+            let standing = state.shared.limit(limit.id).standing(now);
             Some(LimitItem { qps, burst, remaining: standing.remaining })
         });
-        Some(Provider {
+        Some(ProviderItem {
             name: configured.name.clone(),
             base_url: configured.base_url.to_string(),
             models: configured.models.clone(),
-            state: coordinator.shared.breaker(provider.breaker).state(now).name(),
+            state: state.shared.breaker(provider.breaker).state(now).name(),
             limit,
             attempts: all,
             failures,
             outcomes,
         })
     });
-    json(200, &Providers { items: items.collect() })
+    Ok(json(200, &ProviderList { items: items.collect() }).into())
 }
 
-/// A kept connection that was closed meanwhile and a caller who left say nothing about the provider.
-fn failed(outcome: AttemptOutcome) -> bool {
+/// Whether the provider failed. A pooled connection that it had closed and a caller that left say nothing about it.
+fn is_failure(outcome: AttemptOutcome) -> bool {
     match outcome {
         AttemptOutcome::Answered | AttemptOutcome::Stale | AttemptOutcome::Abandoned => false,
         AttemptOutcome::Unreachable

@@ -1,4 +1,4 @@
-//! Answers of the REST API: at once, from the store's reader, or later. Values, made on the coordinator.
+//! Answers of the REST API: given at once, by the thread that reads the store, or by somebody else later. Plain values.
 
 use serde::Serialize;
 
@@ -8,17 +8,17 @@ use crate::coordinator::helpers::read_thread::{NoReader, Question};
 use crate::coordinator::store::reader::Reader;
 use crate::link::ApiAnswer;
 
-/// What is to become of a call.
+/// How a call gets its answer.
 pub(crate) enum Reply {
     Now(ApiAnswer),
-    /// The store is to be asked.
+    /// The thread that reads the store answers this.
     Read(Question),
-    /// Somebody else answers.
+    /// The handler has passed the call on to somebody who answers it.
     Later,
 }
 
 impl Reply {
-    /// An answer that the store is needed for.
+    /// An answer made from the store.
     pub(crate) fn read(work: impl FnOnce(&Reader) -> Result<ApiAnswer, ApiError> + Send + 'static) -> Reply {
         Reply::Read(Box::new(move |reader: Result<&Reader, NoReader>| {
             reader.map_err(ApiError::from).and_then(work).unwrap_or_else(Into::into)
@@ -32,16 +32,17 @@ impl From<ApiAnswer> for Reply {
     }
 }
 
-/// 200, 201, …, with a value as JSON.
+/// An answer with `value` as JSON.
 pub(crate) fn json(status: u16, value: &impl Serialize) -> ApiAnswer {
-    whole(status, serde_json::to_vec(value).expect("numbers, texts and maps with texts as keys serialise"))
+    json_text(status, serde_json::to_vec(value).expect("numbers, texts and maps with texts as keys serialise"))
 }
 
-pub(crate) fn whole(status: u16, body: Vec<u8>) -> ApiAnswer {
+/// An answer with a body that is JSON already.
+pub(crate) fn json_text(status: u16, body: Vec<u8>) -> ApiAnswer {
     ApiAnswer { status, content_type: JSON, headers: Vec::new(), body, stream: None }
 }
 
-/// 204, with these headers.
-pub(crate) fn nothing(headers: Vec<(&'static str, String)>) -> ApiAnswer {
-    ApiAnswer { headers, ..whole(204, Vec::new()) }
+/// 204 with these headers.
+pub(crate) fn no_content(headers: Vec<(&'static str, String)>) -> ApiAnswer {
+    ApiAnswer { headers, ..json_text(204, Vec::new()) }
 }

@@ -1,22 +1,28 @@
-//! The bodies that callers send, read strictly: one JSON object, unknown or doubled names refused by their name.
-//! Pure; the bytes are bounded by the shard that took them. It never guesses a type.
+//! Reads request bodies strictly: a body is one JSON object, and a name that is unknown or occurs twice is refused. Pure; the
+//! shard that received the bytes has bounded them. It never guesses a type.
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use crate::json::{JsonErrorKind, Walker};
 
-/// Nesting of a body. Arbitrary: what is asked for here is two levels deep.
+/// Deepest nesting of a body. Arbitrary: bodies of this API are two levels deep.
 const DEPTH_MAX: usize = 16;
 
-/// A body that is one JSON object.
+/// An empty object.
+#[derive(JsonSchema)]
+#[schemars(rename = "Nothing", deny_unknown_fields)]
+pub(crate) struct EmptyBody {}
+
+/// Reads a body that is one JSON object.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    // serde_json takes the last of two equal keys; the walker refuses them, at every level.
+    // serde_json takes the last of two equal keys; the walker refuses both, at every level.
     let strict = Walker::strict(body, DEPTH_MAX).and_then(|mut walker| walker.skip().and_then(|()| walker.end()));
     if let Err(fault) = strict {
         return Err(match &fault.kind {
             JsonErrorKind::DuplicateKey(name) => {
-                ApiError::parameter("duplicate_key", name, "comes twice in one object")
+                ApiError::parameter("duplicate_key", name, "occurs twice in one object")
             }
             JsonErrorKind::TooDeep => ApiError::bad("json_too_deep", format!("The body has {fault}.")),
             _ => ApiError::bad("invalid_json", format!("The body is not valid JSON: {fault}.")),
@@ -29,8 +35,8 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// A body where none is needed: empty, or an empty object.
-pub(crate) fn no_body(body: &[u8]) -> Result<(), ApiError> {
+/// Accepts a body that is empty or an empty object, for operations that need none.
+pub(crate) fn expect_empty(body: &[u8]) -> Result<(), ApiError> {
     if body.is_empty() {
         return Ok(());
     }
@@ -45,14 +51,14 @@ mod tests {
     use super::*;
     use crate::link::ApiAnswer;
 
-    fn said(error: ApiError) -> Value {
+    fn refusal(error: ApiError) -> Value {
         let answer = ApiAnswer::from(error);
         assert_eq!(answer.status, 400);
         serde_json::from_slice(&answer.body).unwrap()
     }
 
     #[test]
-    fn a_body_is_one_object_that_two_readers_read_alike() {
+    fn body_that_two_parsers_could_read_differently_is_refused() {
         for (body, code) in [
             ("", "invalid_json"),
             ("{", "invalid_json"),
@@ -67,12 +73,12 @@ mod tests {
             ("null", "invalid_type"),
             ("\"x\"", "invalid_type"),
         ] {
-            assert_eq!(said(object(body.as_bytes()).unwrap_err())["error"]["code"], code, "{body}");
+            assert_eq!(refusal(object(body.as_bytes()).unwrap_err())["error"]["code"], code, "{body}");
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
-        assert_eq!(said(object(deep.as_bytes()).unwrap_err())["error"]["code"], "json_too_deep");
+        assert_eq!(refusal(object(deep.as_bytes()).unwrap_err())["error"]["code"], "json_too_deep");
         assert_eq!(object(b"{\"a\":1}").unwrap()["a"], 1);
-        assert!(no_body(b"").is_ok() && no_body(b"{}").is_ok());
-        assert_eq!(said(no_body(b"{\"force\":true}").unwrap_err())["error"]["param"], "force");
+        assert!(expect_empty(b"").is_ok() && expect_empty(b"{}").is_ok());
+        assert_eq!(refusal(expect_empty(b"{\"force\":true}").unwrap_err())["error"]["param"], "force");
     }
 }

@@ -1,53 +1,63 @@
-//! How the REST API says no: OpenAI's shape, and beside it every detail at once where there are several. Values, made and
-//! sent on the coordinator. Never holds a secret or what a caller may not know.
+//! Refusals of the REST API, in OpenAI's error format, with a list of details beside it if a body has several mistakes. Plain
+//! values. They never hold a secret or anything else that the caller may not know.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::media::JSON;
-use crate::coordinator::access::Denied;
 use crate::coordinator::helpers::read_thread::NoReader;
 use crate::coordinator::store::StoreError;
 use crate::dialect::openai::error::ErrorBody;
 use crate::link::ApiAnswer;
 use crate::policy::{FieldError, Position};
 
-/// A refusal on its way out. Boxed: a result that is good should not pay for it.
+/// The `type` of most refusals.
+pub(crate) const INVALID_REQUEST: &str = "invalid_request_error";
+const UNAVAILABLE: &str = "service_unavailable_error";
+
+/// A refusal. Boxed, so that a `Result` is small when all is well.
 #[derive(Debug)]
-pub(crate) struct ApiError(Box<Refused>);
+pub(crate) struct ApiError(Box<Content>);
 
 #[derive(Debug)]
-struct Refused {
+struct Content {
     status: u16,
     /// `type` on the wire.
     kind: &'static str,
     code: &'static str,
     message: String,
     param: Option<String>,
-    details: Vec<Detail>,
+    details: Vec<ErrorDetail>,
     headers: Vec<(&'static str, String)>,
 }
 
-/// One of several things wrong with a body.
+/// One of several mistakes in a body.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Detail {
+pub(crate) struct ErrorDetail {
     /// The field.
-    pub param: String,
-    pub message: String,
+    pub(crate) param: String,
+    pub(crate) message: String,
     /// Where in the field's text, if it is an expression.
-    pub position: Option<Position>,
+    pub(crate) position: Option<Position>,
 }
 
-impl From<FieldError> for Detail {
-    fn from(error: FieldError) -> Detail {
-        Detail { param: error.param.to_owned(), message: error.message, position: error.position }
+impl ErrorDetail {
+    /// A mistake in a field as a whole.
+    pub(crate) fn new(param: impl Into<String>, message: impl Into<String>) -> ErrorDetail {
+        ErrorDetail { param: param.into(), message: message.into(), position: None }
+    }
+}
+
+impl From<FieldError> for ErrorDetail {
+    fn from(error: FieldError) -> ErrorDetail {
+        ErrorDetail { param: error.param.to_owned(), message: error.message, position: error.position }
     }
 }
 
 impl ApiError {
-    fn new(status: u16, kind: &'static str, code: &'static str, message: impl Into<String>) -> ApiError {
+    pub(crate) fn new(status: u16, kind: &'static str, code: &'static str, message: impl Into<String>) -> ApiError {
         let (param, details, headers) = Default::default();
-        ApiError(Box::new(Refused { status, kind, code, message: message.into(), param, details, headers }))
+        ApiError(Box::new(Content { status, kind, code, message: message.into(), param, details, headers }))
     }
 
     fn about(mut self, param: &str) -> ApiError {
@@ -55,14 +65,14 @@ impl ApiError {
         self
     }
 
-    fn header(mut self, name: &'static str, value: impl Into<String>) -> ApiError {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> ApiError {
         self.0.headers.push((name, value.into()));
         self
     }
 
     /// 400 about the request as a whole.
     pub(crate) fn bad(code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError::new(400, INVALID, code, message)
+        ApiError::new(400, INVALID_REQUEST, code, message)
     }
 
     /// 400 about one parameter.
@@ -70,8 +80,8 @@ impl ApiError {
         ApiError::bad(code, format!("`{param}`: {message}")).about(param)
     }
 
-    /// 400 about each of these fields; the first stands for all where one thing can be said.
-    pub(crate) fn fields(details: Vec<Detail>) -> ApiError {
+    /// 400 about each of these fields. The message describes the first one.
+    pub(crate) fn fields(details: Vec<ErrorDetail>) -> ApiError {
         let Some(first) = details.first() else { return ApiError::bad("invalid_value", "The body is not valid.") };
         let at = first.position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default();
         let more = match details.len() {
@@ -85,28 +95,33 @@ impl ApiError {
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> ApiError {
-        ApiError::new(404, INVALID, "not_found", message)
+        ApiError::new(404, INVALID_REQUEST, "not_found", message)
     }
 
     pub(crate) fn wrong_method(allowed: &str) -> ApiError {
         let message = format!("This method is not allowed on this path, only {allowed}.");
-        ApiError::new(405, INVALID, "method_not_allowed", message).header("Allow", allowed)
+        ApiError::new(405, INVALID_REQUEST, "method_not_allowed", message).header("Allow", allowed)
     }
 
-    /// 503 where `storage.backend` is none.
+    /// 503 with `storage.backend: none`.
     pub(crate) fn storage_off() -> ApiError {
         let message = "This needs storage, and it is switched off: set storage.backend to sqlite.";
         ApiError::new(503, UNAVAILABLE, "storage_off", message)
     }
 
-    /// 503 where the policies could not be compiled for want of something, or what else failed at no caller's fault.
+    /// 503 for a failure that is not the caller's fault.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(503, UNAVAILABLE, code, message)
     }
 
-    /// 503 for the moment in which another process takes over.
+    /// 503 if the system has no random bytes for an id.
+    pub(crate) fn no_random_bytes(error: getrandom::Error) -> ApiError {
+        ApiError::unavailable("overloaded", format!("The system gives no random bytes: {error}."))
+    }
+
+    /// 503 while another process takes over.
     pub(crate) fn replaced() -> ApiError {
-        let message = "Another luner process takes over from this one right now: ask again.";
+        let message = "Another luner process is taking over from this one; try again in a moment.";
         ApiError::unavailable("handing_over", message).header("Retry-After", "1")
     }
 }
@@ -116,7 +131,7 @@ impl From<NoReader> for ApiError {
         match none {
             NoReader::Off => ApiError::storage_off(),
             NoReader::Busy => {
-                let message = "Too many questions to the storage wait already; try again in a moment.";
+                let message = "Too many calls wait for the storage already; try again in a moment.";
                 ApiError::unavailable("overloaded", message).header("Retry-After", "1")
             }
             NoReader::Store(error) => {
@@ -130,11 +145,13 @@ impl From<NoReader> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         match &error {
-            StoreError::NameTaken { .. } => ApiError::new(409, INVALID, "name_taken", sentence(&error)).about("name"),
+            StoreError::NameTaken { .. } => {
+                ApiError::new(409, INVALID_REQUEST, "name_taken", sentence(&error)).about("name")
+            }
             StoreError::NotFound { .. } => ApiError::not_found(sentence(&error)),
             StoreError::TooLong { .. } => ApiError::unavailable("too_slow", sentence(&error)),
             StoreError::IdTaken { .. } => ApiError::unavailable("overloaded", sentence(&error)),
-            // The path and SQLite's own words are for the log.
+            // The path and SQLite's own words belong in the log only.
             _ => ApiError::unavailable("storage_degraded", storage_message(&error)),
         }
     }
@@ -142,56 +159,23 @@ impl From<StoreError> for ApiError {
 
 fn storage_message(error: &StoreError) -> String {
     let fault = error.fault().map(|fault| format!(": {fault}")).unwrap_or_default();
-    format!("Nothing was changed, for the storage does not work{fault}. luner's log says more.")
+    format!("Nothing was changed, because the storage does not work{fault}. luner's log says more.")
 }
 
-/// An error of the store's as a sentence of its own.
+/// An error's text as a sentence.
 fn sentence(error: &StoreError) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }
 
-impl From<Denied> for ApiError {
-    fn from(denied: Denied) -> ApiError {
-        const SET_A_TOKEN: &str = "No admin token is set, so only callers on luner's own machine may manage it, under a loopback \
-            name and not through a proxy. Set server.admin.token (${LUNER_ADMIN_TOKEN}) and send it as `Authorization: Bearer …`, or list the name \
-            of the host in server.admin.hosts.";
-        let unauthorized =
-            |message| ApiError::new(401, INVALID, "invalid_api_key", message).header("WWW-Authenticate", "Bearer");
-        let forbidden = |code, message| ApiError::new(403, "permission_error", code, message);
-        match denied {
-            Denied::TokenMissing => unauthorized("This needs the admin token, as `Authorization: Bearer …`."),
-            Denied::TokenWrong => unauthorized("This is not the admin token."),
-            Denied::NotLocal => unauthorized(SET_A_TOKEN),
-            Denied::Throttled { retry_after_s } => {
-                let message = "Too many wrong tokens came from your address; wait, then try again.";
-                ApiError::new(429, "requests", "rate_limit_exceeded", message)
-                    .header("Retry-After", retry_after_s.to_string())
-            }
-            Denied::ForeignHost => forbidden(
-                "forbidden_host",
-                "luner is not managed under this `Host`; use its address, or list the name in server.admin.hosts.",
-            ),
-            Denied::ForeignOrigin => forbidden(
-                "forbidden_origin",
-                "The `Origin` is another one than the `Host`, or missing beside a session's cookie: a foreign page may not write.",
-            ),
-            Denied::NotJson => {
-                let message = "The body must be JSON; send the header `Content-Type: application/json`.";
-                ApiError::new(415, INVALID, "unsupported_media_type", message)
-            }
-        }
-    }
-}
-
 impl From<ApiError> for ApiAnswer {
     fn from(error: ApiError) -> ApiAnswer {
-        let Refused { status, kind, code, message, param, details, headers } = *error.0;
+        let Content { status, kind, code, message, param, details, headers } = *error.0;
         let mut body = Vec::new();
         ErrorBody { message: &message, kind, param: param.as_deref(), code: Some(code) }.write(&mut body);
         if !details.is_empty() {
-            // Beside `error`, whose four members are OpenAI's.
+            // `details` stands beside `error`, whose members are those of OpenAI.
             body.pop();
             body.extend_from_slice(b",\"details\":");
             body.extend(serde_json::to_vec(&details).expect("texts and numbers serialise"));
@@ -200,6 +184,3 @@ impl From<ApiError> for ApiAnswer {
         ApiAnswer { status, content_type: JSON, headers, body, stream: None }
     }
 }
-
-const INVALID: &str = "invalid_request_error";
-const UNAVAILABLE: &str = "service_unavailable_error";

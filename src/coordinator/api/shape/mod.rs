@@ -1,22 +1,28 @@
-//! The shapes that every resource of the REST API shares: parameters, bodies, answers, errors, the document.
+//! The shapes that the operations of the REST API share: parameters, bodies, answers, errors, and the document.
 
 // Media types.
 pub(super) mod media;
 
-// How the API says no.
+// Refusals.
 pub(super) mod error;
 
-// How it answers.
+// Answers.
 pub(super) mod answer;
 
-// Bodies, read strictly.
+// Request bodies, read strictly.
 pub(super) mod body;
 
-// Queries, read strictly.
+// Query parameters, read strictly.
 pub(super) mod parameter;
 
-// Parameters of lists of traces.
+// The names and parameters of an identity.
+pub(super) mod identity;
+
+// The parameters of lists of traces.
 pub(super) mod filters;
+
+// An operation as a value.
+pub(super) mod operation;
 
 // The OpenAPI document.
 pub(super) mod openapi;

@@ -1,43 +1,42 @@
-//! The OpenAPI 3.1 document, made of the table of operations and of the types that are sent. Pure; the same for all
-//! processes of one version. It never describes what the router does not know.
-
-use std::sync::LazyLock;
+//! Makes the OpenAPI 3.1 document from the table of operations and the types that are sent. Pure; every process of one
+//! version makes the same.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::error::Detail;
+use super::error::ErrorDetail;
 use super::media::{CSV, JSON};
+use super::operation::{Access, ApiOperation, Content, method_name};
 use super::parameter::Parameter;
-use crate::coordinator::api::operations::OPERATIONS;
-use crate::coordinator::api::route::{Access, Content, Operation, Query, name};
 use crate::names;
 
-/// As it is sent and written into the tree.
-pub(crate) static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let mut text = serde_json::to_string_pretty(&document()).expect("texts and maps serialise");
+const COMPONENTS: &str = "/components/schemas";
+
+/// The document as text.
+pub(crate) fn document(operations: &[ApiOperation]) -> String {
+    let mut text = serde_json::to_string_pretty(&value(operations)).expect("texts and maps serialise");
     text.push('\n');
     text
-});
+}
 
-/// One generator for what is sent, one for what is taken: a field with a default is always there in an answer, and may be
-/// missing in a body.
+/// Generators of schemas, one for answers and one for bodies: a field with a default is always present in an answer and may
+/// be missing in a body.
 struct Schemas {
     sent: SchemaGenerator,
     taken: SchemaGenerator,
 }
 
-fn document() -> Value {
-    let settings = || SchemaSettings::draft2020_12().with(|it| it.definitions_path = COMPONENTS.into());
+fn value(operations: &[ApiOperation]) -> Value {
+    let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = COMPONENTS.into());
     let mut schemas = Schemas {
         sent: settings().for_serialize().into_generator(),
         taken: settings().for_deserialize().into_generator(),
     };
     let mut paths = Map::new();
-    for operation in &OPERATIONS {
+    for operation in operations {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[name(operation.method).to_ascii_lowercase()] = schemas.operation(operation);
+        path[method_name(operation.method).to_ascii_lowercase()] = schemas.operation(operation);
     }
     let mut components = schemas.sent.take_definitions(true);
     for (name, schema) in schemas.taken.take_definitions(true) {
@@ -64,17 +63,13 @@ fn document() -> Value {
     })
 }
 
-const COMPONENTS: &str = "/components/schemas";
-
 impl Schemas {
-    fn operation(&mut self, operation: &Operation) -> Value {
+    fn operation(&mut self, operation: &ApiOperation) -> Value {
         let mut parameters: Vec<Value> = path_parameter(operation.path).into_iter().collect();
-        if let Query::Known(known) = operation.query {
-            parameters.extend(known.iter().map(|parameter| query_parameter(parameter)));
-        }
+        parameters.extend(operation.query.parameters().map(query_parameter));
         let mut shown = json!({
-            "operationId": format!("{:?}", operation.does),
-            "summary": operation.about,
+            "operationId": operation.name,
+            "summary": operation.summary,
             "responses": self.responses(operation),
         });
         if !parameters.is_empty() {
@@ -85,13 +80,13 @@ impl Schemas {
             shown["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": schema } } });
         }
         if operation.access == Access::Guarded {
-            // Or none: without a token, callers on the same machine need nothing.
+            // The empty one is for callers on the same machine, who need nothing while no token is set.
             shown["security"] = json!([{ "token": [] }, { "session": [] }, {}]);
         }
         shown
     }
 
-    fn responses(&mut self, operation: &Operation) -> Value {
+    fn responses(&mut self, operation: &ApiOperation) -> Value {
         let mut responses = Map::new();
         for status in refusals(operation) {
             let content = json!({ JSON: { "schema": { "$ref": format!("#{COMPONENTS}/Error") } } });
@@ -122,9 +117,9 @@ impl Schemas {
     }
 }
 
-/// Every status with which an operation may be refused.
-fn refusals(operation: &Operation) -> Vec<u16> {
-    // What the shard itself refuses: a head that is none, and a coordinator that is busy.
+/// Every status that may refuse an operation.
+fn refusals(operation: &ApiOperation) -> Vec<u16> {
+    // The shard itself refuses with these: the head is malformed, or the coordinator is busy.
     let mut refusals = vec![400, 503];
     if operation.access == Access::Guarded {
         refusals.extend([401, 403, 429]);
@@ -155,11 +150,12 @@ fn query_parameter(parameter: &Parameter) -> Value {
     json!({ "name": name, "in": "query", "description": about, "schema": kind.schema() })
 }
 
-/// OpenAI's error, and beside it each thing that is wrong with a body.
+/// OpenAI's error, with the list of mistakes in a body beside it.
 fn error_schema() -> Schema {
-    // `Detail` is small and stands nowhere else.
-    let mut generator = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true).into_generator();
-    let detail = generator.subschema_for::<Detail>();
+    // Inlined, because it is small and used nowhere else.
+    let mut generator =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let detail = generator.subschema_for::<ErrorDetail>();
     json_schema!({
         "type": "object",
         "properties": {
@@ -179,39 +175,4 @@ fn error_schema() -> Schema {
         "required": ["error"],
         "additionalProperties": false,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        let document = document();
-        let known = document["components"]["schemas"].as_object().unwrap();
-        let mut open = vec![&document];
-        let mut references = 0;
-        while let Some(value) = open.pop() {
-            match value {
-                Value::Object(map) => {
-                    if let Some(Value::String(target)) = map.get("$ref") {
-                        references += 1;
-                        let name = target.strip_prefix("#/components/schemas/").unwrap();
-                        assert!(known.contains_key(name), "{target}");
-                    }
-                    open.extend(map.values());
-                }
-                Value::Array(list) => open.extend(list),
-                _ => {}
-            }
-        }
-        assert!(references > 50, "{references}");
-    }
-
-    #[test]
-    fn the_tree_holds_the_document_as_it_is() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == *TEXT, "run `make openapi`");
-    }
 }

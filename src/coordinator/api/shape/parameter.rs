@@ -1,43 +1,66 @@
-//! Parameters of queries: one description of each, by which it is read, refused by its name, and documented. Pure; the bytes
-//! are bounded by the shard that took them. It never guesses: what is not known, comes twice or is not of its kind is 400.
+//! Query parameters: one description of each, by which it is read, refused and documented. Pure; the shard that received the
+//! bytes has bounded them. It never guesses: a parameter that is unknown, occurs twice or has a wrong value gets 400.
 
 use chrono::DateTime;
 use schemars::{Schema, json_schema};
 
 use super::error::ApiError;
 
+/// Longest text in a query, in bytes. Arbitrary: four times the length of most names of users and models.
+const TEXT_BYTES_MAX: usize = 1024;
+/// A time that is a number of at least this counts milliseconds: in seconds it would be in the year 5138.
+const MILLISECONDS_FROM: u64 = 100_000_000_000;
+/// The end of the year 9999, the last that RFC 3339 can write.
+const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
 /// A parameter.
 #[derive(Debug)]
 pub(crate) struct Parameter {
-    pub name: &'static str,
-    pub kind: Kind,
+    pub(crate) name: &'static str,
+    pub(crate) kind: ParameterKind,
     /// For the document.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// What a parameter's value must be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// Of at most [`TEXT_BYTES_MAX`]; an empty one is as if it were absent.
+pub(crate) enum ParameterKind {
+    /// A text of at most [`TEXT_BYTES_MAX`]. An empty text counts as absent.
     Text,
-    /// RFC 3339, or seconds or milliseconds since the Unix epoch; an empty one is as if it were absent.
+    /// RFC 3339, or seconds or milliseconds since the Unix epoch. An empty text counts as absent.
     Time,
     /// A whole number within these bounds.
     Whole { least: u64, most: u64 },
     /// A number that is not negative.
     Amount,
-    /// One of these.
+    /// One of these words.
     Word(&'static [&'static str]),
 }
 
-/// A text in a query. Arbitrary: names of users and models are a quarter of it.
-const TEXT_BYTES_MAX: usize = 1024;
-/// A number from here on is of milliseconds: as seconds it would lie in the year 5138.
-const MILLISECONDS_FROM: u64 = 100_000_000_000;
-/// The end of the year 9999, beyond which RFC 3339 has no times.
-const TIME_MS_MAX: u64 = 253_402_300_799_999;
+/// A parameter whose value is a text.
+pub(crate) const fn text(name: &'static str, about: &'static str) -> Parameter {
+    Parameter { name, kind: ParameterKind::Text, about }
+}
 
-/// The values of a query, all of their kind.
+/// The parameters that an operation accepts.
+pub(crate) enum Query {
+    /// Any; all are ignored. Probes and scrapers add some of their own.
+    Any,
+    /// The parameters in these lists, and no others.
+    Known(&'static [&'static [&'static Parameter]]),
+}
+
+impl Query {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        let lists = match self {
+            Query::Any => &[],
+            Query::Known(lists) => *lists,
+        };
+        lists.iter().flat_map(|list| list.iter().copied())
+    }
+}
+
+/// The values of a query, each of its parameter's kind.
 #[derive(Debug, Default)]
 pub(crate) struct Values(Vec<(&'static str, Value)>);
 
@@ -50,18 +73,21 @@ enum Value {
 }
 
 impl Values {
-    /// Reads a query that may have these parameters.
-    pub(crate) fn read(query: Option<&str>, known: &[&'static Parameter]) -> Result<Values, ApiError> {
+    /// Reads a query string that may hold these parameters.
+    pub(crate) fn read(query: Option<&str>, known: &Query) -> Result<Values, ApiError> {
         let mut values = Values::default();
+        if matches!(known, Query::Any) {
+            return Ok(values);
+        }
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(parameter) = known.iter().find(|parameter| parameter.name == name) else {
+            let Some(parameter) = known.parameters().find(|parameter| parameter.name == name) else {
                 let name = decoded(name).unwrap_or_else(|| name.to_owned());
                 return Err(ApiError::parameter("unknown_parameter", &name, "there is no such parameter here"));
             };
             let wrong = |message: &str| ApiError::parameter("invalid_value", name, message);
             if values.0.iter().any(|(taken, _)| *taken == parameter.name) {
-                return Err(wrong("comes twice"));
+                return Err(wrong("occurs twice"));
             }
             let text = decoded(value).ok_or_else(|| wrong("is not percent-encoded UTF-8"))?;
             if let Some(value) = parameter.kind.read(text).map_err(|message| wrong(&message))? {
@@ -82,7 +108,7 @@ impl Values {
         }
     }
 
-    /// Of a whole number, or of a time in milliseconds since the Unix epoch.
+    /// The value of a whole number, or of a time in milliseconds since the Unix epoch.
     pub(crate) fn whole(&self, parameter: &Parameter) -> Option<u64> {
         match self.find(parameter)? {
             Value::Whole(number) => Some(*number),
@@ -105,27 +131,27 @@ impl Values {
     }
 }
 
-impl Kind {
+impl ParameterKind {
     fn read(self, text: String) -> Result<Option<Value>, String> {
-        let optional = matches!(self, Kind::Text | Kind::Time);
+        let optional = matches!(self, ParameterKind::Text | ParameterKind::Time);
         if optional && text.is_empty() {
             return Ok(None);
         }
         let value = match self {
-            Kind::Text if text.len() > TEXT_BYTES_MAX => {
+            ParameterKind::Text if text.len() > TEXT_BYTES_MAX => {
                 return Err(format!("must be at most {TEXT_BYTES_MAX} bytes long"));
             }
-            Kind::Text => Value::Text(text),
-            Kind::Time => Value::Whole(time_ms(&text).ok_or(TIME_FORM)?),
-            Kind::Whole { least, most } => {
+            ParameterKind::Text => Value::Text(text),
+            ParameterKind::Time => Value::Whole(time_ms(&text).ok_or(TIME_FORM)?),
+            ParameterKind::Whole { least, most } => {
                 let number = whole(&text).filter(|number| (least..=most).contains(number));
                 Value::Whole(number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))?)
             }
-            Kind::Amount => {
+            ParameterKind::Amount => {
                 let number: Option<f64> = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
                 Value::Amount(number.ok_or("must be a number, not below 0")?)
             }
-            Kind::Word(words) => {
+            ParameterKind::Word(words) => {
                 let word = words.iter().find(|word| **word == text);
                 Value::Word(word.ok_or_else(|| format!("must be one of {}", words.join(", ")))?)
             }
@@ -133,15 +159,17 @@ impl Kind {
         Ok(Some(value))
     }
 
-    /// For the document.
+    /// The schema for the document.
     pub(crate) fn schema(self) -> Schema {
         match self {
-            Kind::Text => json_schema!({ "type": "string", "maxLength": TEXT_BYTES_MAX / 4 }),
-            // A number of seconds or milliseconds is taken as well.
-            Kind::Time => json_schema!({ "type": "string", "format": "date-time" }),
-            Kind::Whole { least, most } => json_schema!({ "type": "integer", "minimum": least, "maximum": most }),
-            Kind::Amount => json_schema!({ "type": "number", "minimum": 0 }),
-            Kind::Word(words) => json_schema!({ "type": "string", "enum": words }),
+            ParameterKind::Text => json_schema!({ "type": "string", "maxLength": TEXT_BYTES_MAX / 4 }),
+            // A number of seconds or milliseconds is accepted too.
+            ParameterKind::Time => json_schema!({ "type": "string", "format": "date-time" }),
+            ParameterKind::Whole { least, most } => {
+                json_schema!({ "type": "integer", "minimum": least, "maximum": most })
+            }
+            ParameterKind::Amount => json_schema!({ "type": "number", "minimum": 0 }),
+            ParameterKind::Word(words) => json_schema!({ "type": "string", "enum": words }),
         }
     }
 }
@@ -157,7 +185,7 @@ fn time_ms(text: &str) -> Option<u64> {
         Some(number) if number >= MILLISECONDS_FROM => number,
         Some(number) => number * 1000,
         None => {
-            // The plus of an offset, where it was not encoded, reads as a space.
+            // The `+` of an offset reads as a space if it was not encoded.
             let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
             u64::try_from(time.timestamp_millis()).ok()?
         }
@@ -165,7 +193,7 @@ fn time_ms(text: &str) -> Option<u64> {
     (ms <= TIME_MS_MAX).then_some(ms)
 }
 
-/// A value of `application/x-www-form-urlencoded`: what browsers and clients make of a query.
+/// Decodes a value of `application/x-www-form-urlencoded`, as browsers and clients encode queries.
 fn decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -185,18 +213,19 @@ mod tests {
     use super::*;
     use crate::link::ApiAnswer;
 
-    static PAGE: Parameter = Parameter { name: "page", kind: Kind::Whole { least: 1, most: 200 }, about: "" };
-    static Q: Parameter = Parameter { name: "q", kind: Kind::Text, about: "" };
-    static FROM: Parameter = Parameter { name: "from", kind: Kind::Time, about: "" };
-    static BY: Parameter = Parameter { name: "by", kind: Kind::Word(&["agent", "user"]), about: "" };
-    static MIN_COST: Parameter = Parameter { name: "min_cost", kind: Kind::Amount, about: "" };
+    static PAGE: Parameter = Parameter { name: "page", kind: ParameterKind::Whole { least: 1, most: 200 }, about: "" };
+    static Q: Parameter = Parameter { name: "q", kind: ParameterKind::Text, about: "" };
+    static FROM: Parameter = Parameter { name: "from", kind: ParameterKind::Time, about: "" };
+    static BY: Parameter = Parameter { name: "by", kind: ParameterKind::Word(&["agent", "user"]), about: "" };
+    static MIN_COST: Parameter = Parameter { name: "min_cost", kind: ParameterKind::Amount, about: "" };
 
     fn read(query: &str) -> Result<Values, ApiError> {
-        Values::read(Some(query), &[&PAGE, &Q, &FROM, &BY, &MIN_COST])
+        const KNOWN: Query = Query::Known(&[&[&PAGE, &Q], &[&FROM, &BY, &MIN_COST]]);
+        Values::read(Some(query), &KNOWN)
     }
 
     #[test]
-    fn a_wrong_parameter_is_named() {
+    fn wrong_parameter_is_named() {
         for (query, param, code) in [
             ("x=1", "x", "unknown_parameter"),
             ("page=1&size=2", "size", "unknown_parameter"),
@@ -223,8 +252,12 @@ mod tests {
             ("min_cost=inf", "min_cost", "invalid_value"),
         ] {
             let answer = ApiAnswer::from(read(query).unwrap_err());
-            let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-            assert_eq!((&said["error"]["param"], &said["error"]["code"]), (&param.into(), &code.into()), "{query}");
+            let refusal: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(
+                (&refusal["error"]["param"], &refusal["error"]["code"]),
+                (&param.into(), &code.into()),
+                "{query}"
+            );
         }
         assert!(read(&format!("q={}", "x".repeat(TEXT_BYTES_MAX + 1))).is_err());
     }
@@ -241,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_text_or_time_is_absent() {
+    fn empty_text_or_time_counts_as_absent() {
         let values = read("q=&from=").unwrap();
         assert_eq!((values.text(&Q), values.whole(&FROM)), (None, None));
-        assert!(Values::read(None, &[]).is_ok() && Values::read(Some("&"), &[]).is_ok());
+        assert!(Values::read(None, &Query::Known(&[])).is_ok() && Values::read(Some("&"), &Query::Known(&[])).is_ok());
     }
 
     #[test]
-    fn a_time_has_three_forms() {
+    fn time_may_be_written_in_three_forms() {
         for text in [
             "2026-01-31T12:00:00.007Z",
             "2026-01-31T13:00:00.007%2B01:00",

@@ -1,40 +1,39 @@
-//! `GET /api/traces/export`: everything that passes a filter, up to a bound, in pieces. Each export has a thread and a
-//! connection of its own, so that a slow caller holds up nobody; there are few of them at once. It never holds more than
-//! some pieces in memory.
+//! `GET /api/traces/export`: all traces that pass a filter, up to a bound, sent in pieces. Each export has its own thread and
+//! its own connection to the database, so that a slow caller holds nobody up; few run at once. It never holds more than a few
+//! pieces in memory.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use super::trace_item::TraceItem;
 use crate::clock::{Clock, rfc3339};
-use crate::coordinator::Coordinator;
 use crate::coordinator::api::shape::answer::Reply;
 use crate::coordinator::api::shape::error::ApiError;
 use crate::coordinator::api::shape::filters;
+use crate::coordinator::api::shape::identity::ORDERED_FIELDS;
 use crate::coordinator::api::shape::media::{CSV, JSON};
-use crate::coordinator::api::shape::parameter::{Kind, Parameter, Values};
+use crate::coordinator::api::shape::operation::Arguments;
+use crate::coordinator::api::shape::parameter::{Parameter, ParameterKind};
 use crate::coordinator::helpers::read_thread::{NoReader, give_way};
-use crate::coordinator::store::Paging;
+use crate::coordinator::state::State;
 use crate::coordinator::store::reader::{Filter, Reader};
-use crate::link::{ApiAnswer, ApiCall};
+use crate::coordinator::store::{Paging, StoreError};
+use crate::link::ApiAnswer;
 use crate::names::ROWS_TOTAL;
 
-/// Traces of one export. Arbitrary: what a spreadsheet opens without complaint.
+/// Most traces of one export. Arbitrary: what a spreadsheet opens without complaint.
 const ROWS_MAX: u64 = 100_000;
-/// Traces of one piece. Arbitrary: some hundred KiB.
+/// Traces in one piece. Arbitrary: a few hundred KiB.
 const PIECE_ROWS: u32 = 500;
-/// Pieces that wait for a slow caller. Arbitrary.
+/// Pieces that may wait for a slow caller. Arbitrary.
 const PIECES_MAX: usize = 2;
-/// Exports at once. Arbitrary: each reads the file as fast as it can.
+/// Most exports at once. Arbitrary: each reads the database as fast as it can.
 const EXPORTS_MAX: usize = 2;
 
 pub(crate) static FORMAT: Parameter =
-    Parameter { name: "format", kind: Kind::Word(&["csv", "json"]), about: "json if absent." };
-
-/// Counts the exports that run: each holds one more of it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Exports(Arc<()>);
+    Parameter { name: "format", kind: ParameterKind::Word(&["csv", "json"]), about: "json if absent." };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -42,29 +41,32 @@ enum Format {
     Json,
 }
 
-/// What the thread needs.
+/// A running export, on its thread.
 struct Export {
     path: PathBuf,
     clock: Clock,
     filter: Filter,
     format: Format,
     reply: flume::Sender<ApiAnswer>,
-    /// Counts it.
-    _one: Exports,
+    /// Traces written so far.
+    rows: u64,
+    /// Counts this export in [`State::exports`].
+    _slot: Arc<()>,
 }
 
-/// Starts one; it answers by itself.
-pub(crate) fn start(coordinator: &mut Coordinator, values: &Values, call: &ApiCall) -> Result<Reply, ApiError> {
-    let filter = filters::filter(values)?;
+/// `GET /api/traces/export`. Starts a thread that answers the call.
+pub(crate) fn start(state: &mut State, Arguments { call, values, .. }: Arguments<'_>) -> Result<Reply, ApiError> {
+    let filter = filters::filter(&values)?;
     let format = if values.word(&FORMAT) == Some("csv") { Format::Csv } else { Format::Json };
-    let path = coordinator.reading.path().ok_or(NoReader::Off)?.to_owned();
-    if Arc::strong_count(&coordinator.exports.0) > EXPORTS_MAX {
+    let path = state.read_thread.path().ok_or(NoReader::Off)?.to_owned();
+    // The state holds one clone itself.
+    if Arc::strong_count(&state.exports) > EXPORTS_MAX {
         return Err(NoReader::Busy.into());
     }
-    let (reply, clock) = (call.reply.clone(), coordinator.clock);
-    let export = Export { path, clock, filter, format, reply, _one: coordinator.exports.clone() };
-    let thread = thread::Builder::new().name("export".into()).spawn(move || export.run());
-    match thread {
+    let (reply, clock) = (call.reply.clone(), state.clock);
+    let export = Export { path, clock, filter, format, reply, rows: 0, _slot: state.exports.clone() };
+    let started = thread::Builder::new().name("export".into()).spawn(move || export.run());
+    match started {
         Ok(_) => Ok(Reply::Later),
         Err(error) => {
             tracing::error!(%error, "no thread for an export");
@@ -76,9 +78,9 @@ pub(crate) fn start(coordinator: &mut Coordinator, values: &Values, call: &ApiCa
 impl Export {
     fn run(mut self) {
         give_way();
-        let begun = Reader::open(&self.path, self.clock).map_err(ApiError::from);
-        let begun = begun.and_then(|reader| self.begin(&reader).map(|begun| (reader, begun)));
-        let (reader, (answer, pieces, mut rows)) = match begun {
+        let opened = Reader::open(&self.path, self.clock).map_err(ApiError::from);
+        let begun = opened.and_then(|reader| self.begin(&reader).map(|(answer, pieces)| (reader, answer, pieces)));
+        let (reader, answer, pieces) = match begun {
             Ok(begun) => begun,
             Err(error) => return drop(self.reply.try_send(error.into())),
         };
@@ -86,35 +88,30 @@ impl Export {
             return;
         }
         while let Some(pieces) = &pieces {
-            let (piece, more) = match self.piece(&reader, &mut rows) {
+            let (piece, more) = match self.next_piece(&reader) {
                 Ok(piece) => piece,
                 Err(error) => {
-                    // The head is gone. JSON without its last bracket is none, and a table says so.
+                    // The head is sent already. JSON without its last bracket is invalid, and a table says that it is cut.
                     tracing::warn!(%error, "an export ended early");
                     let last = if self.format == Format::Csv { "# the export ended early\r\n" } else { "" };
                     (last.into(), false)
                 }
             };
-            // An error means that the caller left, or takes nothing any more.
+            // An error means that the caller has left or reads nothing any more.
             if pieces.send(piece).is_err() || !more {
                 return;
             }
         }
     }
 
-    /// The answer with its first piece, and where further ones go if there are any.
-    #[allow(clippy::type_complexity, reason = "it is taken apart by its one caller")]
-    fn begin(&mut self, reader: &Reader) -> Result<(ApiAnswer, Option<flume::Sender<Vec<u8>>>, u64), ApiError> {
+    /// Returns the answer with its first piece, and the sender for further pieces if there are any.
+    fn begin(&mut self, reader: &Reader) -> Result<(ApiAnswer, Option<flume::Sender<Vec<u8>>>), ApiError> {
         let total = reader.traces(&self.filter, Paging { page: 1, page_size: 1 })?.total;
         let mut body = match self.format {
-            Format::Csv => CSV_HEADER.join(",").into_bytes(),
+            Format::Csv => format!("{}\r\n", csv_header().join(",")).into_bytes(),
             Format::Json => b"[".to_vec(),
         };
-        if self.format == Format::Csv {
-            body.extend_from_slice(b"\r\n");
-        }
-        let mut rows = 0;
-        let (first, more) = self.piece(reader, &mut rows)?;
+        let (first, more) = self.next_piece(reader)?;
         body.extend(first);
         let (content_type, ending) = match self.format {
             Format::Csv => (CSV, "csv"),
@@ -126,29 +123,25 @@ impl Export {
             (ROWS_TOTAL, total.to_string()),
         ];
         let (pieces, stream) = more.then(|| flume::bounded(PIECES_MAX)).unzip();
-        Ok((ApiAnswer { status: 200, content_type, headers, body, stream }, pieces, rows))
+        Ok((ApiAnswer { status: 200, content_type, headers, body, stream }, pieces))
     }
 
-    /// The next piece, and whether there are more.
-    fn piece(
-        &mut self,
-        reader: &Reader,
-        rows: &mut u64,
-    ) -> Result<(Vec<u8>, bool), crate::coordinator::store::StoreError> {
-        let limit = u64::from(PIECE_ROWS).min(ROWS_MAX - *rows) as u32;
+    /// Returns the next piece, and whether there are more.
+    fn next_piece(&mut self, reader: &Reader) -> Result<(Vec<u8>, bool), StoreError> {
+        let limit = u64::from(PIECE_ROWS).min(ROWS_MAX - self.rows) as u32;
         let listed = reader.first_listed_traces(&self.filter, limit)?;
-        let more = listed.len() == limit as usize && *rows + (listed.len() as u64) < ROWS_MAX;
+        let more = listed.len() == limit as usize && self.rows + (listed.len() as u64) < ROWS_MAX;
         self.filter.after = listed.last().map(|last| last.row.trace_id).or(self.filter.after);
         let mut piece = Vec::new();
         for item in listed.into_iter().map(TraceItem::from) {
             match self.format {
                 Format::Csv => csv_line(&item, &mut piece),
                 Format::Json => {
-                    piece.extend_from_slice(if *rows == 0 { b"\n" } else { b",\n" });
+                    piece.extend_from_slice(if self.rows == 0 { b"\n" } else { b",\n" });
                     serde_json::to_writer(&mut piece, &item).expect("numbers and texts serialise");
                 }
             }
-            *rows += 1;
+            self.rows += 1;
         }
         if self.format == Format::Json && !more {
             piece.extend_from_slice(b"\n]\n");
@@ -157,23 +150,25 @@ impl Export {
     }
 }
 
+/// Columns before those of the identity.
+const COLUMNS_BEFORE: [&str; 3] = ["trace_id", "started_at", "duration_ms"];
+/// Columns after those of the identity.
 #[rustfmt::skip]
-const CSV_HEADER: [&str; 22] = [
-    "trace_id", "started_at", "duration_ms", "agent_name", "user_id", "tenant_id", "endpoint", "model_asked", "model",
-    "provider", "status", "outcome", "refusal", "stream", "requests", "prompt_tokens", "completion_tokens",
-    "total_tokens", "cost_usd", "saved_usd", "cache", "policies",
+const COLUMNS_AFTER: [&str; 16] = [
+    "endpoint", "model_asked", "model", "provider", "status", "outcome", "refusal", "stream", "requests",
+    "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "saved_usd", "cache", "policies",
 ];
+
+fn csv_header() -> Vec<&'static str> {
+    [&COLUMNS_BEFORE[..], &ORDERED_FIELDS, &COLUMNS_AFTER].concat()
+}
 
 fn csv_line(item: &TraceItem, to: &mut Vec<u8>) {
     let policies: Vec<&str> = item.policies.iter().map(|policy| &*policy.name).collect();
     let refusal = item.refusal.as_ref().map_or("", |refusal| &refusal.code);
-    let cells: [&dyn std::fmt::Display; CSV_HEADER.len()] = [
-        &item.trace_id,
-        &item.started_at,
-        &item.duration_ms,
-        &item.agent_name,
-        &item.user_id,
-        &item.tenant_id,
+    let before: [&dyn Display; COLUMNS_BEFORE.len()] = [&item.trace_id, &item.started_at, &item.duration_ms];
+    let who = item.who.ordered().map(|name| name as &dyn Display);
+    let after: [&dyn Display; COLUMNS_AFTER.len()] = [
         &item.endpoint,
         &item.model_asked,
         &item.model,
@@ -191,7 +186,7 @@ fn csv_line(item: &TraceItem, to: &mut Vec<u8>) {
         &item.cache.name(),
         &policies.join("; "),
     ];
-    for (at, cell) in cells.iter().enumerate() {
+    for (at, cell) in before.iter().chain(&who).chain(&after).enumerate() {
         if at > 0 {
             to.push(b',');
         }
@@ -200,8 +195,8 @@ fn csv_line(item: &TraceItem, to: &mut Vec<u8>) {
     to.extend_from_slice(b"\r\n");
 }
 
-/// Quoted where RFC 4180 wants it. What a spreadsheet would take for a formula gets an apostrophe before it (OWASP, "CSV
-/// Injection"): names come from callers.
+/// Writes a cell, quoted if RFC 4180 requires it. A text that a spreadsheet would take for a formula gets an apostrophe first
+/// (OWASP, "CSV Injection"), because names come from callers.
 fn csv_cell(text: &str, to: &mut Vec<u8>) {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let quoted = text.contains([',', '"', '\n', '\r']);
@@ -222,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_no_formula_and_no_second_cell() {
+    fn cell_is_never_a_formula_or_two_cells() {
         for (text, cell) in [
             ("planner", "planner"),
             ("a,b", "\"a,b\""),

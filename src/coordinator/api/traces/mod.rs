@@ -1,16 +1,26 @@
-//! What happened: traces, sums of them, exports.
+//! What happened: lists of traces, one trace, sums over time, exports, live streams. Reads the store, or what the coordinator
+//! counts; it changes nothing.
 
 // A trace in a list.
-pub(super) mod trace_item;
+pub(crate) mod trace_item;
 
-// The tree and the timeline of a trace.
-mod spans;
+// The spans and the timeline of a trace.
+mod tree;
 
-// `/api/traces`, its facets, one trace.
-pub(super) mod list;
+// `GET /api/traces`.
+pub(crate) mod list;
+
+// `GET /api/traces/facets`.
+pub(crate) mod facets;
+
+// `GET /api/traces/{trace_id}`.
+pub(crate) mod view;
+
+// `GET /api/traces/stream`.
+pub(crate) mod stream;
 
 // `GET /api/traces/export`.
-pub(super) mod export;
+pub(crate) mod export;
 
 // `/api/dashboard/*`.
-pub(super) mod dashboard;
+pub(crate) mod dashboard;

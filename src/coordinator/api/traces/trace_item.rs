@@ -1,57 +1,58 @@
-//! A trace as a list shows it: from the store, or from a request that has just ended. Plain values. What a list and the live
-//! stream show of one thing is made here, so that they cannot differ.
+//! A trace as lists, exports and the live stream show it, made from stored rows or from a request that has just ended. Plain
+//! values, in one place, so that the three cannot differ.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
+use crate::coordinator::api::shape::identity::NamedWho;
 use crate::coordinator::store::reader::{ListedTrace, RequestRow};
 use crate::dialect::openai::path;
 use crate::link::trace::{CacheOutcome, Marks, PolicyMatch, Trace};
 use crate::llm::Usage;
 use crate::policy::{Action, Mode};
 
-/// A trace in a list: its requests summed. Names are those of its first request, the status is the highest.
+/// A trace in a list: the sums of its requests, the names of the first, the highest status.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct TraceItem {
     /// 32 hexadecimal digits.
-    pub trace_id: String,
+    pub(crate) trace_id: String,
     /// RFC 3339.
     #[schemars(extend("format" = "date-time"))]
-    pub started_at: String,
-    pub duration_ms: f64,
-    pub agent_name: String,
-    pub user_id: String,
-    pub tenant_id: String,
-    /// Its path; empty where nothing is served at the path.
-    pub endpoint: String,
-    /// The one that was used.
-    pub model: String,
-    pub model_asked: String,
+    pub(crate) started_at: String,
+    pub(crate) duration_ms: f64,
+    #[serde(flatten)]
+    pub(crate) who: NamedWho,
+    /// The path; empty if luner serves nothing there.
+    pub(crate) endpoint: String,
+    /// The model that was used.
+    pub(crate) model: String,
+    pub(crate) model_asked: String,
     /// Empty if none was chosen.
-    pub provider: String,
-    /// HTTP; 499 for a caller who left before the answer began.
-    pub status: u16,
-    pub outcome: Outcome,
-    /// Of the last request that the gateway itself refused.
-    pub refusal: Option<Refusal>,
-    pub stream: bool,
-    /// Calls in this trace.
-    pub requests: u64,
-    pub spans: u64,
-    pub tokens: Tokens,
-    pub cost_usd: f64,
-    /// What hits would have cost.
-    pub saved_usd: f64,
-    pub cache: CacheOutcome,
+    pub(crate) provider: String,
+    /// HTTP; 499 if the caller left before the answer began.
+    pub(crate) status: u16,
+    pub(crate) outcome: TraceOutcome,
+    /// The refusal of the last request that the gateway itself refused.
+    pub(crate) refusal: Option<TraceRefusal>,
+    pub(crate) stream: bool,
+    /// Number of requests in this trace.
+    pub(crate) requests: u64,
+    pub(crate) spans: u64,
+    pub(crate) tokens: TokenCounts,
+    pub(crate) cost_usd: f64,
+    /// What the cache hits would have cost.
+    pub(crate) saved_usd: f64,
+    pub(crate) cache: CacheOutcome,
     /// Policies that matched.
-    pub policies: Vec<PolicyMark>,
+    pub(crate) policies: Vec<PolicyMark>,
 }
 
-/// What came of it, by what weighs most.
+/// How the trace ended; of several outcomes, the most important one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
+#[schemars(rename = "Outcome")]
+pub(crate) enum TraceOutcome {
     Ok,
     Error,
     Blocked,
@@ -61,40 +62,42 @@ pub(crate) enum Outcome {
 
 /// An error that the gateway itself answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Refusal {
+#[schemars(rename = "Refusal")]
+pub(crate) struct TraceRefusal {
     /// OpenAI's `error.code`.
-    pub code: String,
+    pub(crate) code: String,
     /// caller, policy, provider or gateway.
-    pub fault: String,
-    /// As the caller read it.
-    pub message: String,
+    pub(crate) fault: String,
+    /// The message that the caller received.
+    pub(crate) message: String,
 }
 
 /// Tokens by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Tokens {
-    pub prompt: u64,
-    pub completion: u64,
-    pub total: u64,
-    /// Of the prompt; in a list, of a trace's first ten requests. So is the next.
-    pub cached: u64,
-    /// Of the completion.
-    pub reasoning: u64,
+#[schemars(rename = "Tokens")]
+pub(crate) struct TokenCounts {
+    pub(crate) prompt: u64,
+    pub(crate) completion: u64,
+    pub(crate) total: u64,
+    /// Part of the prompt. In a list, only the first ten requests of a trace count.
+    pub(crate) cached: u64,
+    /// Part of the completion. In a list, only the first ten requests of a trace count.
+    pub(crate) reasoning: u64,
 }
 
 /// A policy that matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct PolicyMark {
-    pub name: String,
-    pub action: Action,
-    pub mode: Mode,
-    /// Whether it changed what happened to the request, or for an alert: whether it is one.
-    pub effective: bool,
+    pub(crate) name: String,
+    pub(crate) action: Action,
+    pub(crate) mode: Mode,
+    /// Whether it changed what happened to the request. For an alert: whether it raised one.
+    pub(crate) effective: bool,
 }
 
 impl From<ListedTrace> for TraceItem {
     fn from(ListedTrace { row, requests }: ListedTrace) -> TraceItem {
-        let refusal = requests.iter().rev().find_map(Refusal::of);
+        let refusal = requests.iter().rev().find_map(TraceRefusal::of);
         let mut policies: Vec<PolicyMark> = Vec::new();
         for mark in requests.iter().flat_map(|request| &request.detail.matches).map(PolicyMark::from) {
             if !policies.contains(&mark) {
@@ -102,7 +105,7 @@ impl From<ListedTrace> for TraceItem {
             }
         }
         let sum = |part: fn(&Usage) -> u64| requests.iter().map(|request| part(&request.usage)).sum();
-        let tokens = Tokens {
+        let tokens = TokenCounts {
             prompt: row.prompt_tokens,
             completion: row.completion_tokens,
             total: row.total_tokens,
@@ -113,15 +116,13 @@ impl From<ListedTrace> for TraceItem {
             trace_id: hex(row.trace_id),
             started_at: rfc3339(row.started_ms),
             duration_ms: row.duration_us as f64 / 1e3,
-            agent_name: row.who.agent,
-            user_id: row.who.user,
-            tenant_id: row.who.tenant,
+            who: row.who.into(),
             endpoint: requests.into_iter().next().map(|request| request.endpoint).unwrap_or_default(),
             model: row.model,
             model_asked: row.model_asked,
             provider: row.provider,
             status: row.status,
-            outcome: Outcome::of(row.marks),
+            outcome: TraceOutcome::of(row.marks),
             refusal,
             stream: row.marks.has(Marks::STREAM),
             requests: row.requests,
@@ -140,18 +141,16 @@ impl From<&Trace> for TraceItem {
         TraceItem {
             trace_id: hex(trace.trace_id),
             started_at: rfc3339(trace.started_ms),
-            // As precise as it is stored.
+            // The store keeps microseconds.
             duration_ms: (trace.duration_ns / 1000) as f64 / 1e3,
-            agent_name: trace.who.agent.to_string(),
-            user_id: trace.who.user.to_string(),
-            tenant_id: trace.who.tenant.to_string(),
+            who: trace.who.as_str().map(str::to_owned).into(),
             endpoint: trace.operation.map_or("", path::of).to_owned(),
             model: trace.model.to_string(),
             model_asked: trace.model_asked.to_string(),
             provider: trace.provider.to_string(),
             status: trace.status,
-            outcome: Outcome::of(trace.marks()),
-            refusal: trace.refusal.as_ref().map(|refused| Refusal {
+            outcome: TraceOutcome::of(trace.marks()),
+            refusal: trace.refusal.as_ref().map(|refused| TraceRefusal {
                 code: refused.code.to_string(),
                 fault: refused.fault.to_string(),
                 message: refused.message.to_string(),
@@ -159,7 +158,7 @@ impl From<&Trace> for TraceItem {
             stream: trace.stream,
             requests: 1,
             spans: trace.spans(),
-            tokens: Tokens::from(&trace.usage),
+            tokens: TokenCounts::from(&trace.usage),
             cost_usd: trace.cost.usd(),
             saved_usd: trace.saved.usd(),
             cache: trace.cache,
@@ -168,40 +167,40 @@ impl From<&Trace> for TraceItem {
     }
 }
 
-impl Outcome {
-    pub(crate) fn of(marks: Marks) -> Outcome {
+impl TraceOutcome {
+    pub(crate) fn of(marks: Marks) -> TraceOutcome {
         let by_weight = [
-            (Marks::BLOCKED, Outcome::Blocked),
-            (Marks::ERROR, Outcome::Error),
-            (Marks::DOWNGRADED, Outcome::Downgraded),
-            (Marks::ALERTED, Outcome::Alerted),
+            (Marks::BLOCKED, TraceOutcome::Blocked),
+            (Marks::ERROR, TraceOutcome::Error),
+            (Marks::DOWNGRADED, TraceOutcome::Downgraded),
+            (Marks::ALERTED, TraceOutcome::Alerted),
         ];
-        by_weight.into_iter().find(|(mark, _)| marks.has(*mark)).map_or(Outcome::Ok, |(_, outcome)| outcome)
+        by_weight.into_iter().find(|(mark, _)| marks.has(*mark)).map_or(TraceOutcome::Ok, |(_, outcome)| outcome)
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::Error => "error",
-            Outcome::Blocked => "blocked",
-            Outcome::Alerted => "alerted",
-            Outcome::Downgraded => "downgraded",
+            TraceOutcome::Ok => "ok",
+            TraceOutcome::Error => "error",
+            TraceOutcome::Blocked => "blocked",
+            TraceOutcome::Alerted => "alerted",
+            TraceOutcome::Downgraded => "downgraded",
         }
     }
 }
 
-impl Refusal {
-    pub(crate) fn of(request: &RequestRow) -> Option<Refusal> {
+impl TraceRefusal {
+    pub(crate) fn of(request: &RequestRow) -> Option<TraceRefusal> {
         let code = request.code.clone()?;
         let [fault, message] = [&request.fault, &request.error].map(|text| text.clone().unwrap_or_default());
-        Some(Refusal { code, fault, message })
+        Some(TraceRefusal { code, fault, message })
     }
 }
 
-impl From<&Usage> for Tokens {
-    fn from(usage: &Usage) -> Tokens {
+impl From<&Usage> for TokenCounts {
+    fn from(usage: &Usage) -> TokenCounts {
         let Usage { input, output, total, cache_read, reasoning, .. } = *usage;
-        Tokens { prompt: input, completion: output, total, cached: cache_read, reasoning }
+        TokenCounts { prompt: input, completion: output, total, cached: cache_read, reasoning }
     }
 }
 
@@ -212,7 +211,7 @@ impl From<&PolicyMatch> for PolicyMark {
     }
 }
 
-/// Of a trace: a hit in any of its requests is one.
+/// The cache outcome of a trace: a hit if any of its requests was a hit.
 fn cache(marks: Marks) -> CacheOutcome {
     match (marks.has(Marks::HIT), marks.has(Marks::MISS)) {
         (true, _) => CacheOutcome::Hit,
@@ -221,6 +220,12 @@ fn cache(marks: Marks) -> CacheOutcome {
     }
 }
 
+/// A request that has just ended, as one line of JSON.
+pub(crate) fn json_of(trace: &Trace) -> String {
+    serde_json::to_string(&TraceItem::from(trace)).expect("numbers and texts serialise")
+}
+
+/// A trace id as 32 hexadecimal digits.
 pub(crate) fn hex(trace_id: u128) -> String {
     format!("{trace_id:032x}")
 }

@@ -1,24 +1,25 @@
-//! The tree of spans and the timeline of a trace, from what is stored of its requests. Pure. Neither is ever deeper or longer
-//! than its bound, whatever parents callers named.
+//! The tree of spans and the timeline of a trace, made from its stored requests. Pure. The tree is never deeper than its bound,
+//! whatever parents callers named.
 
 use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::trace_item::{Outcome, Tokens};
+use super::trace_item::{TokenCounts, TraceOutcome};
 use crate::coordinator::store::reader::RequestRow;
 use crate::link::trace::{Attempt, CacheOutcome};
 use crate::policy::Action;
 
-/// Nesting of requests in one trace; what would lie deeper stands beside its parent. Arbitrary: agents that call agents are
-/// three or four deep, and the tree is written recursively.
+/// Deepest nesting of requests in one trace; a request that would be deeper becomes a root. Arbitrary: agents that call agents
+/// are three or four deep, and the tree is written recursively.
 const DEPTH_MAX: usize = 32;
 
-/// A span: a request, or what happened to it.
+/// A span: a request, or something that happened to it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub(crate) struct Span {
-    /// 16 hexadecimal digits of a request's own span, and behind a dash the number of what happened to it.
+#[schemars(rename = "Span")]
+pub(crate) struct SpanNode {
+    /// 16 hexadecimal digits for a request; for what happened to it, those digits, a dash and a number.
     pub id: String,
     pub parent_id: Option<String>,
     pub name: String,
@@ -26,11 +27,11 @@ pub(crate) struct Span {
     pub start_ms: f64,
     pub duration_ms: f64,
     pub status: SpanStatus,
-    /// Named after OpenTelemetry's conventions, or `luner.…`.
+    /// Names are those of OpenTelemetry's conventions, or begin with `luner.`.
     pub attributes: Map<String, Value>,
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<TokenCounts>,
     pub cost_usd: Option<f64>,
-    pub children: Vec<Span>,
+    pub children: Vec<SpanNode>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -50,10 +51,10 @@ pub(crate) struct Moment {
     pub span_id: Option<String>,
 }
 
-/// The spans of requests, which stand in the order in which they started. A request whose caller named another request's
-/// span as its parent stands below it, if that one started before.
-pub(crate) fn tree(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Span> {
-    // Whose child each is, and how deep it then lies.
+/// The spans of `requests`, which are in the order in which they started. A request is a child of the request whose span its
+/// caller named as the parent, if that one started earlier.
+pub(crate) fn tree(requests: &[RequestRow], trace_started_ms: u64) -> Vec<SpanNode> {
+    // Index and depth of the request with each span id.
     let mut places: HashMap<u64, (usize, usize)> = HashMap::new();
     let mut parents: Vec<Option<usize>> = Vec::with_capacity(requests.len());
     for (at, request) in requests.iter().enumerate() {
@@ -62,10 +63,10 @@ pub(crate) fn tree(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Span> 
         parents.push(parent.map(|(index, _)| index));
         places.entry(request.span_id).or_insert((at, parent.map_or(1, |(_, depth)| depth + 1)));
     }
-    let mut spans: Vec<Option<Span>> =
-        requests.iter().map(|request| Some(of_request(request, trace_started_ms))).collect();
+    let mut spans: Vec<Option<SpanNode>> =
+        requests.iter().map(|request| Some(request_span(request, trace_started_ms))).collect();
     let mut roots = Vec::new();
-    // From the last on: when a span is put below its parent, its own children are there.
+    // Backwards, so that a span has its own children before it becomes a child.
     for (at, parent) in parents.iter().enumerate().rev() {
         let Some(span) = spans.get_mut(at).and_then(Option::take) else { continue };
         match parent.and_then(|parent| spans.get_mut(parent)).and_then(Option::as_mut) {
@@ -74,38 +75,38 @@ pub(crate) fn tree(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Span> 
         }
     }
     roots.reverse();
-    roots.iter_mut().for_each(in_order);
+    roots.iter_mut().for_each(sort_children);
     roots
 }
 
-fn in_order(span: &mut Span) {
+fn sort_children(span: &mut SpanNode) {
     span.children.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
-    span.children.iter_mut().for_each(in_order);
+    span.children.iter_mut().for_each(sort_children);
 }
 
-fn of_request(request: &RequestRow, trace_started_ms: u64) -> Span {
+fn request_span(request: &RequestRow, trace_started_ms: u64) -> SpanNode {
     let start_ms = request.started_ms.saturating_sub(trace_started_ms) as f64;
-    let outcome = Outcome::of(request.marks);
+    let outcome = TraceOutcome::of(request.marks);
     let status = match outcome {
-        Outcome::Blocked => SpanStatus::Blocked,
-        Outcome::Error => SpanStatus::Error,
+        TraceOutcome::Blocked => SpanStatus::Blocked,
+        TraceOutcome::Error => SpanStatus::Error,
         _ => SpanStatus::Ok,
     };
-    Span {
-        id: id(request.span_id),
-        parent_id: request.parent_span_id.map(id),
+    SpanNode {
+        id: span_id(request.span_id),
+        parent_id: request.parent_span_id.map(span_id),
         name: format!("{} {}", operation(&request.endpoint), request.model).trim().to_owned(),
         start_ms,
         duration_ms: ms(request.duration_ns),
         status,
         attributes: attributes(request, outcome),
-        tokens: Some(Tokens::from(&request.usage)),
+        tokens: Some(TokenCounts::from(&request.usage)),
         cost_usd: Some(request.cost.usd()),
         children: Children { request, start_ms, spans: Vec::new() }.all(),
     }
 }
 
-fn attributes(request: &RequestRow, outcome: Outcome) -> Map<String, Value> {
+fn attributes(request: &RequestRow, outcome: TraceOutcome) -> Map<String, Value> {
     let mut attributes = Map::new();
     let mut put = |name: &str, value: Value| _ = attributes.insert(name.to_owned(), value);
     put("gen_ai.operation.name", operation(&request.endpoint).into());
@@ -117,12 +118,9 @@ fn attributes(request: &RequestRow, outcome: Outcome) -> Map<String, Value> {
     put("luner.cache", json!(request.cache));
     for (name, text) in [
         ("gen_ai.provider.name", Some(&request.provider)),
-        ("luner.user", Some(&request.who.user)),
-        ("luner.tenant", Some(&request.who.tenant)),
-        ("luner.agent", Some(&request.who.agent)),
         ("error.type", request.code.as_ref()),
         ("luner.refusal.fault", request.fault.as_ref()),
-        // Of an answer that was cut, the message is why.
+        // Without a code the answer was cut, and the message repeats `luner.cut`.
         ("luner.refusal.message", request.error.as_ref().filter(|_| request.code.is_some())),
         ("luner.cut", request.cut.as_ref()),
     ] {
@@ -130,18 +128,21 @@ fn attributes(request: &RequestRow, outcome: Outcome) -> Map<String, Value> {
             put(name, text.as_str().into());
         }
     }
+    for (part, text) in request.who.parts().filter(|(_, text)| !text.is_empty()) {
+        put(&format!("luner.{}", part.name()), text.as_str().into());
+    }
     attributes
 }
 
-/// What happened to one request, in order.
+/// Collects the spans of what happened to one request, in order.
 struct Children<'r> {
     request: &'r RequestRow,
     start_ms: f64,
-    spans: Vec<Span>,
+    spans: Vec<SpanNode>,
 }
 
 impl Children<'_> {
-    fn all(mut self) -> Vec<Span> {
+    fn all(mut self) -> Vec<SpanNode> {
         let detail = &self.request.detail;
         for found in &detail.matches {
             let status =
@@ -178,20 +179,26 @@ impl Children<'_> {
             "luner.attempt.first_byte_ms": attempt.first_byte_ns.map(ms),
             "luner.attempt.stream_ms": attempt.stream_ns.map(ms),
         });
-        self.push(format!("attempt {}", attempt.provider), [attempt.started_ns, took(attempt)], status, attributes);
+        self.push(
+            format!("attempt {}", attempt.provider),
+            [attempt.started_ns, duration_ns(attempt)],
+            status,
+            attributes,
+        );
         if let Some(span) = self.spans.last_mut().filter(|_| last && good) {
-            (span.tokens, span.cost_usd) = (Some(Tokens::from(&self.request.usage)), Some(self.request.cost.usd()));
+            (span.tokens, span.cost_usd) =
+                (Some(TokenCounts::from(&self.request.usage)), Some(self.request.cost.usd()));
         }
     }
 
-    /// A span that began so long after the request and took so long, in nanoseconds.
+    /// Adds a span that began `after_ns` after the request and took `took_ns`.
     fn push(&mut self, name: String, [after_ns, took_ns]: [u64; 2], status: SpanStatus, attributes: Value) {
         let attributes = match attributes {
             Value::Object(all) => all.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             _ => Map::new(),
         };
-        let parent = id(self.request.span_id);
-        self.spans.push(Span {
+        let parent = span_id(self.request.span_id);
+        self.spans.push(SpanNode {
             id: format!("{parent}-{}", self.spans.len() + 1),
             parent_id: Some(parent),
             name,
@@ -206,18 +213,18 @@ impl Children<'_> {
     }
 }
 
-fn took(attempt: &Attempt) -> u64 {
+fn duration_ns(attempt: &Attempt) -> u64 {
     let Attempt { connect_ns, tls_ns, first_byte_ns, stream_ns, .. } = *attempt;
     let connected = connect_ns.unwrap_or(0).saturating_add(tls_ns.unwrap_or(0));
     first_byte_ns.unwrap_or(connected).saturating_add(stream_ns.unwrap_or(0))
 }
 
-/// What happened when, in the order in which it did.
+/// Everything that happened, in the order of time.
 pub(crate) fn timeline(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Moment> {
     let mut moments = Vec::new();
     for request in requests {
         let start_ms = request.started_ms.saturating_sub(trace_started_ms) as f64;
-        let span_id = Some(id(request.span_id));
+        let span_id = Some(span_id(request.span_id));
         let mut put = |after_ns: u64, name: String| {
             moments.push(Moment { at_ms: start_ms + ms(after_ns), name, span_id: span_id.clone() });
         };
@@ -229,7 +236,7 @@ pub(crate) fn timeline(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Mo
             put(attempt.started_ns, format!("sent to {}", attempt.provider));
             match attempt.first_byte_ns {
                 Some(after) => put(attempt.started_ns.saturating_add(after), "first byte".into()),
-                None => put(attempt.started_ns.saturating_add(took(attempt)), attempt.outcome.to_string()),
+                None => put(attempt.started_ns.saturating_add(duration_ns(attempt)), attempt.outcome.to_string()),
             }
         }
         let end = match &request.cut {
@@ -243,7 +250,7 @@ pub(crate) fn timeline(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Mo
 }
 
 fn operation(endpoint: &str) -> &str {
-    // The words of the GenAI conventions, where they have one.
+    // The GenAI conventions have words for these.
     match endpoint {
         "/v1/chat/completions" | "/v1/responses" => "chat",
         "/v1/completions" => "text_completion",
@@ -252,7 +259,7 @@ fn operation(endpoint: &str) -> &str {
     }
 }
 
-pub(crate) fn id(span: u64) -> String {
+pub(crate) fn span_id(span: u64) -> String {
     format!("{span:016x}")
 }
 
@@ -261,5 +268,5 @@ pub(crate) fn ms(ns: u64) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "spans_tests.rs"]
+#[path = "tree_tests.rs"]
 mod tests;

@@ -31,7 +31,7 @@ fn attempt(started_ns: u64, outcome: &'static str, first_byte_ns: Option<u64>) -
 }
 
 #[test]
-fn requests_stand_below_the_span_that_their_caller_named() {
+fn request_is_a_child_of_the_span_that_its_caller_named() {
     let rows = [
         row(1, Some(99), 1000),
         row(2, Some(1), 1010),
@@ -40,34 +40,34 @@ fn requests_stand_below_the_span_that_their_caller_named() {
         row(5, Some(1), 1040),
     ];
     let tree = tree(&rows, 1000);
-    let ids = |spans: &[Span]| spans.iter().map(|span| span.id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&tree), [id(1), id(4)]);
-    assert_eq!(ids(&tree[0].children), [id(2), id(5)]);
-    assert_eq!(ids(&tree[0].children[0].children), [id(3)]);
+    let ids = |spans: &[SpanNode]| spans.iter().map(|span| span.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&tree), [span_id(1), span_id(4)]);
+    assert_eq!(ids(&tree[0].children), [span_id(2), span_id(5)]);
+    assert_eq!(ids(&tree[0].children[0].children), [span_id(3)]);
     assert_eq!((tree[0].parent_id.as_deref(), tree[0].start_ms), (Some("0000000000000063"), 0.0));
     assert_eq!((tree[0].children[1].start_ms, tree[0].children[1].duration_ms), (40.0, 9.0));
 }
 
 #[test]
-fn no_parents_make_a_circle_or_a_tree_without_end() {
+fn circular_and_deep_parents_make_a_bounded_tree() {
     let circle = [row(1, Some(2), 0), row(2, Some(1), 1), row(3, Some(3), 2)];
-    assert_eq!(tree(&circle, 0).len(), 2, "one that names a later one, or itself, stands by itself");
+    assert_eq!(tree(&circle, 0).len(), 2, "a request that names a later one, or itself, is a root");
     let long: Vec<RequestRow> = (1..=500).map(|n| row(n, n.checked_sub(1), n)).collect();
     let mut depth = 0;
     let spans = tree(&long, 0);
-    let mut level: Vec<&Span> = spans.iter().collect();
+    let mut level: Vec<&SpanNode> = spans.iter().collect();
     let mut count = 0;
     while !level.is_empty() {
         (depth, count) = (depth + 1, count + level.len());
         level = level.iter().flat_map(|span| &span.children).collect();
     }
     assert_eq!((depth, count), (DEPTH_MAX, 500));
-    // The same span twice, as a copied header makes it.
+    // Two requests with one span id, as a copied header makes them.
     assert_eq!(tree(&[row(7, None, 0), row(7, None, 1), row(8, Some(7), 2)], 0).len(), 2);
 }
 
 #[test]
-fn what_happened_to_a_request_stands_below_it() {
+fn matches_cache_and_attempts_are_children_of_their_request() {
     let mut request = row(1, None, 2000);
     request.cost = MicroUsd(5);
     request.cache = CacheOutcome::Miss;
@@ -85,7 +85,8 @@ fn what_happened_to_a_request_stands_below_it() {
     request.detail.attempts =
         vec![attempt(1_000_000, "unreachable", None), attempt(3_000_000, "answered", Some(4_000_000))];
     let root = &tree(std::slice::from_ref(&request), 1500)[0];
-    let shown: Vec<_> = root.children.iter().map(|it| (&*it.name, it.status, it.start_ms, it.duration_ms)).collect();
+    let shown: Vec<_> =
+        root.children.iter().map(|span| (&*span.name, span.status, span.start_ms, span.duration_ms)).collect();
     assert_eq!(
         shown,
         [
@@ -113,7 +114,7 @@ fn what_happened_to_a_request_stands_below_it() {
 }
 
 #[test]
-fn a_span_is_as_its_request_ended() {
+fn span_status_follows_from_the_marks_of_the_request() {
     for (marks, status) in [
         (Marks::default(), SpanStatus::Ok),
         (Marks::ERROR, SpanStatus::Error),
