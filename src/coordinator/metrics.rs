@@ -42,13 +42,13 @@ fn requests(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
         let labels = [("provider", labels.text(*provider)), ("model", labels.text(*model)), ("status", &status)];
         counter(&labels, *count as f64)
     });
-    let durations = total.cells.iter().map(|((provider, model), cell)| {
+    let durations = total.by_model.iter().map(|((provider, model), cell)| {
         histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], &cell.duration)
     });
-    let first_bytes = total.cells.iter().map(|((provider, model), cell)| {
+    let first_bytes = total.by_model.iter().map(|((provider, model), cell)| {
         histogram(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], &cell.first_byte)
     });
-    let tokens = total.cells.iter().flat_map(|((provider, model), cell)| {
+    let tokens = total.by_model.iter().flat_map(|((provider, model), cell)| {
         let usage = &cell.usage;
         [("prompt", usage.input), ("completion", usage.output), ("total", usage.total)].map(|(kind, count)| {
             counter(
@@ -96,7 +96,7 @@ fn requests(total: &Tally, labels: &Labels, in_flight: u64) -> Vec<MetricFamily>
 }
 
 fn costs_and_policies(total: &Tally, labels: &Labels) -> [MetricFamily; 3] {
-    let costs = total.cells.iter().map(|((provider, model), cell)| {
+    let costs = total.by_model.iter().map(|((provider, model), cell)| {
         counter(&[("provider", labels.text(*provider)), ("model", labels.text(*model))], cell.cost.usd())
     });
     let matches = total.policy_matches.iter().map(|((policy, action, mode), count)| {

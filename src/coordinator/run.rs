@@ -11,7 +11,7 @@ use super::state::{State, StateParts};
 use super::{lifecycle, reload};
 use crate::clock::Now;
 use crate::fault_injection::{InjectionPoint, panic_if_requested};
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::link::{ApiAnswer, ApiCall, Driver, Event, Order, Tally};
 
 /// Longest sleep of the loop, so that deadlines are met without an event.
@@ -126,7 +126,7 @@ impl Coordinator {
     }
 
     /// Passes a shard's usage and traces on to the live tail, the collector and the store.
-    fn take_batch(&mut self, mut batch: Batch) {
+    fn take_batch(&mut self, mut batch: UsageBatch) {
         let state = &mut self.state;
         state.live_tail.send(&mut batch.traces, state.clock.now(), api::item);
         if let Some(otlp) = &mut state.otlp {

@@ -1,7 +1,7 @@
 //! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
 
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::llm::{Operation, Usage};
 use crate::units::MicroUsd;
 use crate::who::Who;
@@ -49,9 +49,9 @@ pub(super) fn trace(number: u64) -> Trace {
 }
 
 /// The report of shard 0 with these requests, all of them counted.
-pub(super) fn batch(sequence: u64, traces: Vec<Trace>) -> Batch {
-    let mut batch = Batch { boot: 7, shard: 0, sequence, traces, ..Batch::default() };
-    batch.traces.iter().for_each(|trace| batch.accounts.count(trace));
+pub(super) fn batch(sequence: u64, traces: Vec<Trace>) -> UsageBatch {
+    let mut batch = UsageBatch { boot: 7, shard: 0, sequence, traces, ..UsageBatch::default() };
+    batch.traces.iter().for_each(|trace| batch.totals.count(trace));
     batch
 }
 

@@ -5,11 +5,11 @@
 //! a commit that failed may have happened; the store knows each batch by its number. What was never handed to it may be
 //! merged, under a number of the coordinator's own.
 
-mod coarse; // accounts with fewer keys
+mod coarse; // totals with fewer keys
 
 use crate::clock::Now;
 use crate::link::trace::{Importance, Trace};
-use crate::link::usage::{Accounts, Batch};
+use crate::link::usage::{UsageBatch, UsageTotals};
 
 use super::store::{Store, StoreError, StoreFault};
 
@@ -43,13 +43,13 @@ const OWN: u16 = u16::MAX;
 #[derive(Debug, Default)]
 pub(super) struct WriteQueue {
     /// Handed to the store, and not known to be in it.
-    tried: Vec<Batch>,
+    tried: Vec<UsageBatch>,
     /// How often in a row the store refused them.
     refusals: u32,
     /// Came since, in order.
-    queue: Vec<Batch>,
+    queue: Vec<UsageBatch>,
     /// Batches that were too many to keep apart, as one.
-    merged: Batch,
+    merged: UsageBatch,
     /// The last number of a batch of the coordinator's own.
     sequence: u64,
     /// When the store was last tried, on the monotonic clock.
@@ -76,7 +76,7 @@ pub(super) struct Dropped {
 
 impl WriteQueue {
     /// Takes over what a shard reports. `refused` is whether the store takes nothing at the moment.
-    pub(super) fn push(&mut self, batch: Batch, refused: bool) {
+    pub(super) fn push(&mut self, batch: UsageBatch, refused: bool) {
         self.load = batch.traces.iter().fold(self.load, Load::with);
         self.queue.push(batch);
         self.merge_oldest();
@@ -135,7 +135,7 @@ impl WriteQueue {
     /// Requests that are not known to be stored.
     pub(super) fn pending(&self) -> u64 {
         let batches = self.tried.iter().chain(&self.queue).chain([&self.merged]);
-        batches.flat_map(|batch| batch.accounts.usage.values()).map(|count| count.requests).sum()
+        batches.flat_map(|batch| batch.totals.usage.values()).map(|count| count.requests).sum()
     }
 
     pub(super) fn dropped(&self) -> Dropped {
@@ -148,12 +148,12 @@ impl WriteQueue {
             return true;
         }
         let mut traces = self.merged.traces.len().min(TRACES_A_FLUSH);
-        if !self.merged.accounts.is_empty() || traces > 0 {
+        if !self.merged.totals.is_empty() || traces > 0 {
             self.sequence += 1;
-            let Batch { boot, shard, .. } = self.merged;
-            let accounts = std::mem::take(&mut self.merged.accounts);
+            let UsageBatch { boot, shard, .. } = self.merged;
+            let totals = std::mem::take(&mut self.merged.totals);
             let traces = self.merged.traces.drain(..traces).collect();
-            self.tried.push(Batch { boot, shard, sequence: self.sequence, accounts, traces });
+            self.tried.push(UsageBatch { boot, shard, sequence: self.sequence, totals, traces });
         }
         let fits = self.queue.iter().take_while(|batch| {
             let fits = traces < TRACES_A_FLUSH;
@@ -194,12 +194,12 @@ impl WriteQueue {
 
     /// Merges the oldest batches until the others are within their bounds.
     fn merge_oldest(&mut self) {
-        let mut keys: usize = self.queue.iter().map(|batch| coarse::keys(&batch.accounts)).sum();
+        let mut keys: usize = self.queue.iter().map(|batch| coarse::keys(&batch.totals)).sum();
         let mut batches = self.queue.len();
         let too_many = self.queue.iter().take_while(|batch| {
             let over = batches > BATCHES_MAX || keys > BATCHES_KEYS_MAX;
             batches -= 1;
-            keys -= coarse::keys(&batch.accounts);
+            keys -= coarse::keys(&batch.totals);
             over
         });
         let too_many = too_many.count();
@@ -208,10 +208,10 @@ impl WriteQueue {
         }
         for batch in self.queue.drain(..too_many) {
             (self.merged.boot, self.merged.shard) = (batch.boot, OWN);
-            self.merged.accounts.merge(batch.accounts);
+            self.merged.totals.merge(batch.totals);
             self.merged.traces.extend(batch.traces);
         }
-        coarse::bound(&mut self.merged.accounts, MERGED_KEYS_MAX);
+        coarse::bound(&mut self.merged.totals, MERGED_KEYS_MAX);
     }
 
     /// Gives up the least important traces, the oldest first, until there is some room.

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use crate::coordinator::store::{By, Store, StoredPolicy};
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, PolicyMatch, Refused, Trace};
-use crate::link::usage::{Accounts, Batch};
+use crate::link::usage::{UsageBatch, UsageTotals};
 use crate::llm::{Operation, Usage};
 use crate::policy::{Action, Mode};
 use crate::pricing::Prices;
@@ -131,13 +131,13 @@ pub(super) fn seed(database: &Path, runs: u64, now_ms: u64) -> anyhow::Result<()
     }
     let boot = u128::from(SEED);
     for (sequence, first) in (1..).zip((0..runs).step_by(RUNS_PER_BATCH as usize)) {
-        let mut batch = Batch { boot, shard: 0, sequence, ..Batch::default() };
+        let mut batch = UsageBatch { boot, shard: 0, sequence, ..UsageBatch::default() };
         for run in first..runs.min(first + RUNS_PER_BATCH) {
             history.run(run, &mut batch.traces);
         }
-        let mut accounts = Accounts::default();
-        batch.traces.iter().for_each(|trace| accounts.count(trace));
-        batch.accounts = accounts;
+        let mut totals = UsageTotals::default();
+        batch.traces.iter().for_each(|trace| totals.count(trace));
+        batch.totals = totals;
         store.record(&[batch], now_ms).context("writing the demo's history")?;
     }
     Ok(())

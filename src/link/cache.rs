@@ -1,52 +1,52 @@
-//! Between shards: asking the owner of a cached answer, and what it tells. The one kind of message that shards send each
-//! other. Sending never waits: who finds a full channel goes without the cache.
+//! Questions about cached answers, which shards send to the shard that owns a key, and its replies. Shards send each other no
+//! other messages. Sending never waits: a shard that finds the channel full goes without the cache.
 
 use std::sync::Arc;
 
 use crate::cache::{CachedAnswer, Key, Ticket};
 
-/// Messages that may wait for one shard. Arbitrary: an owner takes hundreds of thousands a second.
+/// Most messages that may wait for one shard. Arbitrary: an owner handles hundreds of thousands a second.
 const MESSAGES_MAX: usize = 4096;
 
-/// To the owner of a key.
+/// A message to the owner of a key.
 #[derive(Debug)]
 pub enum CacheMessage {
-    /// Who holds this, or who fetches it? The owner tells once, and after [`Told::Wait`] once more.
-    Ask { key: Key, reply: flume::Sender<Told> },
-    /// Whoever was to fetch has an answer that may be shared.
+    /// Asks who holds or fetches this answer. The owner replies once, and once more after [`CacheReply::Wait`].
+    Ask { key: Key, reply: flume::Sender<CacheReply> },
+    /// The fetching shard has an answer that may be shared.
     Landed { ticket: Ticket, entry: Arc<CachedAnswer> },
-    /// An answer that may not.
+    /// The fetching shard has an answer that may not be shared.
     Unshared { ticket: Ticket },
-    /// None.
+    /// The fetching shard has no answer.
     Failed { ticket: Ticket },
-    /// An asker does not wait, or does not fetch, any more.
+    /// A shard that was to wait or to fetch does so no longer.
     Gone { ticket: Ticket },
-    /// An answer that was fetched outside of any flight.
+    /// Stores an answer that was fetched outside a flight.
     Store { entry: Arc<CachedAnswer> },
 }
 
-/// To an asker.
+/// The owner's reply to [`CacheMessage::Ask`].
 #[derive(Clone, Debug)]
-pub enum Told {
-    /// Here it is.
+pub enum CacheReply {
+    /// The cached answer.
     Hit(Arc<CachedAnswer>),
-    /// Fetch it, and say how that ended.
+    /// The asking shard fetches the answer, and reports how that ended.
     Lead(Ticket),
-    /// Somebody fetches it: there will be another word.
+    /// Another request fetches the answer; a second reply will follow.
     Wait(Ticket),
-    /// Fetch it for yourself.
+    /// The asking shard fetches the answer for itself only.
     Alone,
 }
 
-/// A shard's way to the others, and theirs to it.
+/// A shard's channels to the other shards, and theirs to it.
 pub struct CachePeers {
-    /// By shard; its own among them.
+    /// Senders by shard, its own included.
     pub senders: Arc<[flume::Sender<CacheMessage>]>,
-    /// What the others send.
+    /// Messages from the other shards.
     pub inbox: flume::Receiver<CacheMessage>,
 }
 
-/// One for each of so many shards.
+/// Makes the channels between this number of shards.
 pub fn cache_peers(shards: usize) -> Vec<CachePeers> {
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| flume::bounded(MESSAGES_MAX)).unzip();
     let senders: Arc<[_]> = senders.into();

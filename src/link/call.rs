@@ -1,5 +1,5 @@
-//! A REST request on its way from a shard to the coordinator, and the answer back. The shard's task for that connection
-//! awaits the answer; no proxy request does.
+//! A REST request on its way from a shard to the coordinator, and its answer. Only the task of that connection waits for the
+//! answer; no proxied request does.
 
 use std::net::SocketAddr;
 
@@ -9,37 +9,35 @@ use crate::units::Secret;
 /// A request on its way to the coordinator.
 #[derive(Debug)]
 pub struct ApiCall {
-    /// What is asked.
     pub request: ApiRequest,
-    /// Who asks.
+    /// The caller's address.
     pub peer: SocketAddr,
-    /// Where the answer goes; bounded to one.
+    /// Receives the answer. Bounded to one.
     pub reply: flume::Sender<ApiAnswer>,
 }
 
 /// A request to `/api/*` or `/metrics`.
 #[derive(Debug)]
 pub struct ApiRequest {
-    /// GET, HEAD, POST, …
     pub method: Method,
-    /// The path as it came, without the query.
+    /// The path as received, without the query.
     pub path: String,
-    /// What stands behind the question mark.
+    /// The part after the question mark.
     pub query: Option<String>,
-    /// What the access rules and the body's reader need of the head.
+    /// The headers that access rules and handlers need.
     pub headers: ApiHeaders,
     /// The whole body; at most [`API_BODY_BYTES_MAX`].
     pub body: Vec<u8>,
 }
 
-/// A larger body of a REST request is refused by the shard. Arbitrary: a policy with everything in it is a tenth of it.
+/// Longest body of a REST request; the shard refuses longer ones. Arbitrary: ten times a policy with every field.
 pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Headers of a REST request; empty where absent. One that came several times is joined by `, `, so that it equals nothing
-/// that one alone could be.
+/// Headers of a REST request; empty if absent. Repeated headers are joined by `, `, so that the result never equals a valid
+/// single value.
 #[derive(Debug, Default)]
 pub struct ApiHeaders {
-    /// `Host`, as it came.
+    /// `Host`, as received.
     pub host: String,
     /// `Origin`.
     pub origin: String,
@@ -49,24 +47,24 @@ pub struct ApiHeaders {
     pub content_type: String,
     /// `Cookie`, whole.
     pub cookie: Secret,
-    /// Whether a proxy says that it passes the request on for someone else (`Forwarded`, `X-Forwarded-For`, …).
+    /// Whether a proxy forwards the request for another caller (`Forwarded`, `X-Forwarded-For`, …).
     pub forwarded: bool,
-    /// `Last-Event-ID` of one who follows a stream again.
+    /// `Last-Event-ID` of a caller that resumes a stream.
     pub last_event_id: String,
 }
 
-/// What the coordinator answers.
+/// The coordinator's answer to an [`ApiCall`].
 #[derive(Debug)]
 pub struct ApiAnswer {
     /// HTTP status.
     pub status: u16,
     /// The media type of `body`.
     pub content_type: &'static str,
-    /// Further headers: names of luner's own choice, values without line ends.
+    /// Further headers. luner chooses the names; values contain no line ends.
     pub headers: Vec<(&'static str, String)>,
-    /// The whole body; empty with 204. With a stream, what it begins with.
+    /// The whole body; empty with 204. With a stream, its beginning.
     pub body: Vec<u8>,
-    /// Further pieces of the body, sent on as they come until the sender is dropped. Bounded; a caller who takes nothing for
-    /// too long is cut off, and the sender then finds the channel closed.
+    /// Further pieces of the body, forwarded until the sender is dropped. Bounded. A caller that reads nothing for too long is
+    /// disconnected, and the sender then finds the channel closed.
     pub stream: Option<flume::Receiver<Vec<u8>>>,
 }

@@ -1,5 +1,5 @@
-//! What a shard counted since its last report: plain numbers, additive, so that two tallies merge into one and a report
-//! that found the channel full merges back. Written by one shard, then owned by the coordinator; never shared.
+//! The counts of a shard since its last report: plain additive numbers, so that two tallies merge into one, and a report that
+//! found its channel full merges back. Written by one shard, then owned by the coordinator; never shared.
 
 use std::marker::PhantomData;
 
@@ -11,16 +11,16 @@ use crate::plan::LabelId;
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 
-/// How many bounds a histogram has.
+/// Number of bounds of a histogram.
 const BOUNDS: usize = 16;
 
-/// Upper bounds of a histogram's buckets. After Prometheus' advice, a bucket per factor of two to two and a half.
+/// Upper bounds of a histogram's buckets, each two to two and a half times the one before, as Prometheus advises.
 pub trait Bounds {
-    /// In seconds, rising.
+    /// Bounds in seconds, in rising order.
     const SECONDS: [f64; BOUNDS];
 }
 
-/// From a cache hit to a long completion.
+/// Bounds from a cache hit to a long completion.
 #[derive(Clone, Debug, Default)]
 pub struct Durations;
 
@@ -29,7 +29,7 @@ impl Bounds for Durations {
         [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 }
 
-/// From what a gateway costs on a quiet core to what nobody should see.
+/// Bounds from the overhead on a quiet core to what nobody should see.
 #[derive(Clone, Debug, Default)]
 pub struct Overheads;
 
@@ -46,7 +46,7 @@ pub struct Tally {
     /// By provider, model and status.
     pub requests: HashMap<(LabelId, LabelId, u16), u64>,
     /// By provider and model.
-    pub cells: HashMap<(LabelId, LabelId), Cell>,
+    pub by_model: HashMap<(LabelId, LabelId), LabelTotals>,
     /// By whose fault and which code.
     pub refusals: HashMap<(&'static str, &'static str), u64>,
     /// By provider and outcome.
@@ -55,39 +55,39 @@ pub struct Tally {
     pub policy_matches: HashMap<(LabelId, Action, Mode), u64>,
     /// By the policy's name.
     pub policy_errors: HashMap<LabelId, u64>,
-    /// Answers given again.
+    /// Requests answered from the cache.
     pub cache_hits: u64,
-    /// Requests whose answer could have come from the cache.
+    /// Requests that the cache could have answered.
     pub cache_misses: u64,
-    /// What the hits would have cost.
+    /// Cost that the hits saved.
     pub saved: MicroUsd,
-    /// The gateway's own share of requests: from when one was whole until a provider was asked, or until it was answered where
-    /// none was. One that waited for another's call is not counted.
+    /// The gateway's own share of each request: from its last byte until it goes to a provider, or until the answer if it goes
+    /// to none. A request that waited for another request's flight is not counted.
     pub overhead: Histogram<Overheads>,
-    /// Traces that found no room on their way to the coordinator.
+    /// Traces dropped because the channel to the coordinator was full.
     pub traces_dropped: u64,
-    /// Entries that left the cache because their time was over, and to make room.
+    /// Entries that left the cache, expired or evicted.
     pub evicted: Evictions,
-    /// Entries in the cache when the report was made: a level, as is the next.
+    /// Entries in the cache at the time of the report. A level: merging keeps it out of the sum.
     pub cache_items: u64,
-    /// Requests under way when the report was made: levels replace instead of adding.
+    /// Requests in flight at the time of the report. A level: merging keeps it out of the sum.
     pub in_flight: u64,
 }
 
-/// What one model at one provider took.
+/// Totals of one pair of labels, provider and model.
 #[derive(Clone, Debug, Default)]
-pub struct Cell {
+pub struct LabelTotals {
     /// Time from the request's first byte to the answer's last.
     pub duration: Histogram,
-    /// Time from the request's first byte to the first of the provider's answer, of requests that got one.
+    /// Time from the request's first byte to the first byte of the provider's answer, if there was one.
     pub first_byte: Histogram,
-    /// Tokens, as the provider counted them or as estimated where it did not say.
+    /// Tokens as counted by the provider, or estimated if it did not report them.
     pub usage: Usage,
-    /// What they cost.
+    /// Cost of the tokens.
     pub cost: MicroUsd,
 }
 
-/// Counts by duration, not cumulative; the last one is beyond every bound.
+/// Counts by duration, not cumulative. The last count is beyond every bound.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram<B: Bounds = Durations> {
     /// One more than there are bounds.
@@ -100,17 +100,17 @@ pub struct Histogram<B: Bounds = Durations> {
 /// How one attempt at a provider ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
-    /// An answer came that was passed on, whatever its status.
+    /// An answer was forwarded, whatever its status.
     Answered,
-    /// No connection.
+    /// The connection could not be opened.
     Unreachable,
-    /// Nothing in time.
+    /// A deadline passed.
     TimedOut,
     /// The connection or the answer broke.
     Broken,
-    /// An error status that the next attempt made good for, or should have.
+    /// An error status that led, or should have led, to a retry.
     ServerError,
-    /// A kept connection had been closed by the provider.
+    /// The provider had closed a pooled connection.
     Stale,
     /// The caller left first.
     Abandoned,
@@ -140,7 +140,7 @@ impl<B: Bounds> Histogram<B> {
         self.sum_ns = self.sum_ns.saturating_add(duration_ns);
     }
 
-    /// Each bound in seconds, and how many durations did not exceed it.
+    /// Each bound in seconds, and the number of durations that do not exceed it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let counts = self.counts.into_iter().scan(0, |below, count| {
             *below += count;
@@ -149,7 +149,7 @@ impl<B: Bounds> Histogram<B> {
         B::SECONDS.into_iter().zip(counts)
     }
 
-    /// How many were counted.
+    /// Number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -177,8 +177,8 @@ impl Tally {
         for (key, count) in &other.requests {
             *self.requests.entry(*key).or_default() += count;
         }
-        for (key, cell) in &other.cells {
-            let mine = self.cells.entry(*key).or_default();
+        for (key, cell) in &other.by_model {
+            let mine = self.by_model.entry(*key).or_default();
             mine.duration.merge(&cell.duration);
             mine.first_byte.merge(&cell.first_byte);
             mine.usage.add(&cell.usage);
@@ -213,7 +213,7 @@ mod tests {
     fn tally(requests: u64, prompt: u64) -> Tally {
         let mut tally = Tally::default();
         tally.requests.insert((LabelId(1), LabelId(1), 200), requests);
-        let cell = tally.cells.entry((LabelId(1), LabelId(1))).or_default();
+        let cell = tally.by_model.entry((LabelId(1), LabelId(1))).or_default();
         cell.usage = Usage { input: prompt, total: prompt, ..Usage::default() };
         cell.duration.observe(3_000_000);
         cell.first_byte.observe(2_000_000);
@@ -223,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn merging_adds_every_count() {
+    fn merge_adds_every_count() {
         let mut sum = tally(2, 10);
         sum.merge(&tally(3, 5));
         assert_eq!(sum.requests[&(LabelId(1), LabelId(1), 200)], 5);
-        let cell = &sum.cells[&(LabelId(1), LabelId(1))];
+        let cell = &sum.by_model[&(LabelId(1), LabelId(1))];
         assert_eq!(cell.usage.input, 15);
         assert_eq!(cell.duration.counts.iter().sum::<u64>(), 2);
         assert_eq!((cell.duration.sum_ns, cell.first_byte.sum_ns), (6_000_000, 4_000_000));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_on_a_bound_falls_into_that_bucket() {
+    fn duration_on_a_bound_falls_into_its_bucket() {
         let mut histogram = Histogram::<Durations>::default();
         histogram.observe(1_000_000);
         histogram.observe(1_000_001);
@@ -244,12 +244,16 @@ mod tests {
         assert_eq!(histogram.counts[1], 1);
         assert_eq!(histogram.counts[2], 1);
         assert_eq!(histogram.counts[BOUNDS], 1);
-        assert_eq!(histogram.cumulative().last(), Some((60.0, 2)), "what is beyond every bound is in the sum alone");
+        assert_eq!(
+            histogram.cumulative().last(),
+            Some((60.0, 2)),
+            "durations beyond every bound are in no cumulative count"
+        );
         assert_eq!(histogram.count(), 3);
     }
 
     #[test]
-    fn bounds_rise() {
+    fn bounds_are_in_rising_order() {
         assert!(Durations::SECONDS.is_sorted_by(|a, b| a < b));
         assert!(Overheads::SECONDS.is_sorted_by(|a, b| a < b));
     }

@@ -1,5 +1,5 @@
-//! One request as a shard saw it: an owned value that goes to the coordinator when the request is over, and from there to the
-//! store. Made by a shard, never shared. It holds bodies only where capturing is on, and never a key or a header.
+//! A finished request as a shard saw it: an owned value that goes to the coordinator, and from there to the store. Made by a
+//! shard, never shared. It holds bodies only if capturing is on, and never a key or a header.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
 use crate::who::Who;
 
-/// A request that is over.
+/// A finished request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
-    /// W3C trace id; requests of one run of an agent share it. Never 0.
+    /// W3C trace id, which the requests of one run of an agent share. Never 0.
     pub trace_id: u128,
-    /// Of the request's own span.
+    /// Id of the request's own span.
     pub span_id: u64,
     /// The caller's span, if it named one.
     pub parent_span_id: Option<u64>,
-    /// Whether the caller samples the trace; one who names none has it sampled. Spans of others are not exported.
+    /// Whether the caller samples the trace; true if it sent no trace id. Spans are exported only for sampled traces.
     pub sampled: bool,
     /// `X-Request-Id`.
     pub request_id: Box<str>,
@@ -32,16 +32,16 @@ pub struct Trace {
     /// From the request's first byte to the first of the provider's answer.
     pub first_byte_ns: Option<u64>,
     pub who: Who,
-    /// `None` where nothing is served at the path.
+    /// `None` if luner serves nothing at the path.
     pub operation: Option<Operation>,
     /// Empty if none was chosen.
     pub provider: Box<str>,
     /// The model that the caller asked for.
     pub model_asked: Box<str>,
-    /// The model that was used, or would have been; the same unless a policy downgraded.
+    /// The model that was used or would have been used. It differs from `model_asked` only after a downgrade.
     pub model: Box<str>,
     pub stream: bool,
-    /// As the caller saw it; 499 for one who left before the answer began.
+    /// The status that the caller saw; 499 if it left before the answer began.
     pub status: u16,
     /// Set when the gateway itself answered with an error.
     pub refusal: Option<Refused>,
@@ -49,21 +49,21 @@ pub struct Trace {
     /// All zeros on a hit.
     pub usage: Usage,
     pub cost: MicroUsd,
-    /// What a hit would have cost.
+    /// What a cache hit would have cost.
     pub saved: MicroUsd,
     /// Whether the price table knows the model.
     pub priced: bool,
-    /// What the policies judged by.
+    /// Inputs of the policies that are not fields here.
     pub inputs: PolicyInputs,
     /// Policies that matched, in order.
     pub matches: Vec<PolicyMatch>,
     /// Policies that failed, in order.
     pub faults: Vec<PolicyFailure>,
-    /// Tries at providers, in order.
+    /// Attempts at providers, in order.
     pub attempts: Vec<Attempt>,
-    /// Why the answer ended other than it should.
+    /// Why the answer ended early.
     pub cut: Option<Cow<'static, str>>,
-    /// Bodies, where `storage.capture` says so.
+    /// Bodies, if `storage.capture` asks for them.
     pub captured: Option<Captured>,
 }
 
@@ -74,23 +74,23 @@ pub struct Refused {
     pub code: Cow<'static, str>,
     /// `caller`, `policy`, `provider` or `gateway`.
     pub fault: Cow<'static, str>,
-    /// As the caller read it.
+    /// The message that the caller received.
     pub message: Box<str>,
 }
 
-/// What the cache said.
+/// What the cache did for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CacheOutcome {
     Hit,
     Miss,
-    /// It was not asked.
+    /// The request was not eligible for caching.
     #[default]
     Bypass,
 }
 
 impl CacheOutcome {
-    /// As answers and lists show it.
+    /// The word that answers and lists show.
     pub fn name(self) -> &'static str {
         match self {
             CacheOutcome::Hit => "HIT",
@@ -100,20 +100,20 @@ impl CacheOutcome {
     }
 }
 
-/// The variables of a policy that are not fields of [`Trace`] themselves: what a replay needs.
+/// Variables of policies that are not fields of [`Trace`]. A replay needs them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyInputs {
     pub temperature: f64,
     pub max_tokens: i64,
-    /// Of the user in the last minute; `None` where no policy asked for it, so that nobody looked.
+    /// The user's last minute; `None` if no policy read it.
     pub window: Option<Window>,
     pub est_input_tokens: i64,
     /// Micro-dollars.
     pub est_cost_micro: i64,
 }
 
-/// A user's last minute when its request was judged.
+/// A user's usage in the minute before its request was judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     pub request_count: i64,
@@ -129,11 +129,11 @@ pub struct PolicyMatch {
     pub name: Box<str>,
     pub action: Action,
     pub mode: Mode,
-    /// Whether it changed what happened to the request, or for an alert: whether it is one.
+    /// Whether it changed what happened to the request. For an alert: whether it raised one.
     pub effective: bool,
-    /// Why it had an effect or none.
+    /// Why it had an effect or no effect.
     pub note: Cow<'static, str>,
-    /// Where a downgrade leads or would have led.
+    /// The model that a downgrade leads to or would have led to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,
 }
@@ -146,11 +146,11 @@ pub struct PolicyFailure {
     pub kind: Cow<'static, str>,
 }
 
-/// One try at a provider. Times are absent for what did not happen: a kept connection has neither connect nor TLS.
+/// One attempt at a provider. Times are absent for steps that did not happen: a pooled connection has no connect and no TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub provider: Box<str>,
-    /// Since the request's first byte.
+    /// Start, since the request's first byte.
     pub started_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_ns: Option<u64>,
@@ -159,7 +159,7 @@ pub struct Attempt {
     /// From the attempt's start to the first byte of its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_ns: Option<u64>,
-    /// From its answer's first byte to the last.
+    /// From the first byte of the answer to the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_ns: Option<u64>,
     /// The value of the metric's label, see [`super::AttemptOutcome`].
@@ -168,8 +168,8 @@ pub struct Attempt {
     pub status: Option<u16>,
 }
 
-/// The span of a request's attempt, counted from 0: what a `traceparent` to the provider names, and what is exported. The
-/// finaliser of SplitMix64, so that ids of one trace do not collide; never 0.
+/// The span id of a request's attempt, counted from 0, for the provider's `traceparent` and for export. Made with the finaliser
+/// of SplitMix64, so that ids of one trace do not collide; never 0.
 pub fn attempt_span_id(request: u64, attempt: usize) -> u64 {
     let mut id = request.wrapping_add((attempt as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -177,16 +177,20 @@ pub fn attempt_span_id(request: u64, attempt: usize) -> u64 {
     (id ^ (id >> 31)).max(1)
 }
 
-/// Bodies of a request and its answer, each cut at a bound by the shard and once more by the store.
+/// Most bytes of a request's or of an answer's body that are captured. Arbitrary: a long conversation. Longer bodies are cut
+/// and marked.
+pub const CAPTURED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bodies of a request and its answer, each at most [`CAPTURED_BODY_BYTES_MAX`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {
     pub request: Vec<u8>,
     pub answer: Vec<u8>,
-    /// Whether either is not all there.
+    /// Whether a part of either is missing.
     pub cut: bool,
 }
 
-/// What is given up last when more traces arrive than the disk takes.
+/// How much a trace matters when more traces arrive than the disk can store: the least important are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Importance {
     /// A cache hit with nothing special about it.
@@ -197,14 +201,14 @@ pub enum Importance {
     Kept,
 }
 
-/// Properties of a request that lists filter by, as bits: those of a trace are the union of its requests'.
+/// Properties of a request that lists filter by, as bits. A trace has the union of its requests' marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(pub u32);
 
 impl Marks {
     pub const HIT: Marks = Marks(1);
     pub const MISS: Marks = Marks(1 << 1);
-    /// A status from 400 on, or an answer that was cut; not what a policy blocked.
+    /// A status of 400 or more, or an answer that was cut, unless a policy blocked the request.
     pub const ERROR: Marks = Marks(1 << 2);
     pub const BLOCKED: Marks = Marks(1 << 3);
     pub const ALERTED: Marks = Marks(1 << 4);
@@ -221,9 +225,9 @@ impl Marks {
     pub const FLAWED_USAGE: Marks = Marks(1 << 11);
     /// Bodies were captured.
     pub const CAPTURED: Marks = Marks(1 << 12);
-    /// For the store alone: requests of one trace differ in what lists filter by.
+    /// Requests of one trace differ in a property that lists filter by. Used in the store only.
     pub const MIXED: Marks = Marks(1 << 13);
-    /// A policy matched, whatever came of it. For the store alone.
+    /// A policy matched, with or without an effect. Used in the store only.
     pub const MATCHED: Marks = Marks(1 << 14);
 
     pub fn has(self, other: Marks) -> bool {
@@ -234,7 +238,7 @@ impl Marks {
         self.0 & of.0 != 0
     }
 
-    /// For the outside; [`Marks::MIXED`] and [`Marks::MATCHED`] have none.
+    /// Names for exports; [`Marks::MIXED`] and [`Marks::MATCHED`] have none.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         MARK_NAMES.into_iter().filter(move |(mark, _)| self.has(*mark)).map(|(_, name)| name)
     }
@@ -251,7 +255,7 @@ impl Marks {
 }
 
 impl Trace {
-    /// A copy without bodies, which are not copied on the way. Nothing of the trace itself changes.
+    /// Returns a copy without bodies, and never copies the bodies. The trace itself stays as it was.
     pub fn without_bodies(&mut self) -> Trace {
         let captured = self.captured.take();
         let copy = self.clone();
@@ -259,7 +263,7 @@ impl Trace {
         copy
     }
 
-    /// Its properties.
+    /// The request's properties.
     pub fn marks(&self) -> Marks {
         let blocked = self.refusal.as_ref().is_some_and(|refusal| refusal.fault == "policy");
         let did =
@@ -281,7 +285,7 @@ impl Trace {
             .with_if(Marks::MATCHED, !self.matches.is_empty())
     }
 
-    /// How long it is held on to under overload.
+    /// How important the trace is under overload.
     pub fn importance(&self) -> Importance {
         let marks = self.marks();
         let notable =
@@ -293,7 +297,8 @@ impl Trace {
         }
     }
 
-    /// Spans that it is shown as: its own, one a policy that matched or failed, one an attempt, one for a cache that was asked.
+    /// Number of spans that show the request: its own, and one for each policy that matched or failed, for each attempt, and for
+    /// a cache lookup.
     pub fn spans(&self) -> u64 {
         let asked = usize::from(self.cache != CacheOutcome::Bypass);
         (1 + asked + self.matches.len() + self.faults.len() + self.attempts.len()) as u64

@@ -1,5 +1,5 @@
-//! What requests took, by minute and by who and what: additive, so that two of them merge into one and a report that found
-//! the channel full merges back. Folded by a shard, kept by the store. Nothing here is ever sampled or dropped.
+//! Usage by minute, identity, provider and model: additive, so that two totals merge into one, and a batch that found its
+//! channel full merges back. Counted by a shard, kept by the store. Nothing here is sampled or dropped.
 
 use hashbrown::HashMap;
 
@@ -10,39 +10,39 @@ use crate::who::Who;
 
 /// One flush of a shard. The store applies each (boot, shard, sequence) once, however often and in whatever order it arrives.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// Drawn at random when the process starts.
+pub struct UsageBatch {
+    /// A random number that the process draws at its start.
     pub boot: u128,
     pub shard: u16,
-    /// Rises by one with each batch of this shard, from 1.
+    /// Number of the batch among those of this shard, from 1.
     pub sequence: u64,
-    pub accounts: Accounts,
-    /// May be fewer than were counted.
+    pub totals: UsageTotals,
+    /// Traces of the requests; some may have been dropped.
     pub traces: Vec<Trace>,
 }
 
-/// Exact counts.
+/// Exact totals.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Accounts {
+pub struct UsageTotals {
     pub usage: HashMap<UsageKey, UsageCount>,
-    /// By minute: durations of requests.
+    /// Durations of requests, by minute.
     pub latency: HashMap<u64, Latency>,
     pub policies: HashMap<PolicyKey, PolicyCount>,
 }
 
-/// Whose usage.
+/// What usage is counted by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UsageKey {
-    /// In which the request started: minutes since the Unix epoch.
+    /// The minute in which the request started, since the Unix epoch.
     pub minute: u64,
     pub who: Who,
     pub provider: Box<str>,
-    /// The one that was used.
+    /// The model that was used.
     pub model: Box<str>,
     pub status: u16,
 }
 
-/// How much.
+/// The usage under one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageCount {
     pub requests: u64,
@@ -59,15 +59,15 @@ pub struct UsageCount {
     pub blocked: u64,
     /// See [`Marks::ERROR`].
     pub errors: u64,
-    /// In microseconds, each request's rounded down: a sum of nanoseconds would end after 292 years of waiting.
+    /// In microseconds, each request's rounded down: a sum of nanoseconds in SQLite would overflow after 292 years.
     pub duration_us: u64,
 }
 
-/// Which policy matched.
+/// What matches of policies are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PolicyKey {
     pub minute: u64,
-    /// Its id.
+    /// The policy's id.
     pub policy: Box<str>,
     pub action: Action,
     pub mode: Mode,
@@ -80,7 +80,7 @@ pub struct PolicyCount {
     pub effective: u64,
 }
 
-impl Accounts {
+impl UsageTotals {
     /// Counts one request.
     pub fn count(&mut self, trace: &Trace) {
         let minute = trace.started_ms / MINUTE_MS;
@@ -101,7 +101,7 @@ impl Accounts {
     }
 
     /// Adds what `other` counted.
-    pub fn merge(&mut self, other: Accounts) {
+    pub fn merge(&mut self, other: UsageTotals) {
         for (key, count) in other.usage {
             self.usage.entry(key).or_default().add(&count);
         }
@@ -119,7 +119,7 @@ impl Accounts {
 }
 
 impl UsageCount {
-    /// One request's.
+    /// The usage of one request.
     pub fn of(trace: &Trace) -> UsageCount {
         let marks = trace.marks();
         let one_if = |mark| u64::from(marks.has(mark));
@@ -170,11 +170,11 @@ impl PolicyCount {
     }
 }
 
-/// Durations, sorted into buckets of 1/16 of a power of two: a percentile is off by at most 3.2 %. The buckets of
-/// HdrHistogram, in microseconds, and only those that were hit are kept.
+/// Durations in buckets of 1/16 of a power of two, so that a percentile is off by at most 3.2 %. These are the buckets of
+/// HdrHistogram in microseconds; only buckets that are not empty are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// Bucket and count, rising.
+    /// Bucket and count, in rising order.
     buckets: Vec<(u16, u64)>,
 }
 
@@ -192,8 +192,8 @@ impl Latency {
         other.buckets.iter().for_each(|&(bucket, count)| self.add(bucket, count));
     }
 
-    /// The duration that `percent` of the requests did not exceed, in milliseconds: the middle of its bucket. `None` of
-    /// nothing.
+    /// The duration that `percent` of the requests did not exceed, in milliseconds: the middle of its bucket. `None` without
+    /// requests.
     pub fn percentile_ms(&self, percent: f64) -> Option<f64> {
         let requests = self.requests();
         let rank = ((percent / 100.0) * requests as f64).ceil().max(1.0) as u64;
@@ -210,7 +210,7 @@ impl Latency {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// As it is stored: for each bucket the distance to the one before it and the count, both as LEB128.
+    /// Encodes the histogram for the store: for each bucket, the distance to the one before it and the count, both as LEB128.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.buckets.len() * 3);
         let mut before = 0;
@@ -222,7 +222,7 @@ impl Latency {
         bytes
     }
 
-    /// Adds what [`Latency::encode`] wrote. Stops at the first byte that makes no sense: a file may hold anything.
+    /// Adds a histogram that [`Latency::encode`] wrote. Stops at the first invalid byte: a file may hold anything.
     pub fn merge_encoded(&mut self, mut bytes: &[u8]) {
         let mut bucket = 0_u16;
         while let (Some(distance), Some(count)) = (take_varint(&mut bytes), take_varint(&mut bytes)) {
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_rise_without_gaps_and_hold_their_middle() {
+    fn buckets_have_no_gaps_and_contain_their_middle() {
         let mut last = 0;
         for us in 0..200_000_u64 {
             let bucket = bucket(us);
@@ -318,14 +318,14 @@ mod tests {
         all.sort_unstable();
         for percent in [50.0, 95.0, 99.0] {
             let exact = all[(all.len() as f64 * percent / 100.0) as usize - 1] as f64 / 1e6;
-            let told = latency.percentile_ms(percent).unwrap();
-            assert!((told - exact).abs() <= exact * 0.032, "{percent}: {told} of {exact}");
+            let estimate = latency.percentile_ms(percent).unwrap();
+            assert!((estimate - exact).abs() <= exact * 0.032, "{percent}: {estimate} of {exact}");
         }
         assert_eq!(Latency::default().percentile_ms(50.0), None);
     }
 
     #[test]
-    fn what_is_encoded_comes_back_and_adds() {
+    fn encoded_histogram_is_decoded_and_added() {
         let mut latency = Latency::default();
         for us in [0, 3, 3, 77, 12_345, 12_345, u64::MAX / 1000] {
             latency.observe(us * 1000);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_any_kind_decode_to_something() {
+    fn arbitrary_bytes_decode_to_a_sorted_histogram() {
         let mut seed = 3_u64;
         for length in 0..300 {
             let bytes: Vec<u8> = (0..length)

@@ -7,7 +7,7 @@ use crate::cache::{Evictions, HashKey};
 use crate::clock::Now;
 use crate::http::head::{HeadLimits, request};
 use crate::link::Tally;
-use crate::link::usage::Accounts;
+use crate::link::usage::UsageTotals;
 use crate::llm::Usage;
 use crate::plan::{Plan, PlanInputs};
 use crate::policy::{Action, Compiled, Mode, Policy};
@@ -110,8 +110,8 @@ struct SimulatedShard {
     cache: Cache,
     accounting: Accounting,
     /// What the traces add up to, and what was sent so far.
-    traced: Accounts,
-    sent: Accounts,
+    traced: UsageTotals,
+    sent: UsageTotals,
 }
 
 impl SimulatedShard {
@@ -127,7 +127,7 @@ impl SimulatedShard {
     fn send(&mut self, accepted: bool) {
         let Some(batch) = self.accounting.take_batch() else { return };
         match accepted {
-            true => self.sent.merge(batch.accounts),
+            true => self.sent.merge(batch.totals),
             false => self.accounting.take_back_batch(batch),
         }
     }
@@ -183,8 +183,8 @@ impl Simulation {
             governor: Governor::new(LocalWindows::new(shared.windows.clone(), id)),
             cache: Cache::new(id, shards, HashKey::new([7; 32]), free.cache),
             accounting: Accounting::new(1, id),
-            traced: Accounts::default(),
-            sent: Accounts::default(),
+            traced: UsageTotals::default(),
+            sent: UsageTotals::default(),
         };
         // A record points into its plan. Leaking a few plans is harmless in a test.
         let governed = free.with_policies(Arc::new(Compiled::new(&policies()).unwrap()));
@@ -349,8 +349,8 @@ impl Simulation {
             answered: of_status(200),
             refused: of_status(403),
             failed: of_status(504),
-            tokens: total.cells.values().map(|cell| cell.usage.total).sum(),
-            cost: total.cells.values().map(|cell| cell.cost.0).sum(),
+            tokens: total.by_model.values().map(|cell| cell.usage.total).sum(),
+            cost: total.by_model.values().map(|cell| cell.cost.0).sum(),
             matches: total.policy_matches.values().sum(),
         }
     }

@@ -56,7 +56,6 @@ pub const MODULE_LISTS: List = List {
         ("src/cache/mod.rs", ANY),
         ("src/coordinator/access.rs", ANY),
         ("src/coordinator/api/mod.rs", ANY),
-        ("src/link/mod.rs", ANY),
         ("src/policy/mod.rs", ANY),
     ],
 };

@@ -31,7 +31,7 @@ impl Rig {
         Rig { _folder: None, path: path.to_owned(), store, queue: WriteQueue::default(), at_ms: 0 }
     }
 
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, batch: UsageBatch) {
         let refused = self.store.fault().is_some();
         self.queue.push(batch, refused);
     }
@@ -220,7 +220,7 @@ fn bodies_weigh_as_well() {
 
 #[test]
 fn merged_accounts_become_coarser_and_stay_exact() {
-    let mut accounts = Accounts::default();
+    let mut totals = UsageTotals::default();
     let (mut cost, requests) = (0, 6_000);
     for number in 0..requests {
         let mut trace = trace(number);
@@ -228,20 +228,20 @@ fn merged_accounts_become_coarser_and_stay_exact() {
         trace.who.user = format!("user-{number}").into();
         trace.model = format!("model-{}", number % 50).into();
         cost += trace.cost.0;
-        accounts.count(&trace);
+        totals.count(&trace);
     }
-    let sums = |accounts: &Accounts| {
-        let counts = accounts.usage.values();
-        let latencies: u64 = accounts.latency.values().map(|latency| latency.requests()).sum();
+    let sums = |totals: &UsageTotals| {
+        let counts = totals.usage.values();
+        let latencies: u64 = totals.latency.values().map(|latency| latency.requests()).sum();
         (
             counts.clone().map(|count| count.requests).sum::<u64>(),
             counts.map(|count| count.cost.0).sum::<i64>(),
             latencies,
         )
     };
-    let whole = accounts.clone();
-    coarse::bound(&mut accounts, 10_000);
-    assert_eq!(accounts, whole, "what fits is left as it is");
+    let whole = totals.clone();
+    coarse::bound(&mut totals, 10_000);
+    assert_eq!(totals, whole, "what fits is left as it is");
     for (keys_max, left) in [(6_000, 2), (1_000, 200), (150, 4)] {
         let mut bounded = whole.clone();
         coarse::bound(&mut bounded, keys_max);

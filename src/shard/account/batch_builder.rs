@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::link::trace::{Captured, Importance, Trace};
-use crate::link::usage::{Accounts, Batch, Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageCount, UsageKey};
+use crate::link::trace::{CAPTURED_BODY_BYTES_MAX, Captured, Importance, Trace};
+use crate::link::usage::{Latency, MINUTE_MS, PolicyCount, PolicyKey, UsageBatch, UsageCount, UsageKey, UsageTotals};
 use crate::shard::judge::record::{End, Record};
 use crate::who::Who;
 
@@ -18,6 +18,7 @@ const PLAIN_MAX: usize = 384;
 /// Bytes of captured bodies in one batch; further traces have their bodies removed and are marked as cut. Arbitrary: with the
 /// batches that may wait for the coordinator, see [`crate::link::EVENTS_BEHIND`], this is 128 MiB at most.
 const BODIES_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(2 * CAPTURED_BODY_BYTES_MAX <= BODIES_BYTES_MAX, "a batch holds the bodies of one request");
 /// Usage keys that are kept apart while no batch gets through. Beyond that, users and agents are counted together. Arbitrary.
 const KEYS_MAX: usize = 65_536;
 /// Stands for users and agents that are not kept apart.
@@ -168,31 +169,31 @@ impl BatchBuilder {
     }
 
     /// Ends the batch and returns it, or `None` if there is nothing to send.
-    pub(crate) fn finish_batch(&mut self) -> Option<Batch> {
+    pub(crate) fn finish_batch(&mut self) -> Option<UsageBatch> {
         if self.usage.is_empty() {
             return None;
         }
         self.sequence += 1;
-        let accounts = Accounts {
+        let totals = UsageTotals {
             usage: self.usage.drain().collect(),
             latency: std::mem::take(&mut self.latency),
             policies: std::mem::take(&mut self.policies),
         };
         let traces = std::mem::take(&mut self.traces);
         self.bodies_bytes = 0;
-        Some(Batch { boot: self.boot, shard: self.shard, sequence: self.sequence, accounts, traces })
+        Some(UsageBatch { boot: self.boot, shard: self.shard, sequence: self.sequence, totals, traces })
     }
 
     /// Merges a batch that could not be sent into the next one, which reuses its sequence number.
-    pub(crate) fn take_back(&mut self, batch: Batch) {
+    pub(crate) fn take_back(&mut self, batch: UsageBatch) {
         self.sequence -= 1;
-        for (key, count) in &batch.accounts.usage {
+        for (key, count) in &batch.totals.usage {
             self.add(BorrowedKey::of(key), count);
         }
-        for (minute, latency) in batch.accounts.latency {
+        for (minute, latency) in batch.totals.latency {
             self.latency.entry(minute).or_default().merge(&latency);
         }
-        for (key, count) in batch.accounts.policies {
+        for (key, count) in batch.totals.policies {
             self.policies.entry(key).or_default().add(&count);
         }
         self.dropped += batch.traces.len() as u64;

@@ -16,7 +16,7 @@ use crate::cache::Evictions;
 use crate::clock::Now;
 use crate::dialect::openai::tokens::{COMPLETION_TOKENS, PROMPT_TOKENS};
 use crate::fault_injection::{self, InjectionPoint};
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::link::{AttemptOutcome, Tally};
 use crate::plan::LabelId;
 use crate::pricing::Learned;
@@ -70,7 +70,7 @@ impl Accounting {
         let tally = &mut *self.tally.borrow_mut();
         let labels = (record.provider_label, record.model_label);
         *tally.requests.entry((labels.0, labels.1, end.status)).or_default() += 1;
-        let cell = tally.cells.entry(labels).or_default();
+        let cell = tally.by_model.entry(labels).or_default();
         cell.duration.observe(record.duration_ns(end.now));
         if let Some(first) = record.attempts.iter().rev().find_map(|attempt| attempt.first_byte) {
             cell.first_byte.observe(record.duration_ns(first));
@@ -160,12 +160,12 @@ impl Accounting {
     }
 
     /// The next batch, or `None` if there is nothing to send.
-    pub(crate) fn take_batch(&self) -> Option<Batch> {
+    pub(crate) fn take_batch(&self) -> Option<UsageBatch> {
         self.batch.borrow_mut().finish_batch()
     }
 
     /// Merges a batch that could not be sent into the next one.
-    pub(crate) fn take_back_batch(&self, batch: Batch) {
+    pub(crate) fn take_back_batch(&self, batch: UsageBatch) {
         self.batch.borrow_mut().take_back(batch);
     }
 }

@@ -12,11 +12,11 @@ use crate::cache::{
 use crate::clock::Now;
 use crate::config::CacheScope;
 use crate::http::head::{KnownHeader, RequestHead};
-use crate::link::{CacheMessage, Told};
+use crate::link::{CacheMessage, CacheReply};
 use crate::plan::{CachePlan, Plan};
 
 /// Where a shard that asked for a key waits for replies.
-type Asker = flume::Sender<Told>;
+type Asker = flume::Sender<CacheReply>;
 
 /// One shard's part of the cache.
 pub(crate) struct Cache {
@@ -112,17 +112,17 @@ impl Cache {
         match message {
             CacheMessage::Ask { key, reply } => {
                 let told = match self.owner.ask(key, reply.clone(), now) {
-                    Answer::Hit(entry) => Told::Hit(entry.clone()),
+                    Answer::Hit(entry) => CacheReply::Hit(entry.clone()),
                     Answer::Miss(Role::Lead(ticket)) => return self.appoint(Some((reply, ticket)), now),
-                    Answer::Miss(Role::Wait(ticket)) => Told::Wait(ticket),
-                    Answer::Miss(Role::Alone) => Told::Alone,
+                    Answer::Miss(Role::Wait(ticket)) => CacheReply::Wait(ticket),
+                    Answer::Miss(Role::Alone) => CacheReply::Alone,
                 };
                 // An asker that has left does not read the reply; one that waits announces that itself.
                 let _ = reply.try_send(told);
             }
             CacheMessage::Landed { ticket, entry } => {
                 let waiting = self.owner.landed(ticket, &entry, now);
-                waiting.iter().for_each(|asker| drop(asker.try_send(Told::Hit(entry.clone()))));
+                waiting.iter().for_each(|asker| drop(asker.try_send(CacheReply::Hit(entry.clone()))));
             }
             CacheMessage::Unshared { ticket } => release(&self.owner.unshared(ticket)),
             CacheMessage::Failed { ticket } => match self.owner.failed(ticket, now) {
@@ -141,7 +141,7 @@ impl Cache {
     /// Tells an asker that it leads the flight now. If it has left, the next one leads.
     fn appoint(&mut self, mut leader: Option<(Asker, Ticket)>, now: Now) {
         while let Some((asker, ticket)) = leader {
-            if asker.try_send(Told::Lead(ticket)).is_ok() {
+            if asker.try_send(CacheReply::Lead(ticket)).is_ok() {
                 return;
             }
             leader = self.owner.gone(ticket, now);
@@ -173,5 +173,5 @@ impl Cache {
 
 /// Tells everyone who waits to fetch the answer on their own.
 fn release(waiting: &[Asker]) {
-    waiting.iter().for_each(|asker| drop(asker.try_send(Told::Alone)));
+    waiting.iter().for_each(|asker| drop(asker.try_send(CacheReply::Alone)));
 }

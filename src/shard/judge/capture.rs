@@ -2,10 +2,7 @@
 //! sees a header, and so never a key.
 
 use crate::config::Capture;
-use crate::link::trace::Captured;
-
-/// At most this much of a request and of an answer. Arbitrary: a long conversation. Longer bodies are cut and marked.
-const BYTES_MAX: usize = 64 * 1024;
+use crate::link::trace::{CAPTURED_BODY_BYTES_MAX, Captured};
 
 /// The captured bodies of one request.
 #[derive(Default)]
@@ -43,7 +40,7 @@ impl BodyCapture {
 }
 
 fn append(bytes: &[u8], to: &mut Vec<u8>, cut: &mut bool) {
-    let room = BYTES_MAX.saturating_sub(to.len());
+    let room = CAPTURED_BODY_BYTES_MAX.saturating_sub(to.len());
     *cut |= bytes.len() > room;
     to.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
@@ -55,13 +52,13 @@ mod tests {
     #[test]
     fn captured_bodies_are_bounded_and_marked_as_cut() {
         let mut kept = BodyCapture::new(Capture::All, b"prompt");
-        kept.add_answer(&[b'x'; BYTES_MAX - 1]);
+        kept.add_answer(&[b'x'; CAPTURED_BODY_BYTES_MAX - 1]);
         assert!(!kept.captured(false).expect("all are kept").cut);
         kept.add_answer(b"yz");
         let captured = kept.captured(false).expect("all are kept");
         assert_eq!(
             (captured.request.as_slice(), captured.answer.len(), captured.cut),
-            (&b"prompt"[..], BYTES_MAX, true)
+            (&b"prompt"[..], CAPTURED_BODY_BYTES_MAX, true)
         );
         assert!(captured.answer.ends_with(b"xy"));
     }

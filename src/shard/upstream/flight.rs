@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{CachedAnswer, Ticket};
 use crate::http::wire::Wire;
-use crate::link::{CacheMessage, CachePeers, Told};
+use crate::link::{CacheMessage, CachePeers, CacheReply};
 use crate::shard::ground::Ground;
 use crate::shard::judge::cache::{Cache, CacheMiss};
 
@@ -60,18 +60,18 @@ impl CacheNode {
         let (asked_at, mut ticket) = (self.ground.now(), None);
         loop {
             match monoio::time::timeout(CALLER_POLL, replies.recv_async()).await {
-                Ok(Ok(Told::Hit(entry))) => {
+                Ok(Ok(CacheReply::Hit(entry))) => {
                     let mut cache = self.cache.borrow_mut();
                     if owner != cache.shard {
                         cache.front.keep(entry.clone(), self.ground.now());
                     }
                     return FlightOutcome::Hit(entry);
                 }
-                Ok(Ok(Told::Lead(ticket))) => {
+                Ok(Ok(CacheReply::Lead(ticket))) => {
                     return FlightOutcome::Lead(Lead { node: self.clone(), owner, ticket: Some(ticket) });
                 }
-                Ok(Ok(Told::Wait(waiting))) => ticket = Some(waiting),
-                Ok(Ok(Told::Alone) | Err(_)) => return FlightOutcome::Alone,
+                Ok(Ok(CacheReply::Wait(waiting))) => ticket = Some(waiting),
+                Ok(Ok(CacheReply::Alone) | Err(_)) => return FlightOutcome::Alone,
                 Err(_) => {}
             }
             let left = caller.peer_has_closed();
@@ -83,13 +83,13 @@ impl CacheNode {
     }
 
     /// Leaves the queue. Without a ticket the owner's first reply is still to come, and a task must stay to receive it.
-    fn give_up(self: &Rc<Self>, owner: usize, ticket: Option<Ticket>, replies: flume::Receiver<Told>) {
+    fn give_up(self: &Rc<Self>, owner: usize, ticket: Option<Ticket>, replies: flume::Receiver<CacheReply>) {
         match ticket {
             Some(ticket) => self.send(owner, CacheMessage::Gone { ticket }),
             None => {
                 let node = self.clone();
                 monoio::spawn(async move {
-                    if let Ok(Told::Lead(ticket) | Told::Wait(ticket)) = replies.recv_async().await {
+                    if let Ok(CacheReply::Lead(ticket) | CacheReply::Wait(ticket)) = replies.recv_async().await {
                         node.send(owner, CacheMessage::Gone { ticket });
                     }
                 });

@@ -51,7 +51,7 @@ pub(crate) fn answer(state: &mut State, _: Arguments<'_>) -> Result<Reply, ApiEr
         *requests_by_status.entry(*status).or_default() += count;
     }
     let mut usage = Usage::default();
-    total.cells.values().for_each(|cell| usage.add(&cell.usage));
+    total.by_model.values().for_each(|totals| usage.add(&totals.usage));
     let (hits, misses) = (total.cache_hits, total.cache_misses);
     let cache = LiveCache {
         hits,

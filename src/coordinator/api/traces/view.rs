@@ -16,13 +16,14 @@ use crate::coordinator::state::State;
 use crate::coordinator::store::StoreError;
 use crate::coordinator::store::reader::{ListedTrace, Neighbours, Reader, RequestRow, TraceDetail};
 use crate::link::ApiAnswer;
-use crate::link::trace::{CacheOutcome, Captured, Marks, PolicyFailure, PolicyMatch};
+use crate::link::trace::{CAPTURED_BODY_BYTES_MAX, CacheOutcome, Captured, Marks, PolicyFailure, PolicyMatch};
 use crate::policy::{Action, Mode};
 
 /// Most requests of one trace that the answer shows. Arbitrary: `summary.requests` has the total.
 const REQUESTS_SHOWN_MAX: usize = 500;
 /// Most bytes of bodies of one trace that the answer shows. Arbitrary: further bodies are shown as cut off entirely.
 const BODIES_BYTES_MAX: usize = 4 << 20;
+const _: () = assert!(2 * CAPTURED_BODY_BYTES_MAX <= BODIES_BYTES_MAX, "one request is shown whole");
 
 /// One trace with everything that is known about it.
 #[derive(Serialize, JsonSchema)]

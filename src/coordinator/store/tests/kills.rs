@@ -7,18 +7,18 @@ use super::record::reader;
 use super::sample::{Seeded, Spread, batches, traces};
 use super::*;
 use crate::coordinator::store::reader::TimeRange;
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 
 const KILLS: u64 = 30;
 const REQUESTS: u64 = 40;
 const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: u64::MAX };
 
 /// A flush that is the same for the same process and sequence number.
-fn flush(boot: u128, sequence: u64) -> Batch {
+fn flush(boot: u128, sequence: u64) -> UsageBatch {
     let spread = Spread { from_ms: NOW_MS, ms: 600_000, users: 20, joins_one_in: 3 };
     let seed = boot as u64 * 1_000_003 + sequence;
     let batch = batches(traces(&mut Seeded(seed), spread, REQUESTS), usize::MAX).remove(0);
-    Batch { boot, sequence, ..batch }
+    UsageBatch { boot, sequence, ..batch }
 }
 
 /// Run by the child: writes until it is killed. Does nothing in an ordinary run.
@@ -61,7 +61,7 @@ fn thirty_kills_lose_no_flush_and_count_none_twice() {
         requests = found;
         reported_in_all += reported.len();
 
-        let again: Vec<Batch> = reported.iter().map(|&(boot, sequence)| flush(boot, sequence)).collect();
+        let again: Vec<UsageBatch> = reported.iter().map(|&(boot, sequence)| flush(boot, sequence)).collect();
         assert_eq!(store.record(&again, NOW_MS).unwrap().replayed, reported.len() as u64, "round {round}");
         assert_eq!(
             reader(&path).summary(ALL).unwrap().total_requests,

@@ -7,7 +7,7 @@ use crate::coordinator::store::layout::NAME_BYTES_MAX;
 use crate::coordinator::store::reader::{Filter, Reader, TimeRange, TraceRow};
 use crate::dialect::openai::path;
 use crate::link::trace::{Captured, Refused, Trace};
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::who::{Who, WhoPart};
 
 const SPREAD: Spread = Spread { from_ms: NOW_MS, ms: 3_600_000, users: 9, joins_one_in: 3 };
@@ -23,8 +23,8 @@ fn plain(trace_id: u128) -> Trace {
     trace
 }
 
-fn batch(sequence: u64, traces: Vec<Trace>) -> Batch {
-    Batch { sequence, ..batches(traces, usize::MAX).remove(0) }
+fn batch(sequence: u64, traces: Vec<Trace>) -> UsageBatch {
+    UsageBatch { sequence, ..batches(traces, usize::MAX).remove(0) }
 }
 
 fn list(reader: &Reader, filter: &Filter) -> Vec<TraceRow> {
@@ -35,7 +35,7 @@ fn list(reader: &Reader, filter: &Filter) -> Vec<TraceRow> {
 fn batch_counts_once_in_any_order_and_repetition() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    let batches: Vec<Batch> = batches(traces(&mut Seeded(1), SPREAD, 50), 10);
+    let batches: Vec<UsageBatch> = batches(traces(&mut Seeded(1), SPREAD, 50), 10);
     let mut applied = 0;
     for at in [2, 0, 1, 1, 2, 0, 4, 3, 4] {
         applied += store.record(&batches[at..=at], NOW_MS).unwrap().applied;
@@ -55,7 +55,7 @@ fn batches_are_numbered_per_shard_and_process() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     for (boot, shard) in [(1, 0), (1, 1), (2, 0), (u128::MAX, 0)] {
-        let one = Batch { boot, shard, ..batch(1, vec![plain(1)]) };
+        let one = UsageBatch { boot, shard, ..batch(1, vec![plain(1)]) };
         assert_eq!(store.record(&[one.clone(), one], NOW_MS).unwrap(), Recorded { applied: 1, replayed: 1, traces: 1 });
     }
     assert_eq!(reader(&path).summary(ALL).unwrap().total_requests, 4);
@@ -194,7 +194,7 @@ fn processes_that_record_the_same_millisecond_do_not_collide() {
             id += 1;
             Trace { started_ms: NOW_MS, ..plain(id) }
         });
-        let batch = Batch { boot, ..batch(1, same.collect()) };
+        let batch = UsageBatch { boot, ..batch(1, same.collect()) };
         open(&path).record(&[batch], NOW_MS).unwrap();
     }
     let reader = reader(&path);

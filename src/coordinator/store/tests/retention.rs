@@ -6,7 +6,7 @@ use super::*;
 use crate::coordinator::store::reader::{Filter, TimeRange};
 use crate::coordinator::store::rollup::STEP_ROWS_MAX;
 use crate::link::trace::{Captured, Trace};
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::who::{Who, WhoPart};
 
 const DAY_MS: u64 = 86_400_000;
@@ -107,7 +107,7 @@ fn old_usage_is_removed_with_its_names() {
     over_days(&mut store, 3);
     let recent =
         Trace { started_ms: NOW_MS + 600 * DAY_MS, who: Who::of_user("", "someone new").to_owned(), ..sample(9) };
-    store.record(&[Batch { boot: 8, ..batches(vec![recent], 1).remove(0) }], NOW_MS).unwrap();
+    store.record(&[UsageBatch { boot: 8, ..batches(vec![recent], 1).remove(0) }], NOW_MS).unwrap();
     let now_ms = NOW_MS + 601 * DAY_MS;
     prune(&mut store, &WEEK, now_ms);
     for table in ["usage_minute", "total_minute", "trace", "request"] {
@@ -122,7 +122,7 @@ fn old_usage_is_removed_with_its_names() {
     assert_eq!(names, ["someone new"]);
     // A name that was removed gets an id again.
     let back = Trace { started_ms: now_ms, who: Who::of_user("", "user-1").to_owned(), ..sample(10) };
-    store.record(&[Batch { boot: 8, sequence: 2, ..batches(vec![back], 1).remove(0) }], NOW_MS).unwrap();
+    store.record(&[UsageBatch { boot: 8, sequence: 2, ..batches(vec![back], 1).remove(0) }], NOW_MS).unwrap();
     let filter = Filter { who: just(WhoPart::User, "user-1"), ..Filter::default() };
     assert_eq!(reader(&path).traces(&filter, Paging { page: 1, page_size: 1 }).unwrap().total, 1);
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::link::trace::{
     Attempt, CacheOutcome, Captured, PolicyFailure, PolicyInputs, PolicyMatch, Refused, Trace, Window,
 };
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 use crate::llm::{Operation, Usage};
 use crate::policy::{Action, Mode};
 use crate::units::MicroUsd;
@@ -187,15 +187,20 @@ pub(in crate::coordinator) fn matched(id: &str, action: Action, mode: Mode) -> P
 }
 
 /// The requests in batches, as the shards of one process would send them.
-pub(in crate::coordinator) fn batches(traces: Vec<Trace>, each: usize) -> Vec<Batch> {
+pub(in crate::coordinator) fn batches(traces: Vec<Trace>, each: usize) -> Vec<UsageBatch> {
     let mut sequence = 0;
     let mut batches = Vec::new();
     let mut traces = traces.into_iter().peekable();
     while traces.peek().is_some() {
         sequence += 1;
-        let mut batch =
-            Batch { boot: 7, shard: 0, sequence, traces: traces.by_ref().take(each).collect(), ..Batch::default() };
-        batch.traces.iter().for_each(|trace| batch.accounts.count(trace));
+        let mut batch = UsageBatch {
+            boot: 7,
+            shard: 0,
+            sequence,
+            traces: traces.by_ref().take(each).collect(),
+            ..UsageBatch::default()
+        };
+        batch.traces.iter().for_each(|trace| batch.totals.count(trace));
         batches.push(batch);
     }
     batches

@@ -8,7 +8,7 @@ use super::*;
 use crate::coordinator::store::reader::{Filter, Metric, TimeRange, UsagePoint};
 use crate::coordinator::store::writer::{KEYS_MAX, OTHER_KEYS_MAX};
 use crate::link::trace::Trace;
-use crate::link::usage::{Accounts, Batch, MINUTE_MS, UsageCount, UsageKey};
+use crate::link::usage::{MINUTE_MS, UsageBatch, UsageCount, UsageKey, UsageTotals};
 use crate::llm::Usage;
 use crate::units::MicroUsd;
 use crate::who::{Who, WhoPart};
@@ -30,12 +30,13 @@ fn naive<'t>(traces: impl IntoIterator<Item = &'t Trace>) -> UsageCount {
 
 /// Records all requests from several shards: out of order, some twice, some together.
 fn recorded(store: &mut Store, all: &[Trace], seeded: &mut Seeded) {
-    let mut flushes: Vec<Batch> = Vec::new();
+    let mut flushes: Vec<UsageBatch> = Vec::new();
     for (shard, part) in all.chunks(all.len() / 3 + 1).enumerate() {
         let each = 1 + seeded.below(200) as usize;
-        flushes.extend(batches(part.to_vec(), each).into_iter().map(|batch| Batch { shard: shard as u16, ..batch }));
+        flushes
+            .extend(batches(part.to_vec(), each).into_iter().map(|batch| UsageBatch { shard: shard as u16, ..batch }));
     }
-    let replayed: Vec<Batch> = flushes.iter().filter(|_| seeded.one_in(4)).cloned().collect();
+    let replayed: Vec<UsageBatch> = flushes.iter().filter(|_| seeded.one_in(4)).cloned().collect();
     let new = flushes.len() as u64;
     let twice = replayed.len() as u64;
     flushes.extend(replayed);
@@ -74,8 +75,8 @@ fn every_sum_agrees_with_the_naive_model() {
 
 /// Compares `usage_minute` with the model, key by key.
 fn usage_rows_agree(store: &Store, all: &[Trace]) {
-    let mut accounts = Accounts::default();
-    all.iter().for_each(|trace| accounts.count(trace));
+    let mut totals = UsageTotals::default();
+    all.iter().for_each(|trace| totals.count(trace));
     let named = ["provider", "model"].into_iter().chain(WhoPart::ALL.map(WhoPart::name));
     let texts: Vec<String> =
         named.map(|column| format!("(SELECT text FROM name WHERE id = {column}) AS {column}_text")).collect();
@@ -109,7 +110,7 @@ fn usage_rows_agree(store: &Store, all: &[Trace]) {
         Ok((key, count))
     });
     let rows: HashMap<UsageKey, UsageCount> = rows.unwrap().collect::<Result<_, _>>().unwrap();
-    assert!(rows == accounts.usage);
+    assert!(rows == totals.usage);
 }
 
 fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
@@ -257,10 +258,10 @@ fn minute_with_too_many_keys_sums_the_rest_under_other() {
     let sample = traces(&mut Seeded(6), Spread { from_ms: FROM_MS, ms: 1, users: 1, joins_one_in: 0 }, 1).remove(0);
     let mut flushes = Vec::new();
     for sequence in 1..=n.div_ceil(1_000) {
-        let mut batch = Batch { boot: 1, sequence, ..Batch::default() };
+        let mut batch = UsageBatch { boot: 1, sequence, ..UsageBatch::default() };
         for at in (sequence - 1) * 1_000..(sequence * 1_000).min(n) {
             let who = Who::of_user(&format!("t{at}"), &format!("u{at}")).to_owned();
-            batch.accounts.count(&Trace { who, started_ms: FROM_MS, ..sample.clone() });
+            batch.totals.count(&Trace { who, started_ms: FROM_MS, ..sample.clone() });
         }
         flushes.push(batch);
     }
@@ -289,7 +290,7 @@ fn absurd_figures_saturate_and_break_no_flush() {
     sample.usage = Usage { input: u64::MAX, output: u64::MAX, total: u64::MAX, ..Usage::default() };
     (sample.cost, sample.duration_ns) = (MicroUsd(i64::MAX), u64::MAX);
     for sequence in 1..=3 {
-        let batch = Batch { sequence, ..batches(vec![sample.clone(), sample.clone()], 2).remove(0) };
+        let batch = UsageBatch { sequence, ..batches(vec![sample.clone(), sample.clone()], 2).remove(0) };
         store.record(&[batch], NOW_MS).unwrap();
     }
     let span = TimeRange { from_ms: FROM_MS, to_ms: FROM_MS + MINUTE_MS };

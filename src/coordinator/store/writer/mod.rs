@@ -22,7 +22,7 @@ use super::database::Store;
 use super::error::StoreError;
 use super::layout::bounded;
 use super::memory::Memory;
-use crate::link::usage::Batch;
+use crate::link::usage::UsageBatch;
 
 use dictionary::Dictionary;
 use traces::TraceTables;
@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be written. Nothing was written, so the same batches may come again.
-    pub fn record(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+    pub fn record(&mut self, batches: &[UsageBatch], now_ms: u64) -> Result<Recorded, StoreError> {
         let timeout = if self.is_shared { SHARED_LOCK_TIMEOUT } else { LOCK_TIMEOUT };
         self.record_within(timeout, batches, now_ms)
     }
@@ -69,12 +69,17 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::record`].
-    pub fn record_patiently(&mut self, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+    pub fn record_patiently(&mut self, batches: &[UsageBatch], now_ms: u64) -> Result<Recorded, StoreError> {
         let timeout = if self.is_shared { LAST_SHARED_LOCK_TIMEOUT } else { LAST_LOCK_TIMEOUT };
         self.record_within(timeout, batches, now_ms)
     }
 
-    fn record_within(&mut self, timeout: Duration, batches: &[Batch], now_ms: u64) -> Result<Recorded, StoreError> {
+    fn record_within(
+        &mut self,
+        timeout: Duration,
+        batches: &[UsageBatch],
+        now_ms: u64,
+    ) -> Result<Recorded, StoreError> {
         self.set_busy_timeout(timeout)?;
         // If the transaction is given up, its memory is wrong: it holds ids of names that are not in the file.
         let mut memory = std::mem::take(&mut self.memory);
@@ -90,7 +95,7 @@ impl Store {
 fn apply_all(
     connection: &Connection,
     memory: &mut Memory,
-    batches: &[Batch],
+    batches: &[UsageBatch],
     now_ms: u64,
 ) -> rusqlite::Result<Recorded> {
     let mut names = Dictionary::new(connection, &mut memory.names)?;
@@ -102,7 +107,7 @@ fn apply_all(
             recorded.replayed += 1;
             continue;
         }
-        usage.add(&batch.accounts, &mut names)?;
+        usage.add(&batch.totals, &mut names)?;
         for trace in &batch.traces {
             traces.add(trace, &mut names)?;
         }
@@ -114,7 +119,7 @@ fn apply_all(
 
 /// Notes that a batch was applied, and returns false if it already had been. The sequence numbers of a shard are kept as
 /// ranges, mostly a single one that grows.
-fn mark_applied(connection: &Connection, batch: &Batch, now_ms: u64) -> rusqlite::Result<bool> {
+fn mark_applied(connection: &Connection, batch: &UsageBatch, now_ms: u64) -> rusqlite::Result<bool> {
     let boot = batch.boot.to_be_bytes();
     let (shard, sequence, at_ms) = (batch.shard, bounded(batch.sequence), bounded(now_ms));
     let range = |sql: &str, bound: i64| -> rusqlite::Result<Option<(i64, i64)>> {

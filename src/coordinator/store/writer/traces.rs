@@ -12,11 +12,14 @@ use super::super::memory::NameUses;
 use super::dictionary::Dictionary;
 use super::statement::insert_or_ignore;
 use crate::dialect::openai::path;
-use crate::link::trace::{Attempt, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace};
+use crate::link::trace::{
+    Attempt, CAPTURED_BODY_BYTES_MAX, Captured, Marks, PolicyFailure, PolicyInputs, PolicyMatch, Trace,
+};
 use crate::who::{Who, WhoPart};
 
 /// Stored bytes of a body, of a request or an answer; the rest is cut off. Arbitrary: more than people read.
 pub const CAPTURE_BYTES_MAX: usize = 256 << 10;
+const _: () = assert!(CAPTURED_BODY_BYTES_MAX <= CAPTURE_BYTES_MAX, "the store keeps what shards capture");
 /// The largest number that fits into a key beside its time.
 const NUMBER_MAX: i64 = (1 << KEY_BITS) - 1;
 

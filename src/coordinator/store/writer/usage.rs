@@ -11,7 +11,7 @@ use super::super::layout::{COUNTS, SELECT_ROLLED_UP, USAGE_KEY, bounded};
 use super::super::memory::{NameUses, RowsByMinute};
 use super::dictionary::Dictionary;
 use super::statement::{add_to_row, upsert};
-use crate::link::usage::{Accounts, Latency, PolicyCount, PolicyKey, UsageCount, UsageKey};
+use crate::link::usage::{Latency, PolicyCount, PolicyKey, UsageCount, UsageKey, UsageTotals};
 use crate::names;
 use crate::who::{Who, WhoPart};
 
@@ -120,14 +120,14 @@ impl<'t> UsageTables<'t> {
 
     /// Adds the counts of a batch. Keys are sorted first, which is the order of the table: a map would
     /// scatter its writes.
-    pub fn add(&mut self, accounts: &Accounts, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
+    pub fn add(&mut self, totals: &UsageTotals, names: &mut Dictionary<'_>) -> rusqlite::Result<()> {
         let mut coarse = CoarseSums::default();
-        let mut keys: Vec<_> = accounts.usage.iter().collect();
+        let mut keys: Vec<_> = totals.usage.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, count) in keys {
             self.add_count(key, count, names, &mut coarse)?;
         }
-        for (minute, latency) in &accounts.latency {
+        for (minute, latency) in &totals.latency {
             let total = coarse.totals.remove(minute).unwrap_or_default();
             self.add_total(*minute, &total, Some(latency))?;
         }
@@ -140,7 +140,7 @@ impl<'t> UsageTables<'t> {
             let row = key.into_iter().chain(sums).chain([count.cost.0, count.saved.0]);
             self.add_hour.execute(params_from_iter(row))?;
         }
-        for (key, count) in &accounts.policies {
+        for (key, count) in &totals.policies {
             self.add_policy(key, count, names)?;
         }
         Ok(())
