@@ -30,7 +30,7 @@ use host::{Host, authority_of};
 pub(crate) use session::Sessions;
 pub(crate) use throttle::Throttle;
 
-/// What the coordinator remembers about callers.
+/// Sessions and wrong tokens of callers.
 #[derive(Debug, Default)]
 pub(crate) struct AccessState {
     pub(crate) throttle: Throttle,

@@ -7,7 +7,7 @@ use super::handover::{Launch, NoLaunch, Predecessor, Successor};
 use super::helpers::supervisor::Supervisor;
 use crate::link::Event;
 
-/// What the process needs for its beginning and its end.
+/// Inputs for the beginning and the end of the process.
 pub struct LifecycleParts {
     /// The address that logs and the supervisor show.
     pub address: SocketAddr,

@@ -35,9 +35,9 @@ struct Prepared {
     written: Config,
     next: Config,
     table: PriceTable,
-    /// Set if the configuration names another price file than before; then the watcher of that file, if there is one.
+    /// Set if the configuration names another price file than before: the watcher of the new file, or `None` without one.
     price_watcher: Option<Option<Watcher>>,
-    /// Set if the configuration names another storage than before.
+    /// The new storage, if the configuration names another one than before.
     storage: Option<OpenStorage>,
     plan: Plan,
 }
@@ -156,7 +156,7 @@ fn adopt(state: &mut State, prepared: Prepared, now: Now) {
 }
 
 fn switch_storage(state: &mut State, storage: OpenStorage, now: Now) {
-    // What is queued belongs in the old file. If that accepts nothing, the new one is better than none.
+    // Queued usage belongs in the old file. If that accepts nothing, it goes into the new one.
     state.keeper.close(&mut state.write_queue, now);
     (state.keeper, state.policies) = (storage.keeper, storage.policies);
     state.read_thread = ReadThread::new(state.keeper.store().map(Store::path), state.clock);

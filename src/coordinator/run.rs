@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 256;
 /// Cells of the usage registry that one tick sweeps: 65,536 cells in a minute.
 const SWEPT_CELLS: usize = 110;
 
-/// What the coordinator is made of.
+/// Parts of a [`Coordinator`].
 pub struct CoordinatorParts {
     pub state: StateParts,
     /// Events from the shards and the helper threads.

@@ -38,7 +38,7 @@ pub struct Pins {
     pub workers: Option<u32>,
 }
 
-/// What the process starts with.
+/// The configuration and options that the process starts with.
 pub struct Start {
     pub source: Source,
     pub pins: Pins,

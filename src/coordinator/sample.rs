@@ -1,4 +1,4 @@
-//! A request as a shard would report it, for tests of what becomes of it. Tests change what they are about.
+//! A request as a shard reports it, for tests. Each test changes the fields that it is about.
 
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
 use crate::link::usage::UsageBatch;
@@ -17,7 +17,7 @@ pub(super) fn trace(number: u64) -> Trace {
         started_ms: STARTED_MS,
         duration_ns: 250_000_000,
         first_byte_ns: Some(200_000_000),
-        who: Who { tenant: "acme", user: "ann", agent: "planner" }.to_owned(),
+        who: Who { agent: "planner", ..Who::of_user("acme", "ann") }.to_owned(),
         operation: Some(Operation::Chat),
         provider: "openai-prod".into(),
         model_asked: "gpt-4o".into(),

@@ -23,7 +23,7 @@ use crate::link::{Driver, Order};
 use crate::plan::Plan;
 use crate::shared::Shared;
 
-/// What the coordinator's state is made of.
+/// Parts of the coordinator's state.
 pub struct StateParts {
     /// The process's clock.
     pub clock: Clock,
@@ -68,7 +68,7 @@ pub(super) struct State {
     pub(super) life: Life,
 }
 
-/// What the coordinator knows about one shard.
+/// The state of one shard, as last reported.
 #[derive(Clone, Default)]
 pub(super) struct ShardState {
     pub(super) driver: Option<Driver>,

@@ -49,7 +49,7 @@ pub struct Trace {
     /// All zeros on a hit.
     pub usage: Usage,
     pub cost: MicroUsd,
-    /// What a cache hit would have cost.
+    /// Cost that a cache hit saved.
     pub saved: MicroUsd,
     /// Whether the price table knows the model.
     pub priced: bool,
@@ -78,7 +78,7 @@ pub struct Refused {
     pub message: Box<str>,
 }
 
-/// What the cache did for a request.
+/// The cache's result for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CacheOutcome {

@@ -30,7 +30,7 @@ pub struct UsageTotals {
     pub policies: HashMap<PolicyKey, PolicyCount>,
 }
 
-/// What usage is counted by.
+/// The key that usage is counted by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UsageKey {
     /// The minute in which the request started, since the Unix epoch.
@@ -63,7 +63,7 @@ pub struct UsageCount {
     pub duration_us: u64,
 }
 
-/// What matches of policies are counted by.
+/// The key that matches of policies are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PolicyKey {
     pub minute: u64,

@@ -54,8 +54,6 @@ pub const MODULE_LISTS: List = List {
     #[rustfmt::skip]
     entries: &[
         ("src/cache/mod.rs", ANY),
-        ("src/coordinator/access.rs", ANY),
-        ("src/coordinator/api/mod.rs", ANY),
         ("src/policy/mod.rs", ANY),
     ],
 };
@@ -66,7 +64,6 @@ pub const TYPE_NAMES: List = List {
     #[rustfmt::skip]
     entries: &[
         ("Labels", 2),
-        ("Parts", 5),
         ("Scope", 2),
         ("Store", 2),
     ],

@@ -1,19 +1,19 @@
-//! Threads that do what blocks by nature, so that the coordinator never does.
+//! Threads that do what blocks by nature, so that the coordinator's thread never blocks.
 
-// Signals as events.
+// Turns signals into events.
 pub(super) mod signals;
 
-// Names to addresses.
+// Resolves host names.
 pub mod resolver;
 
-// What systemd is told.
+// Messages to systemd.
 pub mod supervisor;
 
-// Changes of files.
+// Reports changes of files.
 pub(super) mod watch;
 
-// Spans for a collector.
+// Exports spans to a collector.
 pub(super) mod otlp;
 
-// Questions to the store.
+// Reads the store for the REST API.
 pub(super) mod read_thread;

@@ -1,6 +1,6 @@
-//! Questions to the store that the coordinator must not wait for: a helper thread with a connection of its own answers them,
-//! one after the other, straight to whoever asked. The thread starts with the first question and ends with the store. It
-//! never holds a shard or the coordinator up: the queue is bounded, and what finds it full is refused at once.
+//! Reads the store where the coordinator must not wait: a helper thread with its own connection answers one question after
+//! another, straight to the caller. The thread starts with the first question and ends with the store. It never holds up a
+//! shard or the coordinator: the queue is bounded, and a question that finds it full is refused at once.
 
 use std::fs;
 use std::io;
@@ -13,28 +13,28 @@ use crate::coordinator::store::StoreError;
 use crate::coordinator::store::reader::Reader;
 use crate::link::ApiAnswer;
 
-/// Questions that may wait. Arbitrary: more than all pages of some consoles ask at once, and at two seconds each at most
-/// the last of them has an answer before anyone gave up.
+/// Most questions that may wait. Arbitrary: more than all pages of a few consoles ask at once. A question takes two seconds at
+/// most, so that even the last one is answered before its caller gives up.
 const QUESTIONS_MAX: usize = 64;
 
-/// The niceness of threads that read for someone who waits at a screen. Arbitrary: a tenth of a shard's weight.
+/// Niceness of threads that read for a person at a screen. Arbitrary: a tenth of a shard's weight.
 const NICE: i32 = 10;
 
-/// What is to be found out; it makes the answer. Of a reader, or of why there is none.
+/// Makes an answer from a reader, or from the reason why there is none.
 pub(crate) type Question = Box<dyn FnOnce(Result<&Reader, NoReader>) -> ApiAnswer + Send>;
 
-/// Why a question cannot be asked.
+/// Why there is no reader.
 #[derive(Debug)]
 pub(crate) enum NoReader {
     /// There is no store.
     Off,
-    /// Too many others wait, or the machine gives no thread.
+    /// Too many questions wait, or no thread could be started.
     Busy,
     /// The file cannot be opened.
     Store(Box<StoreError>),
 }
 
-/// The way to the thread.
+/// Handle of the thread.
 pub(crate) struct ReadThread {
     /// `None` without a store.
     path: Option<PathBuf>,
@@ -44,20 +44,20 @@ pub(crate) struct ReadThread {
 }
 
 impl ReadThread {
-    /// Of the file at `path`, which a store has brought up to date.
+    /// A handle for the file at `path`, which a store has migrated already.
     pub(crate) fn new(path: Option<&Path>, clock: Clock) -> ReadThread {
         ReadThread { path: path.map(Path::to_owned), clock, thread: None }
     }
 
-    /// The file, for those who open it themselves.
+    /// The file, for an export that opens it itself.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Has a question answered to `reply`, at once where that cannot be done.
+    /// Sends the answer to a question to `reply`. Without a reader, answers at once.
     pub(crate) fn ask(&mut self, question: Question, reply: flume::Sender<ApiAnswer>) {
         let Err((refused, question)) = self.queue(question, &reply) else { return };
-        // The caller may have left.
+        // An error means that the caller has left.
         let _ = reply.try_send(question(Err(refused)));
     }
 
@@ -67,7 +67,7 @@ impl ReadThread {
             match start(path.clone(), self.clock) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => {
-                    tracing::error!(%error, "no thread for questions to the storage");
+                    tracing::error!(%error, "could not start the thread that reads the storage");
                     return Err((NoReader::Busy, question));
                 }
             }
@@ -83,7 +83,7 @@ fn start(path: PathBuf, clock: Clock) -> io::Result<flume::Sender<(Question, flu
         give_way();
         let mut open = None;
         for (question, reply) in asked {
-            // Nobody waits for it any more.
+            // The caller has left.
             if reply.is_disconnected() {
                 continue;
             }
@@ -97,14 +97,14 @@ fn start(path: PathBuf, clock: Clock) -> io::Result<flume::Sender<(Question, flu
     Ok(questions)
 }
 
-/// Makes the scheduler prefer shards to the calling thread, where it may be asked to: a question that counts 200,000 traces
-/// took a core for 40 ms, and with it the requests of whoever shares that core.
+/// Makes the scheduler prefer shards to the calling thread, if the system permits. Counting 200,000 traces took a core for
+/// 40 ms, and delayed the requests of the shard on that core.
 pub(crate) fn give_way() {
-    // On Linux a thread's own affair, whatever POSIX says (setpriority(2)).
+    // On Linux this sets the thread's own niceness, unlike in POSIX (setpriority(2)).
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
-/// The reader of the file that stands at the path now: another one may have been put there, as a backup is.
+/// Returns the reader of the file that is at the path now. A backup may have replaced the file since the last question.
 fn opened<'o>(open: &'o mut Option<(Reader, [u64; 2])>, path: &Path, clock: Clock) -> Result<&'o Reader, StoreError> {
     let identity = fs::metadata(path).map(|file| [file.dev(), file.ino()]).unwrap_or_default();
     let reader = match open.take().filter(|(_, of)| *of == identity) {
@@ -123,7 +123,7 @@ mod tests {
         ApiAnswer { status: 200, content_type: word, headers: Vec::new(), body: Vec::new(), stream: None }
     }
 
-    /// Answers `there` where there is a reader, else why not.
+    /// Answers `there` if there is a reader, else the reason.
     fn question() -> Question {
         Box::new(|reader| {
             word(match reader {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_way_does_so_alone() {
+    fn give_way_affects_the_calling_thread_only() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let before = nice();
         let within = thread::spawn(move || {
@@ -147,44 +147,44 @@ mod tests {
         assert_eq!(nice(), before);
     }
 
-    fn ask(reading: &mut ReadThread) -> flume::Receiver<ApiAnswer> {
+    fn ask(read_thread: &mut ReadThread) -> flume::Receiver<ApiAnswer> {
         let (reply, answer) = flume::bounded(1);
-        reading.ask(question(), reply);
+        read_thread.ask(question(), reply);
         answer
     }
 
-    fn answer(reading: &mut ReadThread) -> &'static str {
-        ask(reading).recv().unwrap().content_type
+    fn answer(read_thread: &mut ReadThread) -> &'static str {
+        ask(read_thread).recv().unwrap().content_type
     }
 
     #[test]
-    fn without_a_store_the_answer_is_that_it_is_off() {
+    fn question_without_a_store_is_answered_with_off() {
         assert_eq!(answer(&mut ReadThread::new(None, Clock::start())), "off");
     }
 
     #[test]
-    fn a_file_that_is_moved_and_comes_back_is_found_again() {
+    fn file_that_is_moved_and_comes_back_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let [path, aside] = ["luner.db", "aside.db"].map(|name| folder.path().join(name));
         drop(Store::open(&path, 0).unwrap());
-        let mut reading = ReadThread::new(Some(&path), Clock::start());
-        assert_eq!(answer(&mut reading), "there");
+        let mut read_thread = ReadThread::new(Some(&path), Clock::start());
+        assert_eq!(answer(&mut read_thread), "there");
         std::fs::rename(&path, &aside).unwrap();
-        assert_eq!(answer(&mut reading), "broken");
+        assert_eq!(answer(&mut read_thread), "broken");
         std::fs::rename(&aside, &path).unwrap();
-        assert_eq!(answer(&mut reading), "there");
+        assert_eq!(answer(&mut read_thread), "there");
     }
 
     #[test]
-    fn a_full_queue_refuses_at_once_and_who_left_is_passed_over() {
+    fn full_queue_refuses_at_once_and_gone_callers_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("luner.db");
         drop(Store::open(&path, 0).unwrap());
-        let mut reading = ReadThread::new(Some(&path), Clock::start());
+        let mut read_thread = ReadThread::new(Some(&path), Clock::start());
         let (begun, has_begun) = flume::bounded(1);
         let (go_on, waits) = flume::bounded::<()>(0);
         let (reply, slow) = flume::bounded(1);
-        reading.ask(
+        read_thread.ask(
             Box::new(move |_| {
                 begun.send(()).unwrap();
                 let _ = waits.recv();
@@ -194,9 +194,9 @@ mod tests {
         );
         has_begun.recv().unwrap();
         let (reply, _) = flume::bounded(1);
-        reading.ask(Box::new(|_| panic!("nobody waits for this")), reply);
-        let queued: Vec<_> = (1..QUESTIONS_MAX).map(|_| ask(&mut reading)).collect();
-        assert_eq!(answer(&mut reading), "busy");
+        read_thread.ask(Box::new(|_| panic!("the caller has left")), reply);
+        let queued: Vec<_> = (1..QUESTIONS_MAX).map(|_| ask(&mut read_thread)).collect();
+        assert_eq!(answer(&mut read_thread), "busy");
         drop(go_on);
         assert_eq!(slow.recv().unwrap().content_type, "slow");
         assert!(queued.into_iter().all(|answer| answer.recv().unwrap().content_type == "there"));

@@ -409,7 +409,7 @@ export interface components {
             cut: boolean;
             text: string;
         };
-        /** @description What the cache said. */
+        /** @description The cache's result for a request. */
         CacheOutcome: ("HIT" | "MISS") | "BYPASS";
         /**
          * @description A scalar type of CEL.
@@ -1177,7 +1177,7 @@ export interface components {
             requests: number;
             /**
              * Format: double
-             * @description What the cache hits would have cost.
+             * @description Cost that cache hits saved.
              */
             saved_usd: number;
             /** Format: uint64 */

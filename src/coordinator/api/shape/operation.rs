@@ -37,7 +37,7 @@ pub(crate) struct ApiOperation {
 /// Answers an operation.
 pub(crate) type Handler = fn(&mut State, Arguments<'_>) -> Result<Reply, ApiError>;
 
-/// What a handler gets.
+/// The inputs of a handler.
 pub(crate) struct Arguments<'a> {
     pub(crate) call: &'a ApiCall,
     pub(crate) values: Values,
@@ -53,7 +53,7 @@ impl Arguments<'_> {
     }
 }
 
-/// Who may call an operation.
+/// The callers that may use an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Everyone: the answer shows nothing about callers, keys or policies.

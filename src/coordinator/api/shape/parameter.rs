@@ -22,7 +22,7 @@ pub(crate) struct Parameter {
     pub(crate) about: &'static str,
 }
 
-/// What a parameter's value must be.
+/// The kinds of values that parameters have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ParameterKind {
     /// A text of at most [`TEXT_BYTES_MAX`]. An empty text counts as absent.

@@ -41,7 +41,7 @@ pub(crate) struct TraceItem {
     pub(crate) spans: u64,
     pub(crate) tokens: TokenCounts,
     pub(crate) cost_usd: f64,
-    /// What the cache hits would have cost.
+    /// Cost that cache hits saved.
     pub(crate) saved_usd: f64,
     pub(crate) cache: CacheOutcome,
     /// Policies that matched.
