@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luner::cache::{
-    Answer, Asked, CachedAnswer, FRONT_LIMITS, Front, HashKey, Keys, Limits, NewEntry, Owner, Role, Scope, Store,
+    Answer, Asked, CachedAnswer, FRONT_LIMITS, Front, HashKey, Keys, Limits, NewEntry, Owner, Role, Store,
 };
 use luner::clock::Now;
 use luner::dialect::openai::request;
@@ -31,8 +31,8 @@ fn time(name: &str, repeat: usize, mut run: impl FnMut()) {
 }
 
 fn asked(body: &[u8]) -> Asked<'_> {
-    let scope = Scope::Tenant("acme");
-    Asked { scope, operation: Operation::Chat, model: "gpt-4o-mini", body, depth_max: 128 }
+    let shared_within = Some("acme");
+    Asked { shared_within, operation: Operation::Chat, model: "gpt-4o-mini", body, depth_max: 128 }
 }
 
 /// A chat request of about this length.

@@ -36,20 +36,11 @@ impl Key {
     }
 }
 
-/// Who may be given the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// Requests of this tenant; the empty one is a tenant of its own.
-    Tenant(&'a str),
-    /// Every request.
-    Global,
-}
-
 /// What a key is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Who may be given the answer.
-    pub scope: Scope<'a>,
+    /// The group of callers that share the answer; an empty name is a group of its own. `None`: every caller shares it.
+    pub shared_within: Option<&'a str>,
     /// What is asked of the model.
     pub operation: Operation,
     /// The effective one, after every downgrade.
@@ -100,12 +91,12 @@ impl Keys {
     /// Without the memory of bodies that came lately.
     pub fn canonical_key(&mut self, asked: &Asked<'_>) -> Option<Key> {
         let start = |out: &mut Vec<u8>| {
-            let (tag, tenant) = match asked.scope {
-                Scope::Global => (0, ""),
-                Scope::Tenant(tenant) => (1, tenant),
+            let (tag, group) = match asked.shared_within {
+                None => (0, ""),
+                Some(group) => (1, group),
             };
             out.extend_from_slice(&[tag, asked.operation as u8]);
-            for text in [tenant, asked.model] {
+            for text in [group, asked.model] {
                 out.extend_from_slice(&(text.len() as u64).to_le_bytes());
                 out.extend_from_slice(text.as_bytes());
             }

@@ -3,7 +3,7 @@
 //! good, because it is keyed and of 128 bits.
 
 use super::hash::Fingerprint;
-use super::key::{Asked, Key, Scope};
+use super::key::{Asked, Key};
 use crate::llm::Operation;
 
 /// Bodies to keys.
@@ -17,21 +17,17 @@ pub(super) struct Memo {
 struct Slot {
     body: Fingerprint,
     operation: Operation,
-    tenant: Option<Box<str>>,
+    shared_within: Option<Box<str>>,
     model: Box<str>,
     key: Option<Key>,
 }
 
 impl Slot {
     fn is_of(&self, body: Fingerprint, asked: &Asked<'_>) -> bool {
-        let tenant = match asked.scope {
-            Scope::Tenant(tenant) => Some(tenant),
-            Scope::Global => None,
-        };
         self.body == body
             && self.operation == asked.operation
             && *self.model == *asked.model
-            && self.tenant.as_deref() == tenant
+            && self.shared_within.as_deref() == asked.shared_within
     }
 }
 
@@ -56,11 +52,8 @@ impl Memo {
 
     /// In the place of the one of two that was not used for longer.
     pub(super) fn note(&mut self, body: Fingerprint, asked: &Asked<'_>, key: Option<Key>) {
-        let tenant = match asked.scope {
-            Scope::Tenant(tenant) => Some(tenant.into()),
-            Scope::Global => None,
-        };
-        let slot = Slot { body, operation: asked.operation, tenant, model: asked.model.into(), key };
+        let shared_within = asked.shared_within.map(Into::into);
+        let slot = Slot { body, operation: asked.operation, shared_within, model: asked.model.into(), key };
         if let Some(pair) = self.pair(body) {
             pair.swap(0, 1);
             pair[0] = Some(slot);

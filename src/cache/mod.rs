@@ -1,7 +1,7 @@
 //! The cache: answers to requests that would be answered alike, given again. Sharded by key: `Key::owner` names the shard
 //! that holds the entry; the others keep a front of what is hot. Pure parts, without I/O, locks or a clock of their own.
 //!
-//! *Invariant:* two requests have one key only if the tenant (unless the scope is global), the operation, the effective model
+//! *Invariant:* two requests have one key only if the group of callers that share answers, the operation, the effective model
 //! and everything in the body that can change the answer are the same.
 //!
 //! *Invariant:* what is served is held by its owner: the owner marks an entry when it gives it up, and no front serves one
@@ -29,7 +29,7 @@ pub use entry::{CachedAnswer, NewEntry};
 pub use flight::{After, Role, Ticket};
 pub use front::{FRONT_LIMITS, Front};
 pub use hash::{Fingerprint, HashKey};
-pub use key::{Asked, Key, Keys, Scope, is_cacheable};
+pub use key::{Asked, Key, Keys, is_cacheable};
 pub use lru::Limits;
 pub use owner::{Answer, Owner};
 pub use store::{Evictions, Store};

@@ -43,6 +43,7 @@ impl LocalWindows {
     #[inline]
     pub fn enter(&mut self, who: Who<&str>, now: Now, estimate: MicroUsd) -> WindowEntry {
         let now = period(now);
+        let who = who.without_agent();
         let hash = self.registry.hash(who);
         let seat = match self.seats.find(hash, |seat| seat.cell.is_of(who)) {
             Some(held) if !held.it.cell.is_evicted() => {

@@ -16,7 +16,7 @@ use crate::who::Who;
 #[allow(clippy::disallowed_types, reason = "touched once per user and shard, and held for less than 10 µs")]
 type Stripe = std::sync::Mutex<Table<Arc<UserWindow>>>;
 
-/// All that is counted of one user of one tenant.
+/// Everything that is counted for one user.
 #[derive(Debug)]
 pub(super) struct UserWindow {
     /// Without an agent: all agents of a user count together.
@@ -28,7 +28,7 @@ pub(super) struct UserWindow {
 
 impl UserWindow {
     pub(super) fn is_of(&self, who: Who<&str>) -> bool {
-        *self.who.user == *who.user && *self.who.tenant == *who.tenant
+        self.who.as_str() == who
     }
 
     pub(super) fn is_evicted(&self) -> bool {
@@ -104,7 +104,7 @@ impl Registry {
     /// Keyed, so that nobody outside can make up users who collide.
     #[inline]
     pub(super) fn hash(&self, who: Who<&str>) -> u64 {
-        self.hasher.hash_one((who.tenant, who.user))
+        self.hasher.hash_one(who)
     }
 
     /// The cell of this user, made if there is none.
@@ -124,7 +124,7 @@ impl Registry {
                     table.remove(at).it.evicted.store(true, Ordering::Relaxed);
                 }
             }
-            let who = who.without_agent().to_owned();
+            let who = who.to_owned();
             let cell = Arc::new(UserWindow { who, evicted: AtomicBool::new(false), slots: Slots::default() });
             table.insert(hash, now, Arc::clone(&cell));
             cell

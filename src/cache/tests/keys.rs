@@ -13,8 +13,8 @@ fn fresh() -> Keys {
     Keys::new(HashKey::new([42; 32]))
 }
 
-fn asked<'a>(body: &'a str, tenant: &'a str, operation: Operation, model: &'a str) -> Asked<'a> {
-    Asked { scope: Scope::Tenant(tenant), operation, model, body: body.as_bytes(), depth_max: 128 }
+fn asked<'a>(body: &'a str, group: &'a str, operation: Operation, model: &'a str) -> Asked<'a> {
+    Asked { shared_within: Some(group), operation, model, body: body.as_bytes(), depth_max: 128 }
 }
 
 fn key_in(keys: &mut Keys, body: &str) -> Option<Key> {
@@ -99,23 +99,23 @@ fn whatever_can_change_the_answer_changes_the_key() {
 }
 
 #[test]
-fn tenant_endpoint_and_model_are_in_the_key_and_cannot_run_into_each_other() {
+fn group_operation_and_model_are_in_the_key_and_cannot_run_into_each_other() {
     let body = r#"{"model":"m","temperature":0}"#;
     let mut keys = fresh();
     let texts = ["", "a", "ab", "b", "\u{0}", "a\u{0}"];
-    let tenants = texts.iter().flat_map(|tenant| texts.map(|model| (*tenant, model)));
-    let all: Vec<_> = tenants.flat_map(|(tenant, model)| Operation::ALL.map(|it| (tenant, it, model))).collect();
+    let groups = texts.iter().flat_map(|group| texts.map(|model| (*group, model)));
+    let all: Vec<_> = groups.flat_map(|(group, model)| Operation::ALL.map(|it| (group, it, model))).collect();
     let (mut seen, mut seeded) = (HashMap::new(), Seeded::new(3));
     // All of them have one fingerprint, and share two places of the memo, now with one neighbour and then with another.
     for _ in 0..20_000 {
-        let (tenant, operation, model) = all[seeded.below(all.len())];
-        let key = keys.key(&asked(body, tenant, operation, model));
-        assert_eq!(*seen.entry(key).or_insert((tenant, operation, model)), (tenant, operation, model));
+        let (group, operation, model) = all[seeded.below(all.len())];
+        let key = keys.key(&asked(body, group, operation, model));
+        assert_eq!(*seen.entry(key).or_insert((group, operation, model)), (group, operation, model));
     }
     assert_eq!(seen.len(), all.len());
-    let global = Asked { scope: Scope::Global, ..asked(body, "", CHAT, "a") };
+    let global = Asked { shared_within: None, ..asked(body, "", CHAT, "a") };
     for _ in 0..2 {
-        assert!(!seen.contains_key(&keys.key(&global)), "global is no tenant");
+        assert!(!seen.contains_key(&keys.key(&global)), "an answer that everyone shares has a key of its own");
     }
 }
 

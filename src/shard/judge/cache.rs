@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use super::admit::Admitted;
 use crate::cache::control::Directives;
 use crate::cache::{
-    After, Answer, Asked, CachedAnswer, Evictions, FRONT_LIMITS, Front, HashKey, Key, Keys, Owner, Role, Scope, Store,
-    Ticket, is_cacheable,
+    After, Answer, Asked, CachedAnswer, Evictions, FRONT_LIMITS, Front, HashKey, Key, Keys, Owner, Role, Store, Ticket,
+    is_cacheable,
 };
 use crate::clock::Now;
 use crate::config::CacheScope;
@@ -81,9 +81,9 @@ impl Cache {
             return Lookup::Bypass;
         }
         let asked = Asked {
-            scope: match plan.cache.scope {
-                CacheScope::Tenant => Scope::Tenant(request.who.tenant),
-                CacheScope::Global => Scope::Global,
+            shared_within: match plan.cache.scope {
+                CacheScope::Tenant => Some(request.who.tenant),
+                CacheScope::Global => None,
             },
             operation: request.operation,
             model: admitted.routed.model_name(),

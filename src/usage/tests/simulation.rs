@@ -72,8 +72,7 @@ impl Simulation {
     fn enter(&mut self) {
         let (user, shard) = (self.seeded.below(USERS.len()), self.seeded.below(self.shards.len()));
         let estimate = (self.seeded.next() % 1_000) as i64;
-        let (tenant, name) = USERS[user];
-        let who = Who::of_user(tenant, name);
+        let who = Who::of_user(USERS[user].0, USERS[user].1);
         let entry = self.shards[shard].enter(who, at(self.now), MicroUsd(estimate));
         let model = &mut self.models[user];
         model.events.push((self.now / PERIOD_NS, 1, 0, 0));
