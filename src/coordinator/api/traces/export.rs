@@ -75,6 +75,9 @@ pub(crate) fn start(state: &mut State, Arguments { call, values, .. }: Arguments
     }
 }
 
+/// Sends the pieces of an export after the first.
+type PieceSender = flume::Sender<Vec<u8>>;
+
 impl Export {
     fn run(mut self) {
         give_way();
@@ -105,7 +108,7 @@ impl Export {
     }
 
     /// Returns the answer with its first piece, and the sender for further pieces if there are any.
-    fn begin(&mut self, reader: &Reader) -> Result<(ApiAnswer, Option<flume::Sender<Vec<u8>>>), ApiError> {
+    fn begin(&mut self, reader: &Reader) -> Result<(ApiAnswer, Option<PieceSender>), ApiError> {
         let total = reader.traces(&self.filter, Paging { page: 1, page_size: 1 })?.total;
         let mut body = match self.format {
             Format::Csv => format!("{}\r\n", csv_header().join(",")).into_bytes(),
