@@ -200,7 +200,7 @@ fn successor_that_fails_to_start_changes_nothing() {
     database.pragma_update(None, "user_version", 1).expect("a version");
     luner.signal(Signal::USR2);
     eventually("the second hand-over fails too", || luner.count_log(NOT_HANDED_OVER) == 2);
-    luner.wait_log("would take it from the luner that runs");
+    luner.wait_log("would break the luner that is running");
     database.pragma_update(None, "user_version", 2).expect("a version");
     drop(database);
 
