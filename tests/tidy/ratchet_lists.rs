@@ -64,7 +64,6 @@ pub const TYPE_NAMES: List = List {
     #[rustfmt::skip]
     entries: &[
         ("Labels", 2),
-        ("Scope", 2),
         ("Store", 2),
     ],
 };
