@@ -184,7 +184,7 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
     let id = record.request_id.as_ref().map_or("", |id| id.as_str());
     let (who, model) = (record.names.who(), record.model());
     let Record { provider, usage, cost, cut, .. } = record;
-    let (prompt, completion) = (usage.input, usage.output);
+    let (input, output) = (usage.input, usage.output);
     let (status, ms) = (end.status, record.duration_ns(end.now) as f64 / 1e6);
     if succeeded {
         tracing::debug!(
@@ -195,8 +195,8 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
             model,
             provider,
             status,
-            { PROMPT_TOKENS } = prompt,
-            { COMPLETION_TOKENS } = completion,
+            { PROMPT_TOKENS } = input,
+            { COMPLETION_TOKENS } = output,
             cost_usd = %cost,
             ms,
             "request"
@@ -213,8 +213,8 @@ fn log(record: &Record<'_>, end: End<'_>, succeeded: bool) {
             refusal = end.refusal.map(|refusal| refusal.row().code.unwrap_or("bad_request")),
             policy = end.refusal.and_then(|refusal| refusal.policy()),
             cut,
-            { PROMPT_TOKENS } = prompt,
-            { COMPLETION_TOKENS } = completion,
+            { PROMPT_TOKENS } = input,
+            { COMPLETION_TOKENS } = output,
             cost_usd = %cost,
             ms,
             "request"

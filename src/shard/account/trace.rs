@@ -30,10 +30,10 @@ impl Record<'_> {
         UsageCount {
             requests: 1,
             spans,
-            prompt: self.usage.input,
-            completion: self.usage.output,
+            input: self.usage.input,
+            output: self.usage.output,
             total: self.usage.total,
-            cached: self.usage.cache_read,
+            cache_read: self.usage.cache_read,
             reasoning: self.usage.reasoning,
             cost: self.cost,
             saved,

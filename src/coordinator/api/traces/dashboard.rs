@@ -54,7 +54,7 @@ const METRICS: [(&str, &[(&str, Metric)]); 9] = [
     ("requests", &[("requests", Metric::Requests)]),
     ("cost", &[("cost_usd", Metric::CostUsd)]),
     ("saved", &[("saved_usd", Metric::SavedUsd)]),
-    ("tokens", &[("prompt", Metric::PromptTokens), ("completion", Metric::CompletionTokens)]),
+    ("tokens", &[("prompt", Metric::InputTokens), ("completion", Metric::OutputTokens)]),
     (
         "latency",
         &[("avg_ms", Metric::AvgMs), ("p50_ms", Metric::P50Ms), ("p95_ms", Metric::P95Ms), ("p99_ms", Metric::P99Ms)],

@@ -20,6 +20,7 @@ use crate::coordinator::helpers::read_thread::{NoReader, give_way};
 use crate::coordinator::state::State;
 use crate::coordinator::store::reader::{Filter, Reader};
 use crate::coordinator::store::{Paging, StoreError};
+use crate::dialect::openai::tokens::{COMPLETION_TOKENS, PROMPT_TOKENS};
 use crate::link::ApiAnswer;
 use crate::names::ROWS_TOTAL;
 
@@ -159,7 +160,7 @@ const COLUMNS_BEFORE: [&str; 3] = ["trace_id", "started_at", "duration_ms"];
 #[rustfmt::skip]
 const COLUMNS_AFTER: [&str; 16] = [
     "endpoint", "model_asked", "model", "provider", "status", "outcome", "refusal", "stream", "requests",
-    "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "saved_usd", "cache", "policies",
+    PROMPT_TOKENS, COMPLETION_TOKENS, "total_tokens", "cost_usd", "saved_usd", "cache", "policies",
 ];
 
 fn csv_header() -> Vec<&'static str> {

@@ -106,8 +106,8 @@ impl From<ListedTrace> for TraceItem {
         }
         let sum = |part: fn(&Usage) -> u64| requests.iter().map(|request| part(&request.usage)).sum();
         let tokens = TokenCounts {
-            prompt: row.prompt_tokens,
-            completion: row.completion_tokens,
+            prompt: row.input_tokens,
+            completion: row.output_tokens,
             total: row.total_tokens,
             cached: sum(|usage| usage.cache_read),
             reasoning: sum(|usage| usage.reasoning),

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::layout::COUNTS;
+use crate::dialect::openai::tokens::TokenFields;
 use crate::link::usage::{Latency, UsageCount};
 use crate::units::MicroUsd;
 
@@ -28,14 +29,8 @@ pub struct Summary {
     /// From 0 to 1, of the requests that looked in the cache.
     pub cache_hit_rate: f64,
     pub blocked: u64,
-    /// Part of `total_tokens`.
-    pub prompt_tokens: u64,
-    /// Part of `total_tokens`.
-    pub completion_tokens: u64,
-    /// Part of `prompt_tokens`.
-    pub cached_tokens: u64,
-    /// Part of `completion_tokens`.
-    pub reasoning_tokens: u64,
+    #[serde(flatten)]
+    pub tokens: TokenFields,
     pub errors: u64,
     pub cache_hits: u64,
     pub cache_misses: u64,
@@ -65,8 +60,8 @@ pub enum Metric {
     CostUsd,
     SavedUsd,
     Tokens,
-    PromptTokens,
-    CompletionTokens,
+    InputTokens,
+    OutputTokens,
     CacheHits,
     CacheMisses,
     CacheHitRate,
@@ -91,10 +86,10 @@ impl UsagePoint {
         self.count.add(&UsageCount {
             requests: count(1)?,
             spans: count(2)?,
-            prompt: count(3)?,
-            completion: count(4)?,
+            input: count(3)?,
+            output: count(4)?,
             total: count(5)?,
-            cached: count(6)?,
+            cache_read: count(6)?,
             reasoning: count(7)?,
             cost: money(8)?,
             saved: money(9)?,
@@ -125,8 +120,8 @@ impl UsagePoint {
             Metric::CostUsd => Some(count.cost.usd()),
             Metric::SavedUsd => Some(count.saved.usd()),
             Metric::Tokens => whole(count.total),
-            Metric::PromptTokens => whole(count.prompt),
-            Metric::CompletionTokens => whole(count.completion),
+            Metric::InputTokens => whole(count.input),
+            Metric::OutputTokens => whole(count.output),
             Metric::CacheHits => whole(count.hits),
             Metric::CacheMisses => whole(count.misses),
             Metric::CacheHitRate => share(count.hits, count.hits.saturating_add(count.misses)),
@@ -157,10 +152,12 @@ impl UsagePoint {
             error_rate: self.value(Metric::ErrorRate).unwrap_or(0.0),
             cache_hit_rate: self.value(Metric::CacheHitRate).unwrap_or(0.0),
             blocked: count.blocked,
-            prompt_tokens: count.prompt,
-            completion_tokens: count.completion,
-            cached_tokens: count.cached,
-            reasoning_tokens: count.reasoning,
+            tokens: TokenFields {
+                input: count.input,
+                output: count.output,
+                cache_read: count.cache_read,
+                reasoning: count.reasoning,
+            },
             errors: count.errors,
             cache_hits: count.hits,
             cache_misses: count.misses,

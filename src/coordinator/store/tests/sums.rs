@@ -94,10 +94,10 @@ fn usage_rows_agree(store: &Store, all: &[Trace]) {
         let count = UsageCount {
             requests: row.get("requests")?,
             spans: row.get("spans")?,
-            prompt: row.get("prompt")?,
-            completion: row.get("completion")?,
+            input: row.get("prompt")?,
+            output: row.get("completion")?,
             total: row.get("total")?,
-            cached: row.get("cached")?,
+            cache_read: row.get("cached")?,
             reasoning: row.get("reasoning")?,
             cost: MicroUsd(row.get("cost")?),
             saved: MicroUsd(row.get("saved")?),
@@ -120,8 +120,8 @@ fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
     let found = reader.summary(span).unwrap();
     assert_eq!((found.total_requests, found.total_spans, found.total_tokens), (sum.requests, sum.spans, sum.total));
     assert_eq!(
-        (found.prompt_tokens, found.completion_tokens, found.cached_tokens),
-        (sum.prompt, sum.completion, sum.cached)
+        (found.tokens.input, found.tokens.output, found.tokens.cache_read),
+        (sum.input, sum.output, sum.cache_read)
     );
     assert_eq!((found.total_cost_usd, found.saved_usd), (sum.cost.usd(), sum.saved.usd()));
     assert_eq!(

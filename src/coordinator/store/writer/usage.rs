@@ -252,18 +252,18 @@ fn row(key: &RowKey, count: &UsageCount) -> impl rusqlite::Params {
 
 /// The values of [`COUNTS`].
 fn columns(count: &UsageCount) -> [i64; COUNTS.len()] {
-    let UsageCount { requests, spans, prompt, completion, total, cached, reasoning, .. } = *count;
+    let UsageCount { requests, spans, input, output, total, cache_read, reasoning, .. } = *count;
     let UsageCount { cost, saved, hits, misses, blocked, errors, duration_us, .. } = *count;
-    let [requests, spans, prompt, completion, total, cached, reasoning] =
-        [requests, spans, prompt, completion, total, cached, reasoning].map(bounded);
+    let [requests, spans, input, output, total, cache_read, reasoning] =
+        [requests, spans, input, output, total, cache_read, reasoning].map(bounded);
     let [hits, misses, blocked, errors, duration_us] = [hits, misses, blocked, errors, duration_us].map(bounded);
     [
         requests,
         spans,
-        prompt,
-        completion,
+        input,
+        output,
         total,
-        cached,
+        cache_read,
         reasoning,
         cost.0,
         saved.0,
