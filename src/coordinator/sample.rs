@@ -26,7 +26,7 @@ pub(super) fn trace(number: u64) -> Trace {
         status: 200,
         refusal: None,
         cache: CacheOutcome::Bypass,
-        usage: Usage { input: 7, output: 5, total: 12, ..Usage::default() },
+        usage: Usage { input: 7, output: 5, total: 12, cache_read: 3, cache_write: 2, ..Usage::default() },
         cost: MicroUsd(34),
         saved: MicroUsd(0),
         priced: true,

@@ -197,11 +197,12 @@ fn successor_that_fails_to_start_changes_nothing() {
     // A successor that migrates the schema would make the database unusable for this process, so it must not start.
     luner.scratch().write(&good);
     let database = rusqlite::Connection::open(luner.scratch().folder.join("luner.db")).expect("the database opens");
-    database.pragma_update(None, "user_version", 1).expect("a version");
+    let schema: u32 = database.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
+    database.pragma_update(None, "user_version", schema - 1).expect("a version");
     luner.signal(Signal::USR2);
     eventually("the second hand-over fails too", || luner.count_log(NOT_HANDED_OVER) == 2);
     luner.wait_log("would break the luner that is running");
-    database.pragma_update(None, "user_version", 2).expect("a version");
+    database.pragma_update(None, "user_version", schema).expect("a version");
     drop(database);
 
     luner.hand_over();

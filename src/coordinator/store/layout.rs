@@ -21,13 +21,14 @@ pub(super) const SEARCHED: [&str; 7] =
     [WhoPart::User.name(), WhoPart::Tenant.name(), WhoPart::Agent.name(), "provider", "asked", "model", "error"];
 
 /// Columns that `usage_minute` and `total_minute` both count.
-pub(super) const COUNTS: [&str; 14] = [
+pub(super) const COUNTS: [&str; 15] = [
     "requests",
     "spans",
     "prompt",
     "completion",
     "total",
     "cached",
+    "cache_write",
     "reasoning",
     "cost",
     "saved",

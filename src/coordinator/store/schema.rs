@@ -10,7 +10,8 @@ use super::error::StoreError;
 /// "lunr". Tells luner's files from other SQLite databases; `file` shows it too.
 pub(super) const APPLICATION_ID: i32 = 0x6c75_6e72;
 /// Step `n` leads from schema `n` to schema `n + 1`. Steps are only ever appended.
-pub(super) const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema2.sql")];
+pub(super) const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql")];
 /// The schema that this luner writes.
 pub(super) const KNOWN: u32 = STEPS.len() as u32;
 

@@ -18,9 +18,12 @@ pub struct TokenFields {
     /// Part of `total_tokens`.
     #[serde(rename = "completion_tokens")]
     pub output: u64,
-    /// Part of `prompt_tokens`.
+    /// Part of `prompt_tokens`: read from the provider's cache.
     #[serde(rename = "cached_tokens")]
     pub cache_read: u64,
+    /// Part of `prompt_tokens`: written to the provider's cache.
+    #[serde(rename = "cache_write_tokens")]
+    pub cache_write: u64,
     /// Part of `completion_tokens`.
     #[serde(rename = "reasoning_tokens")]
     pub reasoning: u64,
@@ -32,9 +35,10 @@ mod tests {
 
     #[test]
     fn fields_keep_the_names_on_which_callers_rely() {
-        let fields = TokenFields { input: 1, output: 2, cache_read: 3, reasoning: 4 };
+        let fields = TokenFields { input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 };
         let expected = serde_json::json!({
-            PROMPT_TOKENS: 1, COMPLETION_TOKENS: 2, "cached_tokens": 3, "reasoning_tokens": 4,
+            PROMPT_TOKENS: 1, COMPLETION_TOKENS: 2, "cached_tokens": 3, "cache_write_tokens": 4,
+            "reasoning_tokens": 5,
         });
         assert_eq!(serde_json::to_value(fields).expect("numbers serialise"), expected);
     }

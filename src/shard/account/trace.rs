@@ -34,6 +34,7 @@ impl Record<'_> {
             output: self.usage.output,
             total: self.usage.total,
             cache_read: self.usage.cache_read,
+            cache_write: self.usage.cache_write,
             reasoning: self.usage.reasoning,
             cost: self.cost,
             saved,

@@ -993,7 +993,12 @@ export interface components {
             cache_misses: number;
             /**
              * Format: uint64
-             * @description Part of `prompt_tokens`.
+             * @description Part of `prompt_tokens`: written to the provider's cache.
+             */
+            cache_write_tokens: number;
+            /**
+             * Format: uint64
+             * @description Part of `prompt_tokens`: read from the provider's cache.
              */
             cached_tokens: number;
             /**
@@ -1068,7 +1073,12 @@ export interface components {
             cache_misses: number;
             /**
              * Format: uint64
-             * @description Part of `prompt_tokens`.
+             * @description Part of `prompt_tokens`: written to the provider's cache.
+             */
+            cache_write_tokens: number;
+            /**
+             * Format: uint64
+             * @description Part of `prompt_tokens`: read from the provider's cache.
              */
             cached_tokens: number;
             /**
@@ -1123,6 +1133,11 @@ export interface components {
         };
         /** @description Tokens by kind. */
         Tokens: {
+            /**
+             * Format: uint64
+             * @description Part of the prompt, written to the provider's cache. In a list, only the first ten requests of a trace count.
+             */
+            cache_write: number;
             /**
              * Format: uint64
              * @description Part of the prompt. In a list, only the first ten requests of a trace count.

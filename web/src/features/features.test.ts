@@ -24,7 +24,7 @@ const item = (id: string, more: Partial<Schemas["TraceItem"]> = {}): Schemas["Tr
   stream: false,
   requests: 1,
   spans: 1,
-  tokens: { prompt: 1, completion: 2, total: 3, cached: 0, reasoning: 0 },
+  tokens: { prompt: 1, completion: 2, total: 3, cached: 0, cache_write: 0, reasoning: 0 },
   cost_usd: 0,
   saved_usd: 0,
   cache: "MISS",

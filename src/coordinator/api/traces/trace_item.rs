@@ -81,6 +81,8 @@ pub(crate) struct TokenCounts {
     pub(crate) total: u64,
     /// Part of the prompt. In a list, only the first ten requests of a trace count.
     pub(crate) cached: u64,
+    /// Part of the prompt, written to the provider's cache. In a list, only the first ten requests of a trace count.
+    pub(crate) cache_write: u64,
     /// Part of the completion. In a list, only the first ten requests of a trace count.
     pub(crate) reasoning: u64,
 }
@@ -110,6 +112,7 @@ impl From<ListedTrace> for TraceItem {
             completion: row.output_tokens,
             total: row.total_tokens,
             cached: sum(|usage| usage.cache_read),
+            cache_write: sum(|usage| usage.cache_write),
             reasoning: sum(|usage| usage.reasoning),
         };
         TraceItem {
@@ -199,8 +202,8 @@ impl TraceRefusal {
 
 impl From<&Usage> for TokenCounts {
     fn from(usage: &Usage) -> TokenCounts {
-        let Usage { input, output, total, cache_read, reasoning, .. } = *usage;
-        TokenCounts { prompt: input, completion: output, total, cached: cache_read, reasoning }
+        let Usage { input, output, total, cache_read, cache_write, reasoning, .. } = *usage;
+        TokenCounts { prompt: input, completion: output, total, cached: cache_read, cache_write, reasoning }
     }
 }
 

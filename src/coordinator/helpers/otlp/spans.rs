@@ -144,6 +144,7 @@ fn of_request(trace: &Trace, attributes: &mut Vec<KeyValue>) {
         attributes.push(number("gen_ai.usage.input_tokens", usage.input));
         attributes.push(number("gen_ai.usage.output_tokens", usage.output));
         attributes.push(number("gen_ai.usage.cache_read.input_tokens", usage.cache_read));
+        attributes.push(number("gen_ai.usage.cache_creation.input_tokens", usage.cache_write));
         attributes.push(number("luner.usage.reasoning_tokens", usage.reasoning));
     }
     // Values that the caller did not send are left out: they are 0 and 1 here.
@@ -291,4 +292,22 @@ fn text(key: &'static str, value: &str) -> KeyValue {
 
 fn number(key: &'static str, value: u64) -> KeyValue {
     KeyValue::new(key, i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::sample;
+
+    #[test]
+    fn cache_reads_and_writes_are_attributes_of_the_request() {
+        let mut spans = Vec::new();
+        of(&sample::trace(1), &HashMap::new(), &mut spans);
+        for expected in [
+            number("gen_ai.usage.cache_read.input_tokens", 3),
+            number("gen_ai.usage.cache_creation.input_tokens", 2),
+        ] {
+            assert!(spans[0].attributes.contains(&expected), "{expected:?}");
+        }
+    }
 }

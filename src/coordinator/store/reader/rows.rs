@@ -175,7 +175,7 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<RequestRow> {
         usage: Usage {
             input: row.get("prompt")?,
             cache_read: row.get("cached")?,
-            cache_write: 0,
+            cache_write: row.get("cache_write")?,
             output: row.get("completion")?,
             reasoning: row.get("reasoning")?,
             total: row.get("total")?,

@@ -1,6 +1,8 @@
 //! Opening new, foreign and damaged files, and the modes of files.
 
+use super::record::reader;
 use super::*;
+use crate::coordinator::store::reader::TimeRange;
 
 #[test]
 fn bundled_sqlite_has_the_wal_reset_fix() {
@@ -101,7 +103,7 @@ fn later_migration_is_applied_once_and_audited() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
-    let steps = [schema::STEPS[0], schema::STEPS[1], "ALTER TABLE policy ADD COLUMN owner TEXT"];
+    let steps = [&schema::STEPS[..], &["ALTER TABLE policy ADD COLUMN owner TEXT"]].concat();
     for _ in 0..2 {
         migrate::migrate(&mut store, &steps, NOW_MS + 5).unwrap();
     }
@@ -109,17 +111,17 @@ fn later_migration_is_applied_once_and_audited() {
     assert_eq!(audit.total, 2);
     let noted = &audit.items[0];
     let noted = (noted.at_ms, noted.actor.as_str(), noted.action.as_str(), noted.subject.as_str());
-    assert_eq!(noted, (NOW_MS + 5, "luner", "store.migrate", "schema 3"));
+    assert_eq!(noted, (NOW_MS + 5, "luner", "store.migrate", "schema 4"));
     assert_eq!(store.policies().unwrap(), [policy("pol_1", "a")]);
     drop(store);
-    assert!(matches!(refusal(&path), StoreError::Newer { found: 3, known: 2, .. }));
+    assert!(matches!(refusal(&path), StoreError::Newer { found: 4, known: 3, .. }));
 }
 
 #[test]
 fn failed_migration_leaves_the_schema_unchanged() {
     let (_folder, path) = folder();
     let mut store = open(&path);
-    let steps = [schema::STEPS[0], schema::STEPS[1], "CREATE TABLE half (a); CREATE TABLE policy (b)"];
+    let steps = [&schema::STEPS[..], &["CREATE TABLE half (a); CREATE TABLE policy (b)"]].concat();
     let error = migrate::migrate(&mut store, &steps, NOW_MS).unwrap_err();
     assert!(error.to_string().contains("could not bring the schema up to date"), "{error}");
     drop(store);
@@ -135,10 +137,10 @@ fn schema_1_file_is_migrated_and_can_shrink() {
     old.execute_batch(schema::STEPS[0]).unwrap();
     old.execute_batch(&format!("PRAGMA application_id = {}; PRAGMA user_version = 1", schema::APPLICATION_ID)).unwrap();
     let mut store = Store::open(&path, NOW_MS).map(|_| ()).and_then(|()| Store::open(&path, NOW_MS)).unwrap();
-    assert_eq!(first_page(&store).items[0].subject, "schema 2");
+    assert_eq!(first_page(&store).items[0].subject, "schema 3");
     store.insert_policy(&policy("pol_1", "a"), BY).unwrap();
     let query = |pragma: &str| store.connection.query_row(pragma, [], |row| row.get::<_, u32>(0)).unwrap();
-    assert_eq!((query("PRAGMA auto_vacuum"), query("PRAGMA user_version")), (2, 2));
+    assert_eq!((query("PRAGMA auto_vacuum"), query("PRAGMA user_version")), (2, schema::KNOWN));
 }
 
 #[test]
@@ -157,8 +159,28 @@ fn migrating_a_full_schema_1_file_loses_nothing() {
     drop(old);
     let store = open(&path);
     assert_eq!(store.policies().unwrap()[0].priority, 7);
-    assert_eq!(first_page(&store).total, 501);
+    assert_eq!(first_page(&store).total, 502);
     assert_eq!(store.check(), StoreHealth::Ok);
+}
+
+#[test]
+fn schema_2_file_keeps_its_usage_and_has_no_cache_writes() {
+    let (_folder, path) = folder();
+    let old = bystander(&path);
+    schema::STEPS[..2].iter().for_each(|step| old.execute_batch(step).unwrap());
+    old.execute_batch(&format!(
+        "PRAGMA application_id = {}; PRAGMA user_version = 2;
+         INSERT INTO total_minute VALUES (7, 1, 2, 30, 4, 34, 5, 1, 99, 0, 0, 1, 0, 0, 1000, 1, 0, 0, x'')",
+        schema::APPLICATION_ID
+    ))
+    .unwrap();
+    drop(old);
+    let store = open(&path);
+    assert_eq!(first_page(&store).items[0].subject, "schema 3");
+    let whole = TimeRange { from_ms: 0, to_ms: u64::MAX };
+    let sums = reader(&path).summary(whole).unwrap();
+    assert_eq!((sums.total_requests, sums.total_tokens, sums.cache_misses), (1, 34, 1));
+    assert_eq!((sums.tokens.input, sums.tokens.cache_read, sums.tokens.cache_write), (30, 5, 0));
 }
 
 #[test]

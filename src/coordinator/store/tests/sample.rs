@@ -95,7 +95,14 @@ fn trace(seeded: &mut Seeded, spread: &Spread, started_ms: u64) -> Trace {
         status: 200,
         refusal: None,
         cache,
-        usage: Usage { input, output, total: input + output, cache_read: input / 3, ..Usage::default() },
+        usage: Usage {
+            input,
+            output,
+            total: input + output,
+            cache_read: input / 3,
+            cache_write: input / 5,
+            ..Usage::default()
+        },
         cost: MicroUsd((input * 3 + output * 15) as i64),
         saved: MicroUsd(0),
         priced: !seeded.one_in(50),

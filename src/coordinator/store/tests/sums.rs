@@ -98,6 +98,7 @@ fn usage_rows_agree(store: &Store, all: &[Trace]) {
             output: row.get("completion")?,
             total: row.get("total")?,
             cache_read: row.get("cached")?,
+            cache_write: row.get("cache_write")?,
             reasoning: row.get("reasoning")?,
             cost: MicroUsd(row.get("cost")?),
             saved: MicroUsd(row.get("saved")?),
@@ -120,8 +121,8 @@ fn ranges_agree(path: &Path, all: &[Trace], span: TimeRange) {
     let found = reader.summary(span).unwrap();
     assert_eq!((found.total_requests, found.total_spans, found.total_tokens), (sum.requests, sum.spans, sum.total));
     assert_eq!(
-        (found.tokens.input, found.tokens.output, found.tokens.cache_read),
-        (sum.input, sum.output, sum.cache_read)
+        (found.tokens.input, found.tokens.output, found.tokens.cache_read, found.tokens.cache_write),
+        (sum.input, sum.output, sum.cache_read, sum.cache_write)
     );
     assert_eq!((found.total_cost_usd, found.saved_usd), (sum.cost.usd(), sum.saved.usd()));
     assert_eq!(

@@ -261,6 +261,7 @@ impl<'t> TraceTables<'t> {
                 &bounded(usage.output),
                 &bounded(usage.total),
                 &bounded(usage.cache_read),
+                &bounded(usage.cache_write),
                 &bounded(usage.reasoning),
                 &trace.cost.0,
                 &trace.saved.0,
@@ -346,7 +347,7 @@ const UPDATE_TRACE: &str = "
     WHERE key = ?1";
 const INSERT_ALSO: &str = "INSERT INTO trace_also (kind, value, trace) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 /// Columns that [`TraceTables::insert_request`] sets besides the identity, in the order of their parameters.
-const REQUEST_COLUMNS: [&str; 26] = [
+const REQUEST_COLUMNS: [&str; 27] = [
     "key",
     "trace",
     "span",
@@ -367,6 +368,7 @@ const REQUEST_COLUMNS: [&str; 26] = [
     "completion",
     "total",
     "cached",
+    "cache_write",
     "reasoning",
     "cost",
     "saved",

@@ -252,10 +252,10 @@ fn row(key: &RowKey, count: &UsageCount) -> impl rusqlite::Params {
 
 /// The values of [`COUNTS`].
 fn columns(count: &UsageCount) -> [i64; COUNTS.len()] {
-    let UsageCount { requests, spans, input, output, total, cache_read, reasoning, .. } = *count;
+    let UsageCount { requests, spans, input, output, total, cache_read, cache_write, reasoning, .. } = *count;
     let UsageCount { cost, saved, hits, misses, blocked, errors, duration_us, .. } = *count;
-    let [requests, spans, input, output, total, cache_read, reasoning] =
-        [requests, spans, input, output, total, cache_read, reasoning].map(bounded);
+    let [requests, spans, input, output, total, cache_read, cache_write, reasoning] =
+        [requests, spans, input, output, total, cache_read, cache_write, reasoning].map(bounded);
     let [hits, misses, blocked, errors, duration_us] = [hits, misses, blocked, errors, duration_us].map(bounded);
     [
         requests,
@@ -264,6 +264,7 @@ fn columns(count: &UsageCount) -> [i64; COUNTS.len()] {
         output,
         total,
         cache_read,
+        cache_write,
         reasoning,
         cost.0,
         saved.0,

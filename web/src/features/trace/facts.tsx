@@ -14,6 +14,7 @@ export function Facts({ summary, requests }: { summary: Summary; requests: Schem
   const { tokens } = summary;
   const extra = [
     tokens.cached > 0 ? `${compact(tokens.cached)} cached` : "",
+    tokens.cache_write > 0 ? `${compact(tokens.cache_write)} written to cache` : "",
     tokens.reasoning > 0 ? `${compact(tokens.reasoning)} reasoning` : "",
   ]
     .filter(Boolean)
