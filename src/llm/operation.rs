@@ -19,13 +19,13 @@ impl Operation {
     pub const ALL: [Operation; 4] =
         [Operation::Chat, Operation::Completion, Operation::Embeddings, Operation::Responses];
 
-    /// `gen_ai.operation.name` of OpenTelemetry's GenAI conventions, which have no word for Responses yet.
+    /// `gen_ai.operation.name` of OpenTelemetry's GenAI conventions. They list no name for Responses and require a
+    /// well-known value wherever one applies, so a Responses call is a `chat`.
     pub fn gen_ai_name(self) -> &'static str {
         match self {
-            Operation::Chat => "chat",
+            Operation::Chat | Operation::Responses => "chat",
             Operation::Completion => "text_completion",
             Operation::Embeddings => "embeddings",
-            Operation::Responses => "responses",
         }
     }
 }

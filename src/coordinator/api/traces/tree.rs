@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::trace_item::{TokenCounts, TraceOutcome};
 use crate::coordinator::store::reader::RequestRow;
+use crate::dialect::openai::path;
 use crate::link::trace::{Attempt, CacheOutcome};
+use crate::llm::Operation;
 use crate::policy::Action;
 
 /// Deepest nesting of requests in one trace; a request that would be deeper becomes a root. Arbitrary: agents that call agents
@@ -95,7 +97,7 @@ fn request_span(request: &RequestRow, trace_started_ms: u64) -> SpanNode {
     SpanNode {
         id: span_id(request.span_id),
         parent_id: request.parent_span_id.map(span_id),
-        name: format!("{} {}", operation(&request.endpoint), request.model).trim().to_owned(),
+        name: format!("{} {}", operation_name(&request.endpoint), request.model).trim().to_owned(),
         start_ms,
         duration_ms: ms(request.duration_ns),
         status,
@@ -109,7 +111,7 @@ fn request_span(request: &RequestRow, trace_started_ms: u64) -> SpanNode {
 fn attributes(request: &RequestRow, outcome: TraceOutcome) -> Map<String, Value> {
     let mut attributes = Map::new();
     let mut put = |name: &str, value: Value| _ = attributes.insert(name.to_owned(), value);
-    put("gen_ai.operation.name", operation(&request.endpoint).into());
+    put("gen_ai.operation.name", operation_name(&request.endpoint).into());
     put("gen_ai.request.model", request.model_asked.as_str().into());
     put("gen_ai.response.model", request.model.as_str().into());
     put("http.response.status_code", request.status.into());
@@ -249,14 +251,9 @@ pub(crate) fn timeline(requests: &[RequestRow], trace_started_ms: u64) -> Vec<Mo
     moments
 }
 
-fn operation(endpoint: &str) -> &str {
-    // The GenAI conventions have words for these.
-    match endpoint {
-        "/v1/chat/completions" | "/v1/responses" => "chat",
-        "/v1/completions" => "text_completion",
-        "/v1/embeddings" => "embeddings",
-        _ => "request",
-    }
+/// The operation's name in OpenTelemetry's GenAI conventions, or `request` for any other path.
+fn operation_name(endpoint: &str) -> &'static str {
+    path::operation(endpoint).map_or("request", Operation::gen_ai_name)
 }
 
 pub(crate) fn span_id(span: u64) -> String {

@@ -303,10 +303,9 @@ mod tests {
     fn cache_reads_and_writes_are_attributes_of_the_request() {
         let mut spans = Vec::new();
         of(&sample::trace(1), &HashMap::new(), &mut spans);
-        for expected in [
-            number("gen_ai.usage.cache_read.input_tokens", 3),
-            number("gen_ai.usage.cache_creation.input_tokens", 2),
-        ] {
+        for expected in
+            [number("gen_ai.usage.cache_read.input_tokens", 3), number("gen_ai.usage.cache_creation.input_tokens", 2)]
+        {
             assert!(spans[0].attributes.contains(&expected), "{expected:?}");
         }
     }
