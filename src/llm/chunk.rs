@@ -1,5 +1,5 @@
-//! What one event of a streamed answer means to the gateway.
-//! A dialect reads it from the event; the event itself passes on unchanged.
+//! The meaning of one event of a streamed answer for the gateway.
+//! A dialect reads it from the event, which itself passes through unchanged.
 
 use super::UsageReport;
 

@@ -1,12 +1,12 @@
-//! What a request asks for: the values that policies, limits, routing, the cache and estimates judge it by.
-//! A dialect reads them from a body; they say nothing about how that body is written.
+//! The facts of a request: the values on which policies, limits, routing, the cache and estimates depend.
+//! A dialect reads them from a body. They are independent of how that body is written.
 
 use std::borrow::Cow;
 
 use super::Operation;
 use crate::json::DEPTH_MAX_DEFAULT;
 
-/// What a request says.
+/// The facts of one request.
 #[derive(Clone, Debug)]
 pub struct Facts<'b> {
     pub operation: Operation,

@@ -1,17 +1,17 @@
-//! The neutral vocabulary of a model call: the operation, what the request asks for, what the answer used.
+//! The neutral vocabulary of a model call: its operation, the facts of its request, the tokens of its answer.
 //! Plain values without I/O, shared by every thread. No vendor's field name or path appears here: those belong to
 //! `dialect`.
 
 // The operations that luner governs.
 mod operation;
 
-// What a request asks for.
+// The facts of a request.
 mod facts;
 
-// What an answer used.
+// The tokens of an answer.
 mod usage;
 
-// What one event of a streamed answer means.
+// One event of a streamed answer.
 mod chunk;
 
 pub use chunk::Chunk;

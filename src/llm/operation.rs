@@ -1,7 +1,7 @@
 //! The operations that luner governs, and their names in OpenTelemetry's conventions.
 //! The paths that a vendor gives them are in its dialect.
 
-/// What a caller asks a model to do.
+/// The kind of work that a caller requests from a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A conversation as a list of messages.

@@ -1,4 +1,4 @@
-//! Tokens of an answer, counted one way whatever the vendor.
+//! Tokens of an answer, counted the same way for every vendor.
 //! A dialect reads what the provider states into [`UsageReport`]s and declares how that vendor counts; everything
 //! above works with [`Usage`]. No figure is believed: what is missing, absurd or contradictory is clamped and flagged.
 
@@ -62,24 +62,24 @@ pub struct UsageReport {
 /// How a vendor counts tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counting {
-    /// Where tokens of cache reads and writes are counted: inside the input figure (OpenAI, Gemini) or beside it
+    /// How tokens of cache reads and writes are counted: inside the input figure (OpenAI, Gemini) or beside it
     /// (Anthropic, Bedrock).
     pub cache: PartCounting,
-    /// Where tokens of reasoning are counted: inside the output figure (OpenAI, Anthropic) or beside it (Gemini).
+    /// How tokens of reasoning are counted: inside the output figure (OpenAI, Anthropic) or beside it (Gemini).
     pub reasoning: PartCounting,
     pub later_report: LaterReport,
 }
 
-/// Where a vendor counts the tokens of a part.
+/// How the tokens of a part relate to the figure of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartCounting {
-    /// The figure of the whole includes the part.
+    /// The figure includes the part.
     Inside,
     /// The part comes on top of that figure.
     OnTop,
 }
 
-/// What a later report in the same stream means.
+/// The meaning of a later report in the same stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaterReport {
     /// It replaces the earlier one: each report is complete.

@@ -19,7 +19,7 @@ pub struct Request<'b> {
     pub layout: Layout,
 }
 
-/// Where the parts of a body are that a splice may change. Ranges and offsets are in bytes of that body.
+/// Positions of the parts of a body that a splice may change. Ranges and offsets are in bytes of that body.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The value of `model` with its quotes.

@@ -29,9 +29,9 @@ pub struct UsageScan {
     object: bool,
     /// The next string at depth 1 is a key.
     key_due: bool,
-    /// What the bytes that pass now are captured as.
+    /// The capture that is in progress.
     capturing: Capture,
-    /// What the value after the next `:` will be captured as.
+    /// The capture that starts after the next `:`.
     wanted: Capture,
     captured: Vec<u8>,
     usage: Option<Usage>,
@@ -168,7 +168,7 @@ impl UsageScan {
     }
 }
 
-/// What to capture the value of this key as. The key is given raw, as written between its quotes.
+/// The capture for the value of this key. The key is given raw, as written between its quotes.
 fn wanted(raw: &[u8]) -> Capture {
     let raw = std::str::from_utf8(raw).unwrap_or_default();
     match (Text { raw, escaped: raw.contains('\\'), at: 0 }).decode().as_ref() {
