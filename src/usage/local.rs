@@ -1,6 +1,5 @@
-//! A shard's way to the windows: which cell a user has, and the evidence of having been counted in it.
-//! Owned by one shard, and by its type it stays on that thread. It never waits, except for the registry when it meets a
-//! user for the first time.
+//! A shard's access to the windows, and the evidence that a request was counted in one. Owned by one shard; its type
+//! keeps it on that thread. It waits only for the registry's lock, when it sees a user for the first time.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::clock::Now;
 use crate::units::MicroUsd;
 use crate::who::Who;
 
-/// One shard's windows. A bounded map to the registry's cells; forgetting one costs no more than asking again.
+/// One shard's windows: a bounded map to those of the registry. Forgetting one only costs another look-up there.
 #[derive(Debug)]
 pub struct LocalWindows {
     registry: Arc<Registry>,
@@ -21,8 +20,8 @@ pub struct LocalWindows {
     seats: Table<Rc<Seat>>,
 }
 
-/// A shard's place in a cell. Counted without atomics, so that requests of one user on all cores share no reference
-/// count.
+/// A shard's slot in a user's window. Its references are counted without atomics, so that requests of one user on all
+/// cores do not share a counter.
 #[derive(Debug)]
 struct Seat {
     cell: Arc<UserWindow>,
@@ -32,14 +31,14 @@ struct Seat {
 impl LocalWindows {
     /// # Panics
     ///
-    /// When the shard is not one of those that the registry was made for, or has its windows already: two threads would
-    /// write the same slots.
+    /// If the registry does not know the shard, or the shard has its windows already: two threads would write the same
+    /// slots.
     pub fn new(registry: Arc<Registry>, shard: usize) -> LocalWindows {
         assert!(registry.take_shard(shard), "shard {shard} has windows already, or is not one of this registry's");
         LocalWindows { registry, shard, seats: Table::new() }
     }
 
-    /// Counts a request of this user, with what it is estimated to cost, before it is judged.
+    /// Counts a request and its estimated cost, before it is judged.
     #[inline]
     pub fn enter(&mut self, who: Who<&str>, now: Now, estimate: MicroUsd) -> WindowEntry {
         let now = period(now);
@@ -55,14 +54,14 @@ impl LocalWindows {
         WindowEntry::new(seat, now, estimate)
     }
 
-    /// Forgets a few of those who were silent for a minute. For the shard's own tick.
+    /// Forgets a few users that were idle for a minute. Called once per sweep of the shard.
     pub fn sweep(&mut self, now: Now) {
         let now = period(now);
         let silent = |seen: u64| seen + BUCKETS as u64 <= now;
         self.seats.sweep(SWEEP_STEP, |held| silent(held.seen) || held.it.cell.is_evicted());
     }
 
-    /// How many users it has at hand.
+    /// Users that the shard knows at the moment.
     pub fn len(&self) -> usize {
         self.seats.len()
     }
@@ -73,7 +72,7 @@ impl LocalWindows {
 
     #[cold]
     fn seat(&mut self, hash: u64, who: Who<&str>, now: u64) -> Rc<Seat> {
-        // One in a cell that was evicted may stand there still.
+        // An entry for an evicted window may still be there.
         self.seats.remove_same(hash, |seat| seat.cell.is_of(who));
         if self.seats.len() >= SEATS_MAX {
             let last_used = |held: &Held<Rc<Seat>>| if held.it.cell.is_evicted() { 0 } else { held.seen };
@@ -98,22 +97,23 @@ impl Drop for LocalWindows {
 /// What a user has used in the last minute, over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// This one included; those refused, and taken out again, not.
+    /// Including this request, without refused ones.
     pub requests: u64,
     pub tokens: u64,
-    /// Settled, plus the estimates of all *other* requests in flight. This request's own is [`WindowEntry::estimate`].
+    /// The settled cost, plus the estimates of all *other* requests in flight. This request's own is
+    /// [`WindowEntry::estimate`].
     pub cost: MicroUsd,
 }
 
-/// Evidence that a request was counted. Ended by [`WindowEntry::settle`] when it was sent (or served), otherwise by
-/// [`WindowEntry::refuse`] or by being dropped.
-#[must_use = "dropped, it takes the request out of the count again"]
+/// Evidence that a request was counted. [`WindowEntry::settle`] ends it once the request was answered;
+/// [`WindowEntry::refuse`] or dropping it takes the request out of the count.
+#[must_use = "dropping it takes the request out of the count again"]
 #[derive(Debug)]
 pub struct WindowEntry {
     seat: Rc<Seat>,
     /// The period under which it was counted.
     counted_at: u64,
-    /// In micro-dollars, as it stands in `pending`.
+    /// In micro-dollars, as added to `pending`.
     estimate: u64,
     settled: bool,
 }
@@ -142,12 +142,12 @@ impl WindowEntry {
         Totals { requests, tokens, cost: MicroUsd(cost) }
     }
 
-    /// What this request is held to cost until it is settled.
+    /// What this request counts as costing until it is settled.
     pub fn estimate(&self) -> MicroUsd {
         MicroUsd(self.estimate as i64)
     }
 
-    /// Another model, another estimate.
+    /// Replaces the estimate, because the request goes to another model.
     pub fn reestimate(&mut self, estimate: MicroUsd) {
         let estimate = micro(estimate).min(ESTIMATE_MAX);
         self.seat.slot.move_pending(self.estimate, estimate);
@@ -155,10 +155,10 @@ impl WindowEntry {
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the request out of the count, and its estimate, as if it had never come.
+    /// Removes the request and its estimate, as if it had never come.
     pub fn refuse(self) {}
 
-    /// The request is over: what it used counts from now on instead of its estimate.
+    /// Ends the request: what it used counts from now on instead of its estimate.
     pub fn settle(mut self, now: Now, tokens: u64, cost: MicroUsd) {
         let now = period(now);
         let slot = &self.seat.slot;
@@ -168,7 +168,7 @@ impl WindowEntry {
         if cost > MicroUsd(0) {
             slot.settled.add(now, micro(cost));
         }
-        // After what was settled: see there.
+        // After the settled cost, see `Slot::move_pending`.
         slot.move_pending(self.estimate, 0);
         self.settled = true;
     }
@@ -183,12 +183,12 @@ impl Drop for WindowEntry {
     }
 }
 
-/// Nothing has a price below zero.
+/// No cost is below zero.
 fn micro(amount: MicroUsd) -> u64 {
     u64::try_from(amount.0).unwrap_or(0)
 }
 
-/// Users that a shard has at hand. Arbitrary: those of the last minute, seldom more, at some 100 bytes each.
+/// Users that a shard knows at once. Arbitrary: seldom more come in a minute, at about 100 bytes each.
 pub const SEATS_MAX: usize = 16_384;
-/// Seats that one step of the sweep looks at. Arbitrary; at a step every 25 ms all are seen within 7 seconds.
+/// Users checked in one step of the sweep. Arbitrary: with a step every 25 ms, all are checked within 7 seconds.
 const SWEEP_STEP: usize = 64;

@@ -1,6 +1,5 @@
-//! Where the shards find the cell of a user, so that all count in the same one.
-//! Shared by all threads; a shard comes here once per user, the coordinator to sweep. It never holds more than
-//! [`CELLS_MAX`] cells.
+//! The windows of all users, so that all shards count a user in the same one. Shared by all threads: a shard looks here
+//! once per user, and the coordinator sweeps. It never holds more than [`CELLS_MAX`] windows.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +20,7 @@ type Stripe = std::sync::Mutex<Table<Arc<UserWindow>>>;
 pub(super) struct UserWindow {
     /// Without an agent: all agents of a user count together.
     who: Who,
-    /// It had to make room; who still counts in it should ask the registry again.
+    /// It was removed to make room. A shard that still counts in it must ask the registry again.
     evicted: AtomicBool,
     pub(super) slots: Slots,
 }
@@ -36,17 +35,17 @@ impl UserWindow {
     }
 }
 
-/// The cells of the process. A cell goes when no shard holds it and nothing in it counts any more.
+/// The windows of the process. A window is dropped when no shard holds it and nothing in it counts any more.
 ///
-/// When there are as many as there may be, a new user pushes out the idlest of a few taken at random (of those equally
-/// idle, the one with the fewest requests); that one's last minute is then forgotten. So someone who can make up 65,536
-/// users a minute can, with luck, have a quiet user's limit start anew; one who is busy meanwhile keeps the count.
+/// When the registry is full, a new user evicts the idlest of a few random ones (among equally idle ones, the one with
+/// the fewest requests), whose last minute is then forgotten. So somebody who can invent 65,536 users a minute may,
+/// with luck, reset the limit of an idle user; a busy user keeps its count.
 #[derive(Debug)]
 pub struct Registry {
-    /// By a part of the hash.
+    /// Selected by a part of the hash.
     stripes: Box<[Stripe]>,
     hasher: DefaultHashBuilder,
-    /// The stripe at which the sweep is.
+    /// The stripe that the sweep has reached.
     sweeping: AtomicUsize,
     /// The shards that have their [`super::LocalWindows`].
     taken: Box<[AtomicBool]>,
@@ -63,7 +62,7 @@ impl Registry {
         })
     }
 
-    /// How many users it knows.
+    /// Users with a window.
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| with(stripe, |table| table.len())).sum()
     }
@@ -72,19 +71,20 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Looks at `most` cells at most, from where the last call stopped, and drops those that are done with. For the
-    /// coordinator, in small steps: 65,536 cells are gone through in a minute with 1,100 a second.
+    /// Checks at most `most` windows, from where the last call stopped, and drops those that no longer count. The
+    /// coordinator calls it in small steps: at 1,100 a second, 65,536 windows are checked within a minute.
     pub fn sweep(&self, now: Now, most: usize) {
         let now = period(now);
         let mut left = most;
         for _ in 0..STRIPES {
             let at = self.sweeping.load(Ordering::Relaxed) % STRIPES;
-            // A few at a time, because a shard may be waiting for the stripe.
+            // A few at a time, because a shard may be waiting for the lock.
             while left > 0 {
                 let step = left.min(SWEEP_STEP);
                 let looked_at = with(&self.stripes[at], |table| {
                     table.sweep(step, |held| {
-                        // `get_mut`: no shard holds it, and none can come to hold it, since that needs the lock.
+                        // `get_mut` proves that no shard holds it, and none can get it now, because that takes the
+                        // lock.
                         held.seen + BUCKETS as u64 <= now
                             && Arc::get_mut(&mut held.it).is_some_and(|cell| !cell.slots.is_live(now))
                     })
@@ -101,13 +101,13 @@ impl Registry {
         }
     }
 
-    /// Keyed, so that nobody outside can make up users who collide.
+    /// The hash is keyed, so that nobody outside can construct users that collide.
     #[inline]
     pub(super) fn hash(&self, who: Who<&str>) -> u64 {
         self.hasher.hash_one(who)
     }
 
-    /// The cell of this user, made if there is none.
+    /// The window of this user. Creates it if necessary.
     pub(super) fn cell(&self, hash: u64, who: Who<&str>, now: u64) -> Arc<UserWindow> {
         let stripe = &self.stripes[(hash >> 40) as usize % STRIPES];
         with(stripe, |table| {
@@ -131,7 +131,7 @@ impl Registry {
         })
     }
 
-    /// Whether the shard is one of those announced, and was free.
+    /// Returns true if the registry knows the shard and nobody else has taken it.
     pub(super) fn take_shard(&self, shard: usize) -> bool {
         self.taken.get(shard).is_some_and(|taken| !taken.swap(true, Ordering::AcqRel))
     }
@@ -143,15 +143,15 @@ impl Registry {
     }
 }
 
-/// A table is whole between any two steps, so one that a panic left behind is as good as another.
+/// A table is consistent between any two steps, so a poisoned lock can be ignored.
 fn with<T>(stripe: &Stripe, act: impl FnOnce(&mut Table<Arc<UserWindow>>) -> T) -> T {
     act(&mut stripe.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Users with something in their last minute. Arbitrary; some 40 MB when all of them are there.
+/// Users with a window. Arbitrary: about 40 MB when full.
 pub const CELLS_MAX: usize = 65_536;
-/// Arbitrary: shards seldom meet at the same one of sixteen.
+/// Arbitrary: two shards seldom need the same one of sixteen.
 const STRIPES: usize = 16;
 const _: () = assert!(CELLS_MAX.is_multiple_of(STRIPES));
-/// Cells that are looked at under one lock. Arbitrary; about 5 µs.
+/// Windows checked under one lock. Arbitrary: takes about 5 µs.
 const SWEEP_STEP: usize = 32;

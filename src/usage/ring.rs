@@ -1,17 +1,17 @@
-//! One shard's part of a user's last minute: rings of buckets that one thread writes and every thread reads.
-//! Written on the shard that owns the slot, read on all. A bucket is one word, so that no reader sees half of a change.
+//! One shard's part of a user's last minute: rings of buckets that one thread writes and every thread reads. The shard
+//! that owns a slot writes it, and all shards read it. A bucket is one word, so no reader sees half of a change.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::Now;
 
-/// The number of the five seconds in which this moment lies.
+/// The number of the five-second period that contains this moment.
 pub(super) fn period(now: Now) -> u64 {
     now.mono_ns / PERIOD_NS
 }
 
-/// What one shard counted of one user.
+/// What one shard counted for one user.
 #[derive(Debug)]
 pub(super) struct Slot {
     shard: u32,
@@ -36,32 +36,34 @@ impl Slot {
         }
     }
 
-    /// Only the owner calls it. Each estimate is at most [`ESTIMATE_MAX`], so that no sum overflows.
+    /// Replaces an estimate. Only the owner of the slot calls it. Each estimate is at most [`ESTIMATE_MAX`], so no sum
+    /// overflows.
     ///
-    /// `Release`: whoever sees less pending sees what was settled instead. In between both count, never neither.
+    /// `Release`: a reader that sees the lower estimate also sees the settled cost. In between, both count; never
+    /// neither.
     pub(super) fn move_pending(&self, from: u64, to: u64) {
         let pending = self.pending.load(Ordering::Relaxed);
         self.pending.store(pending.wrapping_sub(from).wrapping_add(to), Ordering::Release);
     }
 
-    /// To be read before `settled`: see [`Slot::move_pending`].
+    /// Must be read before `settled`, see [`Slot::move_pending`].
     pub(super) fn pending(&self) -> u64 {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// Something in it may still count.
+    /// Whether something in the slot may still count.
     fn is_live(&self, period: u64) -> bool {
         let last = [self.requests.last(period), self.tokens.last(period), self.settled.last(period)];
         self.pending() > 0 || last.iter().any(Option::is_some)
     }
 }
 
-/// The slots of a user, one for each shard that ever met it: a list that only grows, at its end.
+/// The slots of a user, one per shard that has ever seen it. The list only grows, at its end.
 #[derive(Debug, Default)]
 pub(super) struct Slots(OnceLock<Arc<Slot>>);
 
 impl Slots {
-    /// The slot of this shard, made if there is none.
+    /// The slot of this shard. Creates it if necessary.
     pub(super) fn of(&self, shard: u32) -> Arc<Slot> {
         let mut end = &self.0;
         loop {
@@ -81,8 +83,8 @@ impl Slots {
         self.iter().any(|slot| slot.is_live(period))
     }
 
-    /// When it was last used, and how much: this period if a request is in flight, zero if none came in the last minute;
-    /// and the requests in the minute up to each shard's last one.
+    /// The period of the last use, and the requests in the minute up to it, summed over all shards. The period is the
+    /// current one while a request is in flight, and zero if no request came in the last minute.
     pub(super) fn last_use(&self, period: u64) -> (u64, u64) {
         self.iter().fold((0, 0), |(last, requests), slot| {
             let (of_slot, counted) = slot.requests.last(period).unwrap_or((0, 0));
@@ -91,15 +93,15 @@ impl Slots {
     }
 }
 
-/// Sums of the last [`BUCKETS`] periods. A word packs the period that it is of (its stamp, cut to what fits) above a
+/// Sums of the last [`BUCKETS`] periods. A word packs its period (the stamp, truncated to the available bits) above a
 /// value of `VALUE_BITS` bits, which saturates.
 ///
-/// A stamp of 24 bits comes around after 2.6 years: what a shard counted then, and never since, of a user who was never
-/// idle for a minute would count again, for two minutes.
+/// A stamp of 24 bits wraps around after 2.6 years. A count that old would count again for two minutes, if its shard
+/// has not seen the user since and the user was never idle for a minute.
 #[derive(Debug)]
 pub(super) struct Ring<const VALUE_BITS: u32> {
-    /// The sum of the buckets as of the last period in which something was counted: what nearly every reader wants, in
-    /// one word.
+    /// The sum of the buckets as of the last period in which something was counted. Nearly every reader needs only this
+    /// word.
     sum: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
 }
@@ -114,8 +116,8 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
     const VALUE_MAX: u64 = (1 << VALUE_BITS) - 1;
     const STAMP_MAX: u64 = u64::MAX >> VALUE_BITS;
 
-    /// Counts `amount`. The period under which it stands, for [`Ring::take`]. Only the owner calls it, so a plain load
-    /// and store lose nothing.
+    /// Counts `amount`. Returns the period under which it was counted, for [`Ring::take`]. Only the owner of the slot
+    /// calls it, so a plain load and store lose nothing.
     #[inline]
     pub(super) fn add(&self, period: u64, amount: u64) -> u64 {
         let bucket = self.bucket(period);
@@ -134,7 +136,7 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
         stands_at
     }
 
-    /// Takes `amount` out of what was counted under this period, if that is still there.
+    /// Removes `amount` from what was counted under this period, if that is still there.
     pub(super) fn take(&self, period: u64, amount: u64) {
         let bucket = self.bucket(period);
         let word = bucket.load(Ordering::Relaxed);
@@ -143,14 +145,14 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
         }
         bucket.store(word - amount.min(word & Self::VALUE_MAX), Ordering::Relaxed);
         let since = Self::ahead(self.sum.load(Ordering::Relaxed), period);
-        // Otherwise it is so old that the sum does not hold it any more.
+        // Otherwise the amount is so old that the sum no longer contains it.
         if since < BUCKETS as u64 {
             let summed_at = period + since;
             self.sum.store(Self::pack(summed_at, self.sum_buckets(summed_at)), Ordering::Relaxed);
         }
     }
 
-    /// What counts now.
+    /// The sum that counts in this period.
     #[inline]
     pub(super) fn sum(&self, period: u64) -> u64 {
         let sum = self.sum.load(Ordering::Relaxed);
@@ -168,7 +170,7 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
         self.buckets.iter().map(|bucket| value(bucket.load(Ordering::Relaxed))).sum()
     }
 
-    /// The last period in which something was counted, if that counts, and the sum as of then.
+    /// The last period in which something was counted, and the sum as of then. `None` if it no longer counts.
     fn last(&self, period: u64) -> Option<(u64, u64)> {
         let sum = self.sum.load(Ordering::Relaxed);
         let oldest = period.saturating_sub(BUCKETS as u64 - 1);
@@ -183,32 +185,33 @@ impl<const VALUE_BITS: u32> Ring<VALUE_BITS> {
         (period & Self::STAMP_MAX) << VALUE_BITS | value.min(Self::VALUE_MAX)
     }
 
-    /// This period, or that of the word if it is newer: a reading of the clock that is a little old must not wipe what
-    /// came since.
+    /// This period, or the word's if that is newer: a slightly old reading of the clock must not wipe what was counted
+    /// since.
     #[inline]
     fn not_before(word: u64, period: u64) -> u64 {
         let ahead = Self::ahead(word, period);
         if ahead <= BUCKETS as u64 { period + ahead } else { period }
     }
 
-    /// Of the last `BUCKETS` periods, or of the next ones: another shard's reading of the clock may be newer.
+    /// Whether the word belongs to the last `BUCKETS` periods or to the next ones: another shard's clock reading may be
+    /// newer.
     #[inline]
     fn counts(word: u64, period: u64) -> bool {
         Self::ahead(word, period.wrapping_sub(BUCKETS as u64 - 1)) < 2 * BUCKETS as u64
     }
 
-    /// How far the word's stamp lies after this period; far beyond any sense if it lies before.
+    /// How many periods the word's stamp lies after this one. A stamp that lies before gives a huge number.
     #[inline]
     fn ahead(word: u64, period: u64) -> u64 {
         (word >> VALUE_BITS).wrapping_sub(period) & Self::STAMP_MAX
     }
 }
 
-/// An event counts for 60 to 65 seconds: its period and the twelve after it. A limit per minute is so never exceeded in
-/// any 60 seconds; what it costs is up to 5 seconds more of waiting.
+/// An event counts for 60 to 65 seconds: its period and the twelve after it. So a limit per minute is never exceeded in
+/// any 60 seconds, at the price of up to 5 more seconds of waiting.
 pub const PERIOD_NS: u64 = 5_000_000_000;
-/// Those that make up a minute, and the one that has begun.
+/// The periods that make up a minute, and the one that has begun.
 pub const BUCKETS: usize = 13;
 const _: () = assert!((BUCKETS as u64 - 1) * PERIOD_NS == 60_000_000_000);
-/// In micro-dollars, 4,294 dollars for one request: with 2³² requests in flight their sum still fits.
+/// Largest estimate of one request, in micro-dollars: 4,294 dollars. The sum of 2³² requests in flight still fits.
 pub(super) const ESTIMATE_MAX: u64 = u32::MAX as u64;

@@ -1,23 +1,23 @@
-//! A map that can be walked in small steps and sampled at random: an index over a dense list.
-//! Each shard has one, the registry has some behind locks. It never grows by itself past what its user allows, and it
-//! is keyed by a hash that the user computes once.
+//! A map that can be walked in small steps and sampled at random: an index over a dense list. Each shard has one, and
+//! the registry has some behind locks. Whoever owns it bounds its size and computes the hash of a key once.
 
 use hashbrown::HashTable;
 
-/// Things found by a hash and a test for sameness.
+/// Entries that are found by a hash and an equality test.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    /// Positions in `held`.
+    /// Positions in `held`, by hash.
     index: HashTable<u32>,
     held: Vec<Held<T>>,
-    /// Where the next step of the sweep begins.
+    /// Position at which the next step of the sweep begins.
     cursor: usize,
 }
 
+/// An entry.
 #[derive(Debug)]
 pub(super) struct Held<T> {
     hash: u64,
-    /// The period in which it was last asked for.
+    /// The period in which it was last looked up.
     pub(super) seen: u64,
     pub(super) it: T,
 }
@@ -38,7 +38,7 @@ impl<T> Table<T> {
         held.get_mut(at as usize)
     }
 
-    /// Its like must not be in the table.
+    /// The key must not be present yet.
     pub(super) fn insert(&mut self, hash: u64, seen: u64, it: T) {
         let at = u32::try_from(self.held.len()).expect("tables are bounded far below 2³²");
         self.held.push(Held { hash, seen, it });
@@ -46,7 +46,7 @@ impl<T> Table<T> {
         self.index.insert_unique(hash, at, |&at| held[at as usize].hash);
     }
 
-    /// Removes what stands at this position; the last one takes its place.
+    /// Removes the entry at this position. The last entry takes its place.
     pub(super) fn remove(&mut self, at: usize) -> Held<T> {
         let gone = self.held.swap_remove(at);
         let last = self.held.len();
@@ -58,14 +58,14 @@ impl<T> Table<T> {
         gone
     }
 
-    /// Removes the like of what [`Table::find`] finds.
+    /// Removes the entry that [`Table::find`] would find.
     pub(super) fn remove_same(&mut self, hash: u64, same: impl Fn(&T) -> bool) -> Option<Held<T>> {
         let at = *self.index.find(hash, |&at| same(&self.held[at as usize].it))?;
         Some(self.remove(at as usize))
     }
 
-    /// Looks at `most` of them at most, from where the last call stopped, and removes those that are `gone`. How many
-    /// it looked at; fewer than `most` when it came to the end, and the next call begins anew.
+    /// Checks at most `most` entries, from where the last call stopped, and removes those that are `gone`. Returns how
+    /// many were checked: fewer than `most` at the end of the table, and the next call starts over.
     pub(super) fn sweep(&mut self, most: usize, mut gone: impl FnMut(&mut Held<T>) -> bool) -> usize {
         for looked_at in 0..most {
             let Some(held) = self.held.get_mut(self.cursor) else {
@@ -81,7 +81,7 @@ impl<T> Table<T> {
         most
     }
 
-    /// Of a few taken at random, the position of the one that was last used the longest time ago.
+    /// Position of the least recently used of a few random entries.
     pub(super) fn idlest<K: Ord>(&self, seed: u64, last_used: impl Fn(&Held<T>) -> K) -> Option<usize> {
         let count = self.held.len() as u64;
         // An odd constant of SplitMix64 spreads the seed, which is a keyed hash already.
@@ -91,5 +91,5 @@ impl<T> Table<T> {
     }
 }
 
-/// As many as Redis takes by default (`maxmemory-samples`): the idlest of five is, on average, of the idlest sixth.
+/// Redis's default (`maxmemory-samples`): the idlest of five is, on average, among the idlest sixth.
 const SAMPLES: u64 = 5;
