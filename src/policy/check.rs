@@ -1,6 +1,7 @@
-//! The static check: walks a syntax tree once, infers types, refuses what is not on the list, and replaces constants.
+//! The static check: walks a syntax tree once, infers types, rejects everything that is not on the allow-list, and replaces
+//! constants with references.
 //! Runs on the compiling thread, whose stack is 16 MiB; the tree is at most a few hundred levels deep (see `syntax`).
-//! Never lets a shape of tree through that the walk does not name.
+//! Never accepts a kind of node that the walk does not handle explicitly.
 
 use cel::Context;
 use cel::common::ast::{ComprehensionExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
@@ -11,20 +12,20 @@ use super::syntax::{DEPTH_MAX, ExpressionError, Position, parse};
 use super::types::{BOOL, CelType, Type};
 use super::variable::{Variable, Variables};
 
-/// Elements of a list that `all`, `exists`, … may walk over. Arbitrary: a list written by hand is shorter.
+/// Longest list that `all`, `exists`, … may iterate over, in elements. Arbitrary: lists written by hand are shorter.
 const ITERATED_MAX: usize = 64;
 
-/// Nodes that one evaluation may visit, those in a loop counted for each element: some 0.2 ms. Source of 4 KiB without
-/// a loop stays below.
+/// Most nodes that one evaluation may visit, about 0.2 ms of work. Nodes in a loop count once per element. A source of
+/// 4 KiB without a loop stays below this limit.
 const STEPS_MAX: usize = 4_096;
 
-/// What is known of an expression that may be a policy's.
+/// The result of checking an expression that a policy may use: the variables it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Checked {
     pub variables: Variables,
 }
 
-/// A tree that may run: every shape in it is known.
+/// A tree that may run: the check knows every kind of node in it.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) expr: IdedExpr,
@@ -34,7 +35,7 @@ pub(super) struct Ready {
 /// An operand and its type.
 pub(super) struct Typed<'e>(pub(super) &'e mut IdedExpr, pub(super) Type);
 
-/// Parses and checks `text`; its constants are appended to `constants`, and the tree names them by their place there.
+/// Parses and checks `text`. Appends its constants to `constants`; the tree refers to them by their index there.
 pub(super) fn compile(
     text: &str,
     base: &Context<'static, 'static>,
@@ -52,18 +53,18 @@ pub(super) fn compile(
 pub(super) struct Checker<'a> {
     pub(super) text: &'a str,
     source: SourceInfo,
-    /// Standard functions, to evaluate what is constant.
+    /// Standard functions, used to evaluate constants.
     pub(super) base: &'a Context<'static, 'static>,
     constants: &'a mut Vec<Box<dyn Val>>,
     variables: Variables,
-    /// The comprehension that is being walked. They do not nest.
+    /// The comprehension that is being walked. Comprehensions do not nest.
     local: Option<Local>,
     steps: usize,
-    /// How often an evaluation visits the node at hand.
+    /// Number of times that one evaluation visits the current node.
     weight: usize,
 }
 
-/// The names that a comprehension brings: the element and, unspeakable in source, the accumulator.
+/// The names that a comprehension introduces: the element, and the accumulator, whose name cannot be written in source.
 struct Local {
     item: (String, Option<CelType>),
     accumulator: (String, Type),
@@ -104,7 +105,7 @@ impl Checker<'_> {
     fn name(&mut self, id: u64, name: &str) -> Result<Type, ExpressionError> {
         if let Some(Local { item, accumulator }) = &self.local {
             if item.0 == name {
-                // Over an empty list nothing is ever evaluated, so any type will do.
+                // The loop body never runs over an empty list, so any type will do.
                 return Ok(Type::One(item.1.unwrap_or(CelType::Bool)));
             }
             if accumulator.0 == name {
@@ -119,7 +120,7 @@ impl Checker<'_> {
         Err(self.error(id, format!("there is no variable {name}{hint}")))
     }
 
-    /// A list of one type. A list of literals becomes a constant.
+    /// Returns the type of a list, whose elements must all have one type. Makes a list of literals a constant.
     fn list(&mut self, expr: &mut IdedExpr, depth: usize) -> Result<Type, ExpressionError> {
         let id = expr.id;
         let Expr::List(list) = &mut expr.expr else {
@@ -150,7 +151,7 @@ impl Checker<'_> {
         Ok(Type::List(of))
     }
 
-    /// What the parser made of `all`, `exists`, `exists_one`, `map` and `filter`.
+    /// Checks a comprehension, into which the parser expands `all`, `exists`, `exists_one`, `map` and `filter`.
     fn comprehension(
         &mut self,
         id: u64,
@@ -185,7 +186,7 @@ impl Checker<'_> {
         self.weight = 1;
         let grown = match (start, step) {
             _ if start == step => step,
-            (Type::List(None), Type::List(_)) => step, // `map` and `filter` begin with an empty list
+            (Type::List(None), Type::List(_)) => step, // `map` and `filter` start with an empty list
             _ => return Err(self.error(id, format!("the walk yields {step} where {start} is due"))),
         };
         if condition != BOOL {
@@ -199,26 +200,26 @@ impl Checker<'_> {
         Ok(result)
     }
 
-    /// Puts `value` among the constants and its name into the tree.
+    /// Appends `value` to the constants and replaces `expr` with a reference to it.
     pub(super) fn constant(&mut self, expr: &mut IdedExpr, value: Box<dyn Val>) {
         expr.expr = Expr::Ident(format!("@{}", self.constants.len()));
         self.constants.push(value);
     }
 
-    /// At the operator or function `id`.
+    /// Returns an error whose position is the operator or function `id`.
     pub(super) fn error(&self, id: u64, message: impl Into<String>) -> ExpressionError {
         let position =
             self.source.offset_for(id).map(|(start, _)| Position::at(self.text, self.name_start(start as usize)));
         ExpressionError { message: message.into(), position }
     }
 
-    /// At the first character of `expr`.
+    /// Returns an error whose position is the first character of `expr`.
     pub(super) fn error_at(&self, expr: &IdedExpr, message: impl Into<String>) -> ExpressionError {
         let position = self.first(expr).map(|start| Position::at(self.text, start));
         ExpressionError { message: message.into(), position }
     }
 
-    /// The leftmost byte of a tree, at most 128 nodes down its left side.
+    /// Returns the offset of the leftmost byte of a tree. Visits at most 128 nodes, down the left side of the tree.
     fn first(&self, expr: &IdedExpr) -> Option<usize> {
         let mut least: Option<usize> = None;
         let mut next = Some(expr);
@@ -235,7 +236,7 @@ impl Checker<'_> {
         least
     }
 
-    /// cel places a call at its opening bracket; this is where its name begins.
+    /// Returns the offset at which a call's name begins. cel gives the offset of the opening bracket instead.
     fn name_start(&self, start: usize) -> usize {
         let before = self.text.get(..start).unwrap_or_default();
         match self.text.as_bytes().get(start) {

@@ -1,6 +1,6 @@
-//! The policies of a plan, compiled and in order.
-//! Made by the coordinator on a thread with a large stack, shared by all shards through the plan.
-//! Never holds an expression that was not checked, and never changes.
+//! The policies of a plan, compiled and sorted.
+//! The coordinator makes them on a thread with a large stack; all shards share them through the plan.
+//! Never holds an unchecked expression, and never changes.
 
 use std::thread;
 
@@ -15,14 +15,15 @@ use super::syntax::ExpressionError;
 use super::values::base_context;
 use super::variable::Variables;
 
-/// Of the thread that compiles, which is no shard's: cel's parser recurses. Arbitrary, far above what 32 levels take.
+/// Stack size of the compiling thread, which is never a shard's thread: cel's parser recurses. Arbitrary, far above the
+/// need of 32 levels of nesting.
 const STACK_BYTES: usize = 16 << 20;
 
-/// The enabled policies, in the order of their priority, then of their ids.
+/// The enabled policies, sorted by priority, then by id.
 #[derive(Debug, Default)]
 pub struct Compiled {
     policies: Vec<Runnable>,
-    /// Patterns, lists, timestamps and durations; the trees name them by their index.
+    /// Patterns, lists, timestamps and durations. The trees refer to them by index.
     constants: Vec<Box<dyn Val>>,
     variables: Variables,
 }
@@ -30,7 +31,7 @@ pub struct Compiled {
 /// A policy that can be judged.
 #[derive(Debug)]
 pub struct Runnable {
-    /// Its place in [`Compiled::policies`], by which a verdict names it.
+    /// Index in [`Compiled::policies`]. A verdict uses it to name the policy.
     pub index: usize,
     pub id: String,
     pub name: String,
@@ -52,7 +53,7 @@ pub struct Failed {
 }
 
 impl Compiled {
-    /// Compiles those that are enabled, or says what is wrong with each that does not compile. Takes some 0.1 ms each.
+    /// Compiles the enabled policies, or returns an error for each that does not compile. Takes about 0.1 ms per policy.
     pub fn new(policies: &[Policy]) -> Result<Compiled, Vec<Failed>> {
         let mut enabled: Vec<&Policy> = policies.iter().filter(|policy| policy.enabled).collect();
         if enabled.is_empty() {
@@ -72,7 +73,7 @@ impl Compiled {
         self.policies.is_empty()
     }
 
-    /// What any of them reads.
+    /// Returns the variables that at least one policy reads.
     pub fn variables(&self) -> Variables {
         self.variables
     }
@@ -86,7 +87,8 @@ impl Compiled {
     }
 }
 
-/// Whether `text` may be a policy's expression, and what it reads. Takes some 0.3 ms, on a thread of its own.
+/// Checks that `text` may be a policy's expression, and returns the variables it reads. Takes about 0.3 ms, on a separate
+/// thread.
 pub fn check_expression(text: &str) -> Result<Checked, ExpressionError> {
     on_large_stack(|| compile(text, &base_context(), &mut Vec::new()))?
         .map(|Ready { variables, .. }| Checked { variables })
@@ -121,7 +123,8 @@ fn compile_all(policies: &[&Policy]) -> Result<Compiled, Vec<Failed>> {
     if failed.is_empty() { Ok(compiled) } else { Err(failed) }
 }
 
-/// Runs `work` to its end on a thread with [`STACK_BYTES`] of stack. Fails when the system gives no thread.
+/// Runs `work` to completion on a thread with [`STACK_BYTES`] of stack. Fails when the system cannot start the thread, or
+/// when `work` panics.
 fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ExpressionError> {
     let failed = |what: &str| ExpressionError { message: format!("could not be compiled: {what}"), position: None };
     thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! The shape of a policy in the REST API and in the store, and of the draft that a client sends.
+//! Policies as the REST API and the store represent them, and the drafts that clients send.
 //! Plain values, used by the coordinator.
-//! Never trusts a draft: only [`Draft::check`] says whether it may become a policy.
+//! Never trusts a draft: it may become a policy only after [`Draft::check`] accepts it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::syntax::Position;
 pub const NAME_CHARS_MAX: usize = 128;
 pub const DESCRIPTION_BYTES_MAX: usize = 2 << 10;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 10;
-pub const TARGET_MODEL_BYTES_MAX: usize = 256; // as long as an identity header may be
+pub const TARGET_MODEL_BYTES_MAX: usize = 256; // equal to the limit for identity headers
 
 /// A policy as the REST API shows it and the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -96,18 +96,18 @@ pub struct Draft {
     pub mode: Mode,
 }
 
-/// What is wrong with one field of a draft.
+/// A problem with one field of a draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{param}: {message}")]
 pub struct FieldError {
     pub param: &'static str,
     pub message: String,
-    /// Where in the expression, when it is the expression.
+    /// Position in the expression. Only set when the field is the expression.
     pub position: Option<Position>,
 }
 
 impl Draft {
-    /// Every problem at once. Parses the expression, on a thread of its own: about a millisecond.
+    /// Returns every problem at once. Parses the expression on a separate thread, which takes about a millisecond.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut complain = |param, problem: Option<String>| {
@@ -123,7 +123,7 @@ impl Draft {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// The policy that this draft becomes.
+    /// Turns the draft into a policy.
     pub fn into_policy(self, id: String, created_at: String, updated_at: String) -> Policy {
         let Draft { name, description, expression, action, target_model, message, priority, enabled, mode } = self;
         #[rustfmt::skip]
@@ -182,14 +182,14 @@ fn unprintable_problem(text: &str) -> Option<String> {
     (!text.chars().all(is_printable)).then(|| "has a control or invisible character".into())
 }
 
-/// Neither a control character nor one that is invisible or reorders what stands around it in a log or on a page
-/// (Unicode's zero-width, line-separating and bidirectional characters).
+/// Returns false for control characters, and for characters that are invisible or reorder the text around them in a log or
+/// on a page (Unicode's zero-width, line-separating and bidirectional characters).
 fn is_printable(c: char) -> bool {
     let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}');
     !c.is_control() && !invisible
 }
 
-/// Where a draft gives none: room on both sides.
+/// Priority of a policy that does not give one. Leaves room on both sides.
 fn default_priority() -> i64 {
     100
 }

@@ -1,6 +1,6 @@
-//! Which functions a policy may call, with which arguments, and what comes out.
-//! Runs on the compiling thread, as a part of `check`; what is constant is evaluated here, once.
-//! Never leaves a pattern, a timestamp or a time zone to be read at run time.
+//! The functions that a policy may call, with their argument and result types.
+//! Runs on the compiling thread, as part of `check`, and evaluates constants once.
+//! Never leaves a pattern or a timestamp to be parsed, or a time zone to be validated, at run time.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use cel::{ExecutionError, Value};
@@ -11,7 +11,7 @@ use super::syntax::ExpressionError;
 use super::types::{BOOL, CelType, INT, STRING, Type};
 use super::values::{MATCHES, Pattern};
 
-/// Name and how it is called, for messages. The accessors of timestamps are apart.
+/// Name of each function and how to call it, for error messages. Does not include the accessors of timestamps.
 const FUNCTIONS: [(&str, &str); 12] = [
     ("size", "size(x) or x.size()"),
     ("contains", "x.contains('…')"),
@@ -27,10 +27,11 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("duration", "duration('1h30m')"),
 ];
 
-/// The accessors that a duration has as well, without a time zone.
+/// The accessors that durations have too, without a time zone.
 const DURATION_ACCESSORS: [&str; 4] = ["getHours", "getMinutes", "getSeconds", "getMilliseconds"];
 
-/// Macros of CEL: the parser has expanded those that were written as they must be, so a call by such a name was not.
+/// Macros of CEL. The parser expands every macro that is written correctly, so a call that still has one of these names was
+/// written incorrectly.
 const MACROS: [&str; 6] = ["all", "exists", "exists_one", "existsOne", "map", "filter"];
 
 impl Checker<'_> {
@@ -73,7 +74,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The pattern is compiled here and becomes a constant.
+    /// Checks a call of `matches`, compiles its pattern, and makes the pattern a constant.
     fn matches(&mut self, expr: &mut IdedExpr, depth: usize) -> Result<Type, ExpressionError> {
         let id = expr.id;
         let Expr::Call(call) = &mut expr.expr else {
@@ -102,7 +103,7 @@ impl Checker<'_> {
         if let Some(zone) = call.args.first() {
             let literal = matches!(zone.expr, Expr::Literal(LiteralValue::String(_)));
             self.expect(literal, id, || "the time zone must be a literal string".to_owned())?;
-            // Tried on 1970: whether a zone is known does not depend on the time.
+            // Tries the zone on the start of 1970: a zone is known or unknown regardless of the time.
             let zero = Expr::Literal(LiteralValue::Int(0.into()));
             let zero =
                 CallExpr { func_name: "timestamp".into(), target: None, args: vec![IdedExpr { id, expr: zero }] };
@@ -114,7 +115,7 @@ impl Checker<'_> {
         Ok(INT)
     }
 
-    /// The type of what a function is called on, be it before the dot or the first argument.
+    /// Returns the type of the value that a function is called on: the one before the dot, or else the first argument.
     fn receiver(&mut self, call: &mut CallExpr, depth: usize) -> Result<Type, ExpressionError> {
         match (&mut call.target, call.args.as_mut_slice()) {
             (Some(target), _) => self.expr(target, depth),
@@ -135,7 +136,7 @@ impl Checker<'_> {
     }
 }
 
-/// What `name(it)` is, if it is anything.
+/// Returns the type of `name(it)`, or `None` when there is no such conversion.
 fn conversion(name: &str, it: Type) -> Option<Type> {
     use CelType::{Bool, Double, Int, String, Timestamp, Uint};
     let Type::One(from) = it else {
@@ -163,7 +164,7 @@ fn unavailable(name: &str) -> String {
     }
 }
 
-/// What the interpreter says, without its frame.
+/// Returns the interpreter's message. For an error in a function, leaves out the text that the interpreter puts around it.
 fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::FunctionError { message, .. } => message.clone(),

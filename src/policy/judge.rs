@@ -1,6 +1,6 @@
-//! What a request meets: the policies in order, and what follows from those that match.
+//! Judges a request: evaluates the policies in order and applies those that match.
 //! Runs on every shard, for each request, synchronously.
-//! Never awaits, and allocates nothing of its own while nothing matches and nothing fails.
+//! Never awaits, and allocates nothing of its own while no policy matches and none fails.
 
 use std::borrow::Cow;
 
@@ -14,27 +14,28 @@ use super::draft::{Action, Mode};
 use super::scope::{Inputs, Scope};
 use super::values::base_context;
 
-/// What the routes and prices of a plan say about going to another model.
+/// A plan's routes and prices, for moving a request to another model.
 pub trait Downgrades {
-    /// What a downgrade without `target_model` means for `model`: the provider's map, else its cheapest priced model.
+    /// Returns the model to use instead of `model` when a downgrade has no `target_model`: the one in the provider's
+    /// downgrade map, else the provider's cheapest priced model.
     fn target(&self, model: &str) -> Option<Cow<'_, str>>;
-    /// Whether any provider answers for `model`.
+    /// Returns true when at least one provider serves `model`.
     fn is_served(&self, model: &str) -> bool;
-    /// The request at hand if it went to `model`.
+    /// Returns the provider and the estimated cost of the current request if it went to `model`.
     fn reprice(&self, model: &str) -> Repriced<'_>;
 }
 
-/// Where a request would go and what it would cost there.
+/// The provider that a request would go to, and its estimated cost there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repriced<'a> {
     pub provider: Cow<'a, str>,
     pub est_cost_usd: f64,
 }
 
-/// What the policies say about a request. Indexes are into [`Compiled::policies`].
+/// The outcome of judging a request. Indexes are into [`Compiled::policies`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Verdict {
-    /// The policy that blocks: it matched, or it failed.
+    /// The policy that blocks the request, because it matched or because it failed.
     pub blocked: Option<usize>,
     /// The model to use instead of the requested one.
     pub model: Option<String>,
@@ -50,10 +51,10 @@ pub struct Match {
     pub policy: usize,
     pub action: Action,
     pub mode: Mode,
-    /// Whether it changed what happens to the request, or for an alert: whether it is one.
+    /// True when the match changed what happens to the request. For an alert: true when the match counts as an alert.
     pub effective: bool,
     pub note: Note,
-    /// Where a downgrade leads or would have led.
+    /// The model that a downgrade leads to, or would have led to.
     pub target: Option<String>,
 }
 
@@ -75,7 +76,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// As it is shown and stored.
+    /// Returns the name that is shown and stored.
     pub fn name(self) -> &'static str {
         match self {
             Note::Applied => "applied",
@@ -109,7 +110,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// As it is shown and stored.
+    /// Returns the name that is shown and stored.
     pub fn name(self) -> &'static str {
         match self {
             FaultKind::Overflow => "overflow",
@@ -121,7 +122,7 @@ impl FaultKind {
     }
 }
 
-/// A shard's own CEL context. Taking one request after another, it stays as it is.
+/// A shard's own CEL context. Judging a request does not change it.
 pub struct Evaluator {
     base: Context<'static, 'static>,
 }
@@ -146,7 +147,7 @@ impl Evaluator {
         let Some(next) = self.stretch(compiled, 0, inputs, downgrades, &mut verdict) else {
             return verdict;
         };
-        // The model was swapped: those that follow see the new one, and it is not swapped again.
+        // The model was swapped: the policies that follow see the new model and cannot swap it again.
         if let Some(model) = verdict.model.take() {
             let Repriced { provider, est_cost_usd } = downgrades.reprice(&model);
             let inputs = Inputs { model: &model, provider: &provider, est_cost_usd, ..*inputs };
@@ -156,7 +157,8 @@ impl Evaluator {
         verdict
     }
 
-    /// Judges from policy `from` on. Ends at the end, at a block, or after a downgrade: then says where to go on.
+    /// Judges the policies from index `from` on. Stops after the last policy, at a block, or after a downgrade. Returns the
+    /// index to continue at after a downgrade, otherwise `None`.
     fn stretch(
         &self,
         compiled: &Compiled,
@@ -179,7 +181,7 @@ impl Evaluator {
                 },
                 Err(kind) => {
                     verdict.errors.push(PolicyFault { policy: policy.index, kind });
-                    // Fails closed, but only what would have been enforced.
+                    // Fails closed, but only when the block would have been enforced.
                     if policy.action == Action::Block && policy.mode == Mode::Enforce {
                         verdict.blocked = Some(policy.index);
                         return None;
@@ -191,7 +193,7 @@ impl Evaluator {
     }
 }
 
-/// How judging goes on after a match.
+/// How judging continues after a match.
 enum Next {
     GoOn,
     Swapped,
@@ -232,7 +234,7 @@ fn act(policy: &Runnable, model: &str, downgrades: &dyn Downgrades, verdict: &mu
     next
 }
 
-/// What a downgrade would do now, and where it leads.
+/// Returns the effect that a downgrade would have now, and the model it leads to.
 fn downgrade(policy: &Runnable, model: &str, downgrades: &dyn Downgrades, swapped: bool) -> (Note, Option<String>) {
     if swapped {
         return (Note::SecondDowngrade, policy.target_model.clone());
@@ -251,7 +253,7 @@ fn kind(error: &ExecutionError) -> FaultKind {
         ExecutionError::Overflow(..) => FaultKind::Overflow,
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => FaultKind::DivisionByZero,
         ExecutionError::FunctionError { .. } => FaultKind::Conversion,
-        // The check lets no two types meet that have no order: what is left is NaN.
+        // The check rejects comparisons between types that have no order, so NaN is the only cause left.
         ExecutionError::NoSuchOverload(_) | ExecutionError::ValuesNotComparable(..) => FaultKind::NotComparable,
         _ => FaultKind::Other,
     }

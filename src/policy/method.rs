@@ -1,6 +1,7 @@
-//! The functions that a policy calls on a value, such as `model.startsWith('gpt-4o')`, with what an editor shows about them.
+//! The functions that a policy calls on a value, such as `model.startsWith('gpt-4o')`, with the descriptions that an editor
+//! shows.
 //! Constants, used on every thread.
-//! Never checks a call: that is `functions`.
+//! Never checks a call: `functions` does.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,7 +38,7 @@ pub const METHODS: [PolicyMethod; 15] = [
     of_timestamp("getDayOfYear", "day of the year, from 0"),
 ];
 
-/// Whether `name` reads a part of a timestamp.
+/// Returns true if the method `name` reads a part of a timestamp.
 pub(super) fn is_accessor(name: &str) -> bool {
     METHODS.iter().any(|method| method.on == CelType::Timestamp && method.name == name)
 }

@@ -1,38 +1,59 @@
-//! Policies: what an operator wrote in CEL, checked once and judged for every request.
-//! Checked and compiled by the coordinator (on a thread of its own with a large stack), judged on every shard.
+//! Policies: CEL expressions that an operator wrote, checked once and judged for every request.
+//! The coordinator checks and compiles them (on a separate thread with a large stack); every shard judges them.
 //! Never does I/O, never reads a clock, and no expression, however hostile, makes it panic.
 //!
 //! ```text
 //! text → syntax (size, characters, nesting; then cel's parser) → check (types, allow-list, constants) → Compiled → judge
 //! ```
 //!
-//! *Invariant:* what runs was checked. [`Compiled`] is the only way to a runnable policy, and only `check` makes one, so
-//! that an expression reaches cel's interpreter only in the shapes that are known not to panic and to be cheap.
+//! *Invariant:* only checked expressions run. [`Compiled`] is the only way to get a runnable policy, and only `check` makes
+//! one, so an expression reaches cel's interpreter only in shapes that are known not to panic and to be cheap.
 //!
-//! # What an expression may say
+//! # Supported expressions
 //!
 //! Comparison, arithmetic, `!`, `&&`, `||`, `? :`, `in`, lists, strings in one pair of quotes, `size`, `contains`,
 //! `startsWith`, `endsWith`, `matches` with a literal pattern, conversions (`int`, `uint`, `double`, `string`, `bool`),
 //! `timestamp("…")` and `duration("…")` of literals, the `get…` accessors, and `all`, `exists`, `exists_one`, `map`,
-//! `filter` over a list written on the spot. No maps, messages, bytes, null, fields, indexing or `type`.
+//! `filter` over a list written in place. No maps, messages, bytes, null, fields, indexing or `type`.
 //!
 //! *Beyond CEL:* int and double mix in arithmetic and in `? :` (`cost_usd / request_count > 0.1`); the int is converted.
-//! Comparison across number types is CEL's own.
+//! Comparison across number types is standard CEL.
 
-mod draft; // what the REST API carries
-mod method; // what an expression may call on a value
-mod variable; // what an expression may read
+// Policies and drafts in the REST API and in the store.
+mod draft;
 
-mod check; // from a syntax tree to a checked one
-mod functions; // which functions, with which arguments
-mod operators; // which operators, between which types
-mod syntax; // from text to a syntax tree
+// The functions that an expression may call on a value.
+mod method;
+
+// The variables that an expression may read.
+mod variable;
+
+// The static check: turns a syntax tree into a checked one.
+mod check;
+
+// The functions that the check allows, with their argument types.
+mod functions;
+
+// The operators that the check allows, with their operand types.
+mod operators;
+
+// Parses text into a syntax tree.
+mod syntax;
+
+// The types that the check knows.
 mod types;
 
-mod compiled; // the policies of a plan
-mod judge; // what a request meets
-mod scope; // a request's variables as CEL values
-mod values; // values and functions that cel lacks
+// The compiled policies of a plan.
+mod compiled;
+
+// Judges a request by the policies.
+mod judge;
+
+// A request's variables as CEL values.
+mod scope;
+
+// Values and functions that cel lacks.
+mod values;
 
 #[cfg(test)]
 mod tests;

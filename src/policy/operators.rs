@@ -1,6 +1,6 @@
-//! Which operators a policy may use, between which types, and what comes out.
-//! Runs on the compiling thread, as a part of `check`.
-//! Never lets two types meet for which cel has no operation: an error now instead of one at every request.
+//! The operators that a policy may use, with their operand and result types.
+//! Runs on the compiling thread, as part of `check`.
+//! Never accepts two types between which cel has no operation: one error now is better than one at every request.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 
@@ -9,7 +9,7 @@ use super::syntax::ExpressionError;
 use super::types::{BOOL, CelType, INT, Type};
 
 impl Checker<'_> {
-    /// The type of `call` when it is an operator, `None` when it is a function.
+    /// Returns the type of `call` when it is an operator, or `None` when it is a function.
     pub(super) fn operator(
         &mut self,
         id: u64,
@@ -109,7 +109,7 @@ impl Checker<'_> {
         }
     }
 
-    /// CEL's own arithmetic, and int with double, which it lacks: the int is converted.
+    /// Checks arithmetic. Allows CEL's own, and also mixes int and double, which CEL does not: converts the int.
     fn arithmetic(&self, name: &str, left: Typed<'_>, right: Typed<'_>) -> Result<Type, String> {
         use CelType::{Double, Duration, Int, String, Timestamp, Uint};
         let (Typed(left, a), Typed(right, b)) = (left, right);
@@ -138,7 +138,7 @@ impl Checker<'_> {
     }
 }
 
-/// Scalars of one type, or numbers of any: cel compares those across types itself.
+/// Checks a comparison. Allows scalars of one type, and numbers of any types: cel itself compares numbers across types.
 fn comparison(name: &str, a: Type, b: Type) -> Result<Type, String> {
     let ordered = !matches!(name, operators::EQUALS | operators::NOT_EQUALS);
     match (a, b) {
@@ -148,17 +148,17 @@ fn comparison(name: &str, a: Type, b: Type) -> Result<Type, String> {
     }
 }
 
-/// Makes a double of an int: a literal at once, anything else at run time.
+/// Converts an int to a double: a literal at once, any other expression at run time.
 fn widen(expr: &mut IdedExpr) {
     let double = match &expr.expr {
-        // As cel's `double()` converts: to the nearest.
+        // Rounds to the nearest double, as cel's `double()` does.
         Expr::Literal(LiteralValue::Int(int)) => Expr::Literal(LiteralValue::Double((*int.inner() as f64).into())),
         _ => Expr::Call(CallExpr { func_name: "double".into(), target: None, args: vec![std::mem::take(expr)] }),
     };
     expr.expr = double;
 }
 
-/// How an operator is written.
+/// Returns an operator as it is written in an expression.
 fn symbol(name: &str) -> &str {
     match name {
         operators::CONDITIONAL => "?",

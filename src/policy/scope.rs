@@ -1,5 +1,5 @@
 //! A request's variables as CEL values, handed to the interpreter by reference.
-//! Made on a shard for each request, on the stack.
+//! Built for each request on the stack of its shard.
 //! Never allocates, and never copies a string.
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelTimestamp};
@@ -9,11 +9,12 @@ use chrono::DateTime;
 
 use crate::who::Who;
 
-/// What a policy may know of a request; see [`super::Variable`] for each. `Default` is a request that says nothing.
+/// Everything that a policy can read about a request. [`super::Variable`] describes each variable. `Default` is a request
+/// that specifies nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Inputs<'a> {
     pub model: &'a str,
-    /// Behind the variables `user_id`, `tenant_id` and `agent`.
+    /// Source of the variables `user_id`, `tenant_id` and `agent`.
     pub who: Who<&'a str>,
     pub provider: &'a str,
     pub endpoint: &'a str,
@@ -49,10 +50,10 @@ impl Default for Inputs<'_> {
     }
 }
 
-/// The end of the year 9999, in ms: beyond it CEL has no timestamps.
+/// End of the year 9999, in milliseconds since 1970. CEL has no later timestamps.
 const NOW_MS_MAX: u64 = 253_402_300_799_999;
 
-/// The values behind the names, and the constants of the plan's policies behind `@0`, `@1`, ….
+/// Resolves variable names to their values, and `@0`, `@1`, … to the constants of the plan's policies.
 pub(super) struct Scope<'a> {
     model: CelString<'a>,
     who: Who<CelString<'a>>,

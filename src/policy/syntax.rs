@@ -1,23 +1,25 @@
-//! From text to a syntax tree: first a scan of our own, then cel's parser.
+//! Turns text into a syntax tree: our own scan runs first, then cel's parser.
 //! Runs on the compiling thread, whose stack is 16 MiB.
-//! Never hands cel's parser what it cannot bear: 4,096 opening braces overflow even that stack (cel 0.15).
+//! Never hands cel's parser a text that it cannot survive: 4,096 opening braces overflow even that stack (cel 0.15).
 
 use cel::common::ast::{IdedExpr, SourceInfo};
 use cel::parser::{ParseError, Parser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Longest expression, in bytes. Arbitrary: what a person still reads.
+/// Longest expression, in bytes. Arbitrary: about the most that a person can still read.
 pub(super) const SOURCE_BYTES_MAX: usize = 4 << 10;
 
-/// Deepest nesting, of brackets here and of the syntax tree in `check`. Arbitrary, far below what overflows a stack.
+/// Deepest nesting, for brackets here and for the syntax tree in `check`. Arbitrary, far below the depth that overflows a
+/// stack.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// Operators in a row that nest in each other (`a + b + c` is a tree three deep, though it has no brackets). Four to a
-/// level, of which `check` allows 32; here only so that the tree cannot become thousands deep.
+/// Longest run of operators that nest in each other (`a + b + c` is a tree three levels deep, although it has no brackets).
+/// Four operators per level, and `check` allows 32 levels. This limit only keeps the tree from becoming thousands of levels
+/// deep.
 const CHAIN_MAX: usize = 4 * DEPTH_MAX;
 
-/// How the parser's messages about grammar begin.
+/// Prefix of the parser's messages about grammar.
 const SYNTAX_ERROR: &str = "Syntax error: ";
 
 /// A place in an expression.
@@ -32,7 +34,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Of a byte of `text`; the end of `text` when it is beyond, the character's begin when it is inside one.
+    /// Returns the position of the byte at `offset`. An offset beyond `text` gives its end; an offset inside a character
+    /// gives the start of that character.
     pub(super) fn at(text: &str, offset: usize) -> Position {
         let mut offset = offset.min(text.len());
         while !text.is_char_boundary(offset) {
@@ -40,7 +43,7 @@ impl Position {
         }
         let before = &text[..offset];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        // At most 4 KiB are looked at, so the casts are exact.
+        // `text` has at most 4 KiB, so the casts are exact.
         Position {
             line: before.matches('\n').count() as u32 + 1,
             column: before[line_start..].chars().count() as u32 + 1,
@@ -48,7 +51,7 @@ impl Position {
         }
     }
 
-    /// Of a line and a column, both from 1, the latter in characters.
+    /// Returns the position of a line and a column, both counted from 1, the column in characters.
     fn of_line(text: &str, line: usize, column: usize) -> Position {
         let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
         let rest = &text[line_start..];
@@ -71,7 +74,7 @@ impl ExpressionError {
     }
 }
 
-/// The tree of `text` and where its nodes stand.
+/// Parses `text`. Returns its syntax tree and the source positions of the nodes.
 pub(super) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
     if text.len() > SOURCE_BYTES_MAX {
         let message = format!("the expression has {} bytes, at most {SOURCE_BYTES_MAX} are allowed", text.len());
@@ -83,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionErro
     Scan { text, at: 0, open: Vec::new(), inside: Nesting::default() }.run()?;
     let parsed = Parser::new().max_recursion_depth(3 * DEPTH_MAX as u16).parse_with_source_info(text);
     let grammatical = |error: &&ParseError| error.msg.starts_with(SYNTAX_ERROR);
-    // What the parser adds after a syntax error is about its own insides.
+    // Prefer a syntax error: the errors that the parser adds after one are about its own internals.
     parsed.map_err(|errors| match errors.errors.iter().find(grammatical).or(errors.errors.first()) {
         Some(first) => ExpressionError { message: readable(first), position: Some(place(text, first)) },
         None => ExpressionError::at(text, 0, "the expression cannot be parsed"),
@@ -94,7 +97,7 @@ fn place(text: &str, error: &ParseError) -> Position {
     Position::of_line(text, usize::try_from(error.pos.0).unwrap_or(1), usize::try_from(error.pos.1).unwrap_or(1))
 }
 
-/// The parser's message without its list of all tokens that would have been possible.
+/// Returns the parser's message without its list of all the tokens that it would have accepted.
 fn readable(error: &ParseError) -> String {
     let message = error.msg.strip_prefix(SYNTAX_ERROR).unwrap_or(&error.msg);
     let message = message.split(" expecting ").next().unwrap_or(message);
@@ -112,22 +115,22 @@ fn readable(error: &ParseError) -> String {
     }
 }
 
-/// Splits the text as cel's lexer does, so exactly that brackets inside strings and comments are told from others, and
-/// refuses what no policy may contain. What it lets through has only tokens that the lexer knows.
+/// Splits the text as cel's lexer does, closely enough to tell brackets inside strings and comments from real ones, and
+/// refuses everything that no policy may contain. Text that passes has only tokens that the lexer knows.
 struct Scan<'a> {
     text: &'a str,
     at: usize,
-    /// For each open bracket where it stands and how far the nesting outside it had gone.
+    /// For each open bracket: its character, its offset in bytes, and the nesting outside it when it opened.
     open: Vec<(u8, usize, Nesting)>,
     inside: Nesting,
 }
 
-/// How deep the tree of what stands between two brackets may be, at most.
+/// Upper bounds on the depth of the syntax tree between two brackets.
 #[derive(Clone, Copy, Default)]
 struct Nesting {
     /// Operators in a row, which nest to the left.
     chain: usize,
-    /// Conditionals in a row, which nest to the right and in which the parser recurses.
+    /// Conditionals in a row, which nest to the right. The parser recurses into each of them.
     conditionals: usize,
 }
 
@@ -154,7 +157,7 @@ impl Scan<'_> {
         self.text.as_bytes().get(self.at + ahead).copied()
     }
 
-    /// A name, a keyword or a number; and a string where one follows with its prefix.
+    /// Scans a name, a keyword or a number, and the string that follows if the word is a string prefix.
     fn word(&mut self) -> Result<(), ExpressionError> {
         let start = self.at;
         while self.peek(0).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -171,7 +174,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A string in one pair of quotes, with CEL's escapes unless it is raw.
+    /// Scans a string in one pair of quotes, with CEL's escapes unless it is raw.
     fn string(&mut self, quote: u8, raw: bool) -> Result<(), ExpressionError> {
         let start = self.at;
         if self.peek(1) == Some(quote) && self.peek(2) == Some(quote) {
@@ -220,7 +223,7 @@ impl Scan<'_> {
             }
             b'&' | b'|' if next == Some(byte) => {
                 self.at += 1;
-                self.inside.chain = 0; // cel balances these, however many
+                self.inside.chain = 0; // cel balances these, however long the run
                 Ok(())
             }
             b'=' | b'!' | b'<' | b'>' if next == Some(b'=') => {
@@ -258,7 +261,7 @@ impl Scan<'_> {
         match self.open.pop() {
             Some((open, _, outside)) if open == opening => {
                 self.inside = outside;
-                self.chained(start) // `f()()` and `a[0][0]` nest, too
+                self.chained(start) // `f()()` and `a[0][0]` nest too
             }
             Some((open, ..)) => {
                 let (open, bracket) = (char::from(open), char::from(bracket));

@@ -1,6 +1,6 @@
 //! The types that the static check knows.
-//! Values, used on the compiling thread.
-//! Never consulted while a request is judged: what was checked needs no types.
+//! Plain values, used on the compiling thread.
+//! Never consulted while a request is judged: a checked expression needs no types.
 
 use std::fmt;
 
@@ -37,17 +37,17 @@ impl CelType {
         matches!(self, CelType::Int | CelType::Uint | CelType::Double)
     }
 
-    /// Whether `==` between the two can ever be true: the same type, or two numbers.
+    /// Returns true if `==` between the two types can ever hold: they are the same type, or both are numbers.
     pub(super) fn compares_with(self, other: CelType) -> bool {
         self == other || self.is_number() && other.is_number()
     }
 }
 
-/// What an expression is.
+/// Static type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     One(CelType),
-    /// A list; `None` while it is empty and could be of anything.
+    /// A list and the type of its elements; `None` if the list is empty, since its elements could have any type.
     List(Option<CelType>),
 }
 
@@ -56,7 +56,7 @@ pub(super) const INT: Type = Type::One(CelType::Int);
 pub(super) const STRING: Type = Type::One(CelType::String);
 
 impl fmt::Display for Type {
-    /// With its article, as it stands in a message: `an int`, `a list of string`.
+    /// Writes the type with its article, as messages use it: `an int`, `a list of string`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Type::One(one @ CelType::Int) => write!(f, "an {}", one.name()),

@@ -1,4 +1,5 @@
-//! What cel lacks: a compiled pattern as a value, the function that matches it, and the base context they live in.
+//! Values and functions that cel lacks: a compiled pattern as a value, the function that matches it, and the base context
+//! that holds them.
 //! The context is built once per shard; patterns are built on the compiling thread and shared through the plan.
 //! Never compiles a pattern while a request is judged.
 
@@ -10,18 +11,19 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Context, Env, ExecutionError};
 use regex::{Regex, RegexBuilder};
 
-/// What `x.matches('…')` becomes: the receiver and a constant that holds the compiled pattern. No source text can spell
-/// the name, as `@` is no character of CEL.
+/// Function that replaces `x.matches('…')`; its arguments are the receiver and a constant that holds the compiled pattern.
+/// No source text can spell this name, because `@` is not a CEL character.
 pub(super) const MATCHES: &str = "@matches";
 
-/// Bytes of a compiled pattern. `\w` with all of Unicode takes some 50 KiB each time it stands there (RE2, which CEL names,
-/// means ASCII by it), and `^\w+@\w+\.\w+$` should pass; `(\w{1,50}){1,50}` should not.
+/// Largest compiled pattern, in bytes. Each `\w` takes about 50 KiB because it covers all of Unicode (in RE2, which CEL
+/// names, `\w` is ASCII only). `^\w+@\w+\.\w+$` should pass; `(\w{1,50}){1,50}` should not.
 pub(super) const PATTERN_BYTES_MAX: usize = 512 << 10;
 
-/// Nesting inside a pattern; arbitrary, far above what anyone writes.
+/// Deepest nesting inside a pattern. Arbitrary, far deeper than anyone writes.
 const PATTERN_DEPTH_MAX: u32 = 32;
 
-/// A compiled pattern. `regex` keeps its scratch space in a pool that never makes a thread wait, so shards may share it.
+/// A compiled pattern. Shards may share it, because `regex` keeps its scratch space in a pool that never makes a thread
+/// wait.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern(Regex);
 
@@ -36,7 +38,7 @@ impl Pattern {
             regex::Error::CompiledTooBig(_) => {
                 r"the pattern is too large once compiled; [a-z0-9_] is far smaller than \w".to_owned()
             }
-            // The last line says what is wrong, those above draw the pattern.
+            // The last line states the reason; the lines above it draw the pattern.
             error => {
                 let text = error.to_string();
                 let reason = text.lines().last().unwrap_or_default();
@@ -82,7 +84,7 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     }
 }
 
-/// CEL's standard functions and [`MATCHES`], no variables. Takes about 30 µs.
+/// Builds a context with CEL's standard functions and [`MATCHES`], and no variables. Takes about 30 µs.
 pub(super) fn base_context() -> Context<'static, 'static> {
     let mut env = Env::stdlib();
     let types = vec![STRING_TYPE, PATTERN];

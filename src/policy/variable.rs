@@ -1,12 +1,12 @@
-//! The variables of a policy, as docs/policies.md lists them, and sets of them.
+//! The variables that a policy can read, as docs/policies.md lists them, and sets of variables.
 //! Plain values, used on every thread.
-//! Never holds what a variable's value is: that is `scope`.
+//! Never holds a variable's value: `scope` does.
 
 use serde::{Serialize, Serializer};
 
 use super::types::CelType;
 
-/// What an expression may read.
+/// A variable that an expression may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Variable {
@@ -28,7 +28,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    /// In the order of the enum, which is also the order of the bits in [`Variables`].
+    /// All variables in the order of the enum, which is also the order of the bits in [`Variables`].
     pub const ALL: [Variable; 15] = [
         Variable::Model,
         Variable::UserId,
@@ -55,7 +55,7 @@ impl Variable {
         self.describe().1
     }
 
-    /// One line for completion and documentation.
+    /// Returns a one-line description for completion and documentation.
     pub fn meaning(self) -> &'static str {
         self.describe().2
     }
@@ -89,10 +89,10 @@ impl Variable {
         }
     }
 
-    /// A known name so close to `name` that it was probably meant.
+    /// Returns the variable whose name is so close to `name` that it was probably meant.
     pub(super) fn near(name: &str) -> Option<Variable> {
         let near = Variable::ALL.into_iter().map(|variable| (edits(name, variable.name()), variable));
-        // Two slips at most, and fewer than half of the word: arbitrary, but `x` must not become `now`.
+        // At most two edits, and fewer than half the length of the word. Arbitrary, but `x` must not become `now`.
         near.filter(|(edits, _)| *edits <= 2 && edits * 2 < name.len())
             .min_by_key(|(edits, _)| *edits)
             .map(|(_, it)| it)
@@ -110,7 +110,7 @@ impl Variables {
         self.0 & bit(variable) != 0
     }
 
-    /// Whether any of them needs the user's usage window to be read.
+    /// Returns true if any variable in the set requires reading the user's usage window.
     pub fn reads_usage(self) -> bool {
         self.0 & (bit(Variable::RequestCount) | bit(Variable::CostUsd) | bit(Variable::TokensUsed)) != 0
     }
@@ -132,7 +132,7 @@ impl Variables {
     }
 }
 
-/// As a list of names.
+/// Serialises the set as a list of names.
 impl Serialize for Variables {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.iter().map(Variable::name))
@@ -143,9 +143,10 @@ fn bit(variable: Variable) -> u32 {
     1 << variable as u32
 }
 
-/// How many insertions, removals and replacements lead from `a` to `b` (Levenshtein). Names are short.
+/// Returns how many insertions, removals and replacements turn `a` into `b` (Levenshtein distance). Fast enough because
+/// names are short.
 fn edits(a: &str, b: &str) -> usize {
-    // Beyond the longest name plus two nothing is near, and a hostile name of 4 KiB costs nothing.
+    // No variable is near a name longer than the longest one plus two, and a hostile name of 4 KiB must cost nothing.
     if a.len() > 20 {
         return usize::MAX;
     }

@@ -1,4 +1,4 @@
-//! What a client may send.
+//! Policy drafts from clients: defaults, refused fields and values, and bounds on lengths.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn minimal() -> Draft {
 }
 
 #[test]
-fn defaults_are_those_of_the_contract() {
+fn omitted_fields_get_the_defaults_of_the_contract() {
     let draft = minimal();
     assert_eq!((draft.priority, draft.enabled, draft.mode), (100, true, Mode::Enforce));
     assert_eq!(draft.check(), Ok(()));
@@ -36,7 +36,7 @@ fn unknown_fields_and_values_are_refused() {
 }
 
 #[test]
-fn every_problem_is_named_at_once() {
+fn check_reports_every_problem_at_once() {
     let draft = Draft {
         name: "a\u{7}".into(),
         description: "x".repeat(2049),

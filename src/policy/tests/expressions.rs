@@ -1,10 +1,10 @@
-//! What an expression may say and what is refused, with the place of the mistake.
+//! Accepted and refused expressions, with the position of each mistake.
 
 use super::*;
 use crate::who::Who;
 
 #[test]
-fn the_documented_examples_work_word_for_word() {
+fn documented_examples_work_word_for_word() {
     let base = request();
     let many = Inputs { request_count: 101, ..base };
     let cases = [
@@ -66,7 +66,7 @@ fn every_variable_has_its_value_and_type() {
 }
 
 #[test]
-fn every_method_can_be_called_as_it_is_described() {
+fn every_method_can_be_called_as_described() {
     for method in METHODS {
         let value = if method.on == CelType::Timestamp { "now" } else { "model" };
         let argument = if method.argument.is_some() { "'x'" } else { "" };
@@ -78,13 +78,13 @@ fn every_method_can_be_called_as_it_is_described() {
 }
 
 #[test]
-fn a_time_beyond_what_cel_knows_is_its_last() {
+fn time_after_the_year_9999_is_clamped() {
     let inputs = Inputs { now_ms: u64::MAX, ..request() };
     assert_eq!(holds("now.getFullYear() == 9999", &inputs), Ok(true));
     assert_eq!(holds("now + duration('1s') > now", &inputs), Err(FaultKind::Overflow));
 }
 
-/// Refused, with line, column and a part of the message.
+/// Refused expressions, each with the line, the column and a part of the message.
 const REFUSED: [(&str, u32, u32, &str); 60] = [
     ("", 1, 1, "is empty"),
     (" \n ", 1, 1, "is empty"),
@@ -164,14 +164,14 @@ fn mistakes_are_refused_with_their_position() {
 }
 
 #[test]
-fn columns_count_characters_and_offsets_bytes() {
+fn columns_count_characters_and_offsets_count_bytes() {
     let position = refusal("// é\n'éé' == 'é' && nope").position.expect("it has one");
     assert_eq!(position, Position { line: 2, column: 16, offset: 24 });
     assert_eq!(refusal("'é' 'é'").position, Some(Position { line: 1, column: 5, offset: 5 }));
 }
 
 #[test]
-fn an_error_prints_with_its_place_and_serialises() {
+fn error_prints_its_position_and_serialises() {
     let error = refusal("stream &&");
     assert_eq!(error.to_string(), "the expression ends too early (line 1, column 10)");
     let json = serde_json::to_value(&error).expect("it serialises");

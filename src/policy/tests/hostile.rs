@@ -1,4 +1,4 @@
-//! Expressions that want to hurt.
+//! Hostile expressions: bombs that must be refused, and random token soup that must not panic.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn bombs_are_refused_quickly() {
 }
 
 #[test]
-fn the_limits_themselves_are_let_through() {
+fn expressions_exactly_at_the_limits_are_accepted() {
     let ids = (0..400).map(|n| format!("'m{n}'")).collect::<Vec<_>>().join(",");
     let list = (0..64).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let fine = [
@@ -67,7 +67,7 @@ fn the_limits_themselves_are_let_through() {
     assert!(refusal(&format!("true{}", " ".repeat(4093))).message.contains("at most 4096"));
 }
 
-/// Tokens of CEL and of what is not CEL, valid and broken.
+/// Valid and broken tokens, some of them not CEL at all.
 const SOUP: [&str; 84] = [
     "model",
     "cost_usd",
@@ -170,7 +170,7 @@ fn token_soup_never_panics() {
     judge_all(&texts, 1);
 }
 
-/// Texts that mostly parse and often check: valid parts, joined by valid operators.
+/// Judges texts that mostly parse and often pass the check: valid parts, joined by valid operators.
 #[test]
 fn well_formed_soup_never_panics_when_judged() {
     let atoms = [
@@ -218,7 +218,8 @@ fn well_formed_soup_never_panics_when_judged() {
     judge_all(&texts, 200);
 }
 
-/// Compiles all texts and judges those that pass, on one large stack. `least`: how many must pass for it to be a test.
+/// Compiles all texts and judges those that pass, on one large stack. At least `least` texts must pass, or the test proves
+/// nothing.
 fn judge_all(texts: &[String], least: usize) {
     let policies: Vec<Policy> = texts.iter().map(|text| policy(text, 0, Action::Alert, text)).collect();
     let failed = Compiled::new(&policies).expect_err("most are nonsense");

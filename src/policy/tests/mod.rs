@@ -1,4 +1,4 @@
-//! What the tests share: a way to judge one expression, and routes with a fixed price list.
+//! Shared by the tests: functions that judge one expression or return its refusal, and routes with a fixed price list.
 
 mod drafts;
 mod expressions;
@@ -14,12 +14,12 @@ use crate::who::Who;
 pub(super) struct Routes;
 
 impl Downgrades for Routes {
-    /// `gpt-4o` has a cheaper sibling, nothing else has.
+    /// Only `gpt-4o` has a cheaper sibling.
     fn target(&self, model: &str) -> Option<Cow<'_, str>> {
         (model == "gpt-4o").then_some("gpt-4o-mini".into())
     }
 
-    /// All are served but one.
+    /// Every model except one is served.
     fn is_served(&self, model: &str) -> bool {
         model != "served-by-nobody"
     }
@@ -46,7 +46,7 @@ pub(super) fn policy(id: &str, priority: i64, action: Action, expression: &str) 
     }
 }
 
-/// A request as the examples want it: user u, model gpt-4o, everything low.
+/// A request that suits the examples: user u, model gpt-4o, all usage low.
 pub(super) fn request() -> Inputs<'static> {
     Inputs {
         model: "gpt-4o",
@@ -64,7 +64,7 @@ pub(super) fn judge(policies: &[Policy], inputs: &Inputs<'_>) -> Verdict {
     Evaluator::new().judge(&compiled, inputs, &Routes)
 }
 
-/// Whether `expression` holds for a request, or how it fails.
+/// Returns whether `expression` holds for a request, or the kind of fault that it fails with.
 pub(super) fn holds(expression: &str, inputs: &Inputs<'_>) -> Result<bool, FaultKind> {
     let verdict = judge(&[policy("p", 0, Action::Alert, expression)], inputs);
     match verdict.errors.first() {
@@ -73,7 +73,7 @@ pub(super) fn holds(expression: &str, inputs: &Inputs<'_>) -> Result<bool, Fault
     }
 }
 
-/// Why `expression` is refused.
+/// Returns the error that `expression` is refused with. Panics if it is accepted.
 pub(super) fn refusal(expression: &str) -> ExpressionError {
     match check_expression(expression) {
         Ok(_) => panic!("{expression} is let through"),

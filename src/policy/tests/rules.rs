@@ -1,4 +1,4 @@
-//! The rules of judging, as docs/policies.md describes them.
+//! The rules for judging policies, as docs/policies.md describes them.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn to(mut policy: Policy, target: &str) -> Policy {
     policy
 }
 
-/// `id action note` of each match, with `!` before one that had an effect.
+/// Returns a line `id action note` for each match, with `!` in front if the match had an effect, and the verdict.
 fn matches(policies: &[Policy], inputs: &Inputs<'_>) -> (Vec<String>, Verdict) {
     let compiled = Compiled::new(policies).expect("they compile");
     let verdict = Evaluator::new().judge(&compiled, inputs, &Routes);
@@ -32,7 +32,7 @@ fn policies_are_judged_by_priority_then_id() {
 }
 
 #[test]
-fn a_disabled_policy_is_not_compiled() {
+fn disabled_policy_is_not_compiled() {
     let mut broken = policy("x", 0, Action::Block, "not an expression");
     broken.enabled = false;
     let compiled = Compiled::new(&[broken]).expect("nothing to compile");
@@ -41,7 +41,7 @@ fn a_disabled_policy_is_not_compiled() {
 }
 
 #[test]
-fn a_block_ends_the_judging_and_an_alert_does_not() {
+fn block_ends_the_judging_and_alert_does_not() {
     let policies = [
         policy("1", 1, Action::Alert, "true"),
         policy("2", 2, Action::Block, "model == 'gpt-4o'"),
@@ -53,7 +53,7 @@ fn a_block_ends_the_judging_and_an_alert_does_not() {
 }
 
 #[test]
-fn after_a_downgrade_later_policies_see_the_new_model_provider_and_estimate() {
+fn policies_after_a_downgrade_see_the_new_model_provider_and_estimate() {
     let later = "model == 'gpt-4o-mini' && provider == 'of-gpt-4o-mini' && est_cost_usd == 0.001 && user_id == 'u'";
     let policies = [
         policy("0", 0, Action::Alert, "model == 'gpt-4o' && est_cost_usd == 0.01"),
@@ -66,7 +66,7 @@ fn after_a_downgrade_later_policies_see_the_new_model_provider_and_estimate() {
 }
 
 #[test]
-fn the_model_is_swapped_once() {
+fn model_is_downgraded_only_once() {
     let policies = [
         to(policy("1", 1, Action::Downgrade, "true"), "cheap"),
         to(policy("2", 2, Action::Downgrade, "model == 'cheap'"), "cheaper"),
@@ -78,7 +78,7 @@ fn the_model_is_swapped_once() {
 }
 
 #[test]
-fn a_downgrade_that_leads_nowhere_leaves_the_request_and_the_next_downgrade_may_act() {
+fn downgrade_without_a_usable_target_is_skipped_and_the_next_one_may_act() {
     let inputs = Inputs { model: "local", ..request() };
     let policies = [
         policy("1", 1, Action::Downgrade, "true"),
@@ -93,7 +93,7 @@ fn a_downgrade_that_leads_nowhere_leaves_the_request_and_the_next_downgrade_may_
 }
 
 #[test]
-fn a_shadow_records_what_would_have_happened_and_changes_nothing() {
+fn shadow_policy_records_its_match_and_changes_nothing() {
     let policies = [
         shadow(policy("1", 1, Action::Block, "true")),
         shadow(policy("2", 2, Action::Downgrade, "true")),
@@ -117,7 +117,7 @@ fn a_shadow_records_what_would_have_happened_and_changes_nothing() {
 }
 
 #[test]
-fn a_failing_policy_blocks_if_it_enforces_a_block_and_is_skipped_otherwise() {
+fn failing_policy_blocks_if_it_enforces_a_block_and_is_skipped_otherwise() {
     let failing = "1 / (request_count - 1) > 0";
     let fault = |policy| PolicyFault { policy, kind: FaultKind::DivisionByZero };
     let policies = [
@@ -136,7 +136,7 @@ fn a_failing_policy_blocks_if_it_enforces_a_block_and_is_skipped_otherwise() {
 }
 
 #[test]
-fn a_block_after_a_downgrade_names_both() {
+fn block_after_a_downgrade_reports_both() {
     let policies =
         [policy("1", 1, Action::Downgrade, "true"), policy("2", 2, Action::Block, "model == 'gpt-4o-mini' || 1/0 > 0")];
     let verdict = judge(&policies, &request());
@@ -144,7 +144,7 @@ fn a_block_after_a_downgrade_names_both() {
 }
 
 #[test]
-fn every_policy_that_does_not_compile_is_named() {
+fn every_policy_that_does_not_compile_is_reported() {
     let policies = [
         policy("good", 1, Action::Block, "stream"),
         policy("typo", 2, Action::Block, "modle == 'x'"),
@@ -156,7 +156,7 @@ fn every_policy_that_does_not_compile_is_named() {
 }
 
 #[test]
-fn variables_are_the_union_of_what_enabled_policies_read() {
+fn compiled_variables_are_the_union_over_enabled_policies() {
     let mut off = policy("off", 0, Action::Alert, "stream");
     off.enabled = false;
     let policies =
@@ -174,7 +174,7 @@ fn compiled_policies_cross_threads() {
 }
 
 #[test]
-fn a_hundred_policies_keep_their_constants_apart() {
+fn hundred_policies_keep_their_constants_apart() {
     let policies: Vec<Policy> = (0..100)
         .map(|n| {
             policy(&format!("{n:03}"), 0, Action::Alert, &format!("model in ['m{n}', 'x'] || model.matches('^m{n}$')"))

@@ -1,4 +1,4 @@
-//! What allowed constructs mean, after cel-spec's conformance cases.
+//! The meaning of the allowed constructs, modelled on cel-spec's conformance cases.
 
 use super::*;
 
@@ -42,7 +42,7 @@ const TRUE: [&str; 69] = [
     "['gpt', 'claude'].exists(prefix, model.startsWith(prefix))",
     "4 in [1, 2].map(x, x * 2) && size([1, 2, 3].filter(x, x > 1)) == 2 && 9 in [2, 3].map(x, x > 2, x * x)",
     "size([1, 2].map(x, 'k')) == 2 && 'k' in [1].map(x, 'k')",
-    // errors are absorbed where the other side decides
+    // errors are absorbed when the other side decides the result
     "true || 1 / 0 > 0",
     "1 / 0 > 0 || true",
     "!(false && 1 / 0 > 0)",
@@ -93,7 +93,7 @@ fn allowed_constructs_mean_what_cel_says() {
 }
 
 #[test]
-fn what_fails_at_run_time_is_an_error_of_its_kind() {
+fn run_time_failures_report_their_fault_kind() {
     use FaultKind::{Conversion, DivisionByZero, NotComparable, Overflow};
     let cases = [
         ("9223372036854775807 + request_count > 0", Overflow),
@@ -124,7 +124,7 @@ fn what_fails_at_run_time_is_an_error_of_its_kind() {
 }
 
 #[test]
-fn a_cost_that_is_no_number_fails_closed() {
+fn nan_cost_fails_closed() {
     let inputs = Inputs { cost_usd: f64::NAN, ..request() };
     let verdict = judge(&[policy("p", 0, Action::Block, "cost_usd > 10.0")], &inputs);
     assert_eq!((verdict.blocked, verdict.errors.len()), (Some(0), 1));
