@@ -1,42 +1,43 @@
-//! The canonical form of a request's body: the same bytes for all bodies that ask the same, whatever their order, spacing
-//! and escapes, and other bytes for any other. Scratch space of one shard, reused from request to request. No recursion, no
-//! tree, and no work beyond O(n log n) that a body could ask for.
+//! The canonical form of a request body: equivalent bodies give the same bytes, whatever their member order, spacing and
+//! escapes, and any other body gives different bytes. One shard owns the scratch space and reuses it for every request.
+//! There is no recursion and no tree, and no body can cause more than O(n log n) work.
 //!
-//! A value is a tag and its content; whatever has no fixed size is preceded by its length or count, so that no two structures
-//! give the same bytes. Arrays keep their order. The members of an object are ordered by their written key. So that ordering
-//! never moves much, a string of more than [`INLINE_MAX`] bytes, and a container of more in an object, stand there as their
-//! hash, which depends on nothing but their own canonical form.
+//! A value is written as a tag and its content. Content without a fixed size is preceded by its length or count, so that no
+//! two structures give the same bytes. Arrays keep their order. Members of an object are sorted by their written key. To
+//! keep sorting from moving many bytes, a string longer than [`INLINE_MAX`] bytes, and a container that is longer than that
+//! and stands in an object, are replaced with their hash, which depends only on their own canonical form.
 //!
-//! Left out, at the top level alone, is what cannot change the answer: `model` (the effective one is in the key beside the
-//! body), `user`, `metadata`, `stream_options`, `"stream": false`, and members that are null, which the API takes for absent.
-//! Deeper down null is a value (`"content": null` is not an absent content for every provider).
+//! Members that cannot change the answer are left out, at the top level only: `model` (the key contains the effective model
+//! besides the body), `user`, `metadata`, `stream_options`, `"stream": false`, `"background": false`, and null members,
+//! which the API treats as absent. Deeper down null is a value (not every provider treats `"content": null` as absent
+//! content).
 
 use super::hash::HashKey;
 use super::number;
 use crate::json::{JsonError, Text, Value, Walker};
 
-/// Why there is no canonical form.
+/// Reason why a body has no canonical form.
 #[derive(Debug)]
 pub(super) enum Unwritten {
-    /// It is no JSON as it is accepted here.
+    /// The body is not JSON that luner accepts.
     Malformed,
-    /// The answer depends on what the provider keeps, or comes later: `conversation`, `background`.
+    /// The answer depends on state at the provider (`conversation`) or comes later (`background`).
     Stateful,
-    /// It would take longer than a shard may be held up.
+    /// Writing the form would block the shard for too long.
     TooLaborious,
 }
 
-/// Writes canonical forms into a buffer that it keeps.
+/// Writes canonical forms into a buffer that it reuses.
 #[derive(Debug)]
 pub(super) struct Canonical {
     hash_key: HashKey,
     out: Vec<u8>,
     open: Vec<Frame>,
-    /// Of the objects that are open, inner ones above outer ones.
+    /// Members of all open objects; those of inner objects come after those of outer ones.
     members: Vec<Member>,
-    /// How much more may be asked for.
+    /// Work that the current body may still cause, in array items; starts at [`LABOUR_MAX`].
     labour_left: u32,
-    /// Where members are put in order.
+    /// Scratch space for sorting members.
     ordered: Vec<u8>,
 }
 
@@ -44,18 +45,18 @@ pub(super) struct Canonical {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     object: bool,
-    /// It is a member's value, so its bytes may have to move.
+    /// True if the container is a member's value, so that sorting may move its bytes.
     in_object: bool,
-    /// Of its tag in `out`.
+    /// Position of its tag in `out`.
     at: usize,
     items: u32,
     members_from: usize,
 }
 
-/// Positions in `out`.
+/// A member of an object, as positions in `out`.
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    /// The first bytes of its written key, which mostly decide.
+    /// First bytes of the written key; they usually decide the order.
     prefix: u64,
     at: usize,
     value_at: usize,
@@ -74,7 +75,8 @@ impl Canonical {
         }
     }
 
-    /// The hash of `start`, which must be unambiguous by itself, and of the canonical form of `body`.
+    /// Returns the hash of the bytes that `start` writes, followed by the canonical form of `body`. The bytes of `start`
+    /// must be unambiguous by themselves.
     pub(super) fn hash(
         &mut self,
         start: impl FnOnce(&mut Vec<u8>),
@@ -87,7 +89,7 @@ impl Canonical {
         let hash = written.map(|()| self.hash_key.hash(&self.out));
         self.open.clear();
         self.members.clear();
-        // One huge body must not stay for ever.
+        // One huge body must not pin its memory for ever.
         self.members.shrink_to(SCRATCH_KEPT_MAX / size_of::<Member>());
         for scratch in [&mut self.out, &mut self.ordered] {
             scratch.clear();
@@ -121,7 +123,7 @@ impl Canonical {
         Ok(walker.end()?)
     }
 
-    /// A member of the body itself.
+    /// Writes a member of the body itself.
     fn top_member(&mut self, walker: &mut Walker<'_>, key: &Text<'_>) -> Result<(), Unwritten> {
         let name = key.decode();
         if matches!(&*name, "model" | "user" | "metadata" | "stream_options") {
@@ -143,7 +145,7 @@ impl Canonical {
         self.value(walker, true)
     }
 
-    /// The value that comes next; a container is only entered.
+    /// Writes the next value; only enters it if it is a container.
     fn value(&mut self, walker: &mut Walker<'_>, in_object: bool) -> Result<(), Unwritten> {
         match walker.peek() {
             Some(b'{') => {
@@ -173,7 +175,7 @@ impl Canonical {
         }
     }
 
-    /// A string, or its hash when it means more than `inline_max` bytes.
+    /// Writes a string, or its hash when its decoded text is longer than `inline_max` bytes.
     fn string(&mut self, text: &Text<'_>, inline_max: usize) {
         if !text.escaped && text.raw.len() > inline_max {
             let hash = self.hash_key.hash(text.raw.as_bytes());
@@ -197,7 +199,7 @@ impl Canonical {
         self.count(MEMBER_LABOUR)?;
         let at = self.out.len();
         self.string(key, KEY_INLINE_MAX);
-        // Without the tag.
+        // Skips the tag.
         let written = self.out.get(at + 1..).unwrap_or_default();
         let mut prefix = [0; 8];
         for (byte, of_key) in prefix.iter_mut().zip(written) {
@@ -208,14 +210,15 @@ impl Canonical {
         Ok(())
     }
 
-    /// What was written since the last key is its value, or a part of it: the last call before the next key decides.
+    /// Extends the last member to the end of `out`. That may cover only part of its value; the last call before the next key
+    /// sets the final end.
     fn end_member(&mut self) {
         if let Some(member) = self.members.last_mut() {
             member.end = self.out.len();
         }
     }
 
-    /// Takes the last key back.
+    /// Removes the last member, from its key on.
     fn forget_member(&mut self) {
         if let Some(member) = self.members.pop() {
             self.out.truncate(member.at);
@@ -257,14 +260,14 @@ impl Canonical {
             for member in members.iter() {
                 self.ordered.extend_from_slice(out.get(member.at..member.end).unwrap_or_default());
             }
-            // As long as what it replaces: the members stand side by side, and nothing else is between them.
+            // Exactly as long as the bytes it replaces, because the members are adjacent, with nothing between them.
             self.patch_with_ordered(frame.at + 5);
         }
         self.members.truncate(frame.members_from);
         self.close(frame, OBJECT_HASH);
     }
 
-    /// Notes the count, and puts the hash in its place if it is too long to be moved.
+    /// Writes the item count, and replaces the container with its hash if it is too long to be moved.
     fn close(&mut self, frame: Frame, hash_tag: u8) {
         self.patch(frame.at + 1, &frame.items.to_be_bytes());
         let written = self.out.get(frame.at..).unwrap_or_default();
@@ -299,7 +302,7 @@ impl From<Box<JsonError>> for Unwritten {
     }
 }
 
-// Those of numbers are in `number`.
+// Tags of values. The tags of numbers are in `number`.
 const NULL: u8 = b'n';
 const FALSE: u8 = b'f';
 const TRUE: u8 = b't';
@@ -310,16 +313,18 @@ const ARRAY_HASH: u8 = b'A';
 const OBJECT: u8 = b'o';
 const OBJECT_HASH: u8 = b'O';
 
-/// Longer strings, and containers in objects, are hashed by themselves. Arbitrary: copying so much twice costs about as much
-/// as a hash of its own (45 ns), and 131,072 members (the walker's bound) move 64 MiB at the very worst.
+/// Longest string, and longest container in an object, that is written inline, in bytes; longer ones are replaced with their
+/// hash. Arbitrary: copying this much twice costs about as much as hashing it (45 ns), and sorting 131,072 members (the
+/// walker's bound) moves at most 64 MiB.
 const INLINE_MAX: usize = 512;
 const _: () = assert!(INLINE_MAX <= u16::MAX as usize && KEY_INLINE_MAX <= INLINE_MAX);
-/// Longer keys are hashed too, so that comparing two of them stays cheap. Arbitrary; a usual key is a word.
+/// Longest key that is written inline, in bytes; longer ones are replaced with their hash, which keeps comparing two keys
+/// cheap. Arbitrary: a typical key is one word.
 const KEY_INLINE_MAX: usize = 64;
-/// Items of arrays in one body; a member of an object counts as [`MEMBER_LABOUR`] of them. Arbitrary: 650 tools with 50 members
-/// each, or a prompt of 130,000 token ids; the worst body of 10 MiB takes 7 ms.
+/// Most array items in one body; an object member counts as [`MEMBER_LABOUR`] items. Arbitrary: enough for 650 tools with 50
+/// members each, or for a prompt of 130,000 token ids; the worst body of 10 MiB takes 7 ms.
 const LABOUR_MAX: u32 = 1 << 17;
-/// About what a member costs more than a number, with its key and its place in the order.
+/// Approximate cost of an object member, with its key and its sorting, relative to a number in an array.
 const MEMBER_LABOUR: u32 = 4;
-/// Scratch space that is kept from request to request, in bytes. Arbitrary; what a usual body needs many times over.
+/// Scratch space kept from request to request, in bytes. Arbitrary: many times the need of a typical body.
 const SCRATCH_KEPT_MAX: usize = 64 * 1024;

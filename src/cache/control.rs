@@ -1,7 +1,7 @@
-//! What a caller's `Cache-Control` forbids (RFC 9111 section 5.2.1). Pure; read on the shard that owns the request.
-//! Directives that luner does not know allow everything, as the RFC wants it.
+//! Parses the restrictions in a caller's `Cache-Control` header (RFC 9111 section 5.2.1). Pure; runs on the shard that owns
+//! the request. Directives that luner does not know restrict nothing, as the RFC requires.
 
-/// What the caller forbids; nothing by default.
+/// Restrictions set by the caller; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Directives {
     no_cache: bool,
@@ -9,7 +9,7 @@ pub struct Directives {
 }
 
 impl Directives {
-    /// Takes in one header line; several add up.
+    /// Adds the directives of one header line; those of several lines add up.
     pub fn read(&mut self, value: &[u8]) {
         for directive in split(value) {
             let (name, argument) = match directive.iter().position(|&byte| byte == b'=') {
@@ -22,25 +22,25 @@ impl Directives {
             } else if name.eq_ignore_ascii_case(b"no-cache") {
                 self.no_cache = true;
             } else if name.eq_ignore_ascii_case(b"max-age") {
-                // What browsers send on a reload. A larger age is met by luner's own TTL, or not at all.
+                // Browsers send `max-age=0` on a reload. A larger age is not checked: only luner's own TTL can meet it.
                 let age = argument.strip_prefix(b"=").unwrap_or_default().trim_ascii();
                 self.no_cache |= !age.is_empty() && age.iter().all(|&byte| matches!(byte, b'0' | b'"'));
             }
         }
     }
 
-    /// The answer may come from the cache.
+    /// Returns true if the answer may come from the cache.
     pub fn may_answer(self) -> bool {
         !self.no_cache && !self.no_store
     }
 
-    /// The answer may go to the cache, and to others who ask for the same at that time.
+    /// Returns true if the answer may be stored, and shared with other callers that ask for the same at that time.
     pub fn may_store(self) -> bool {
         !self.no_store
     }
 }
 
-/// At commas outside quotes.
+/// Splits at commas outside quotes.
 fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |&byte| {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_alike_forbids_nothing() {
+    fn lookalike_directives_forbid_nothing() {
         for line in [
             "",
             ",,,",

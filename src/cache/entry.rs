@@ -1,6 +1,6 @@
-//! A cached answer: immutable but for two marks, shared by its owner and the fronts of all shards.
-//! Made on the shard that fetched it. Reading it on another core changes none of its bytes (the one mark that a hit sets is
-//! set once until the owner has seen it), so a hot entry stays in every core's own cache.
+//! A cached answer: immutable except for two flags, and shared by its owner and the fronts of all shards.
+//! The shard that fetched the answer creates it. Reading it on another core does not change its bytes (a hit sets one flag,
+//! and only once until the owner has seen it), so a hot entry stays in every core's own CPU cache.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,27 +12,27 @@ use crate::clock::Now;
 use crate::llm::Usage;
 use crate::units::MicroUsd;
 
-/// An answer to be given again.
+/// An answer stored for reuse.
 #[derive(Debug)]
 pub struct CachedAnswer {
     key: Key,
-    /// As it came, whole.
+    /// Whole body, as the provider sent it.
     pub body: Bytes,
-    /// As it came.
+    /// Content type, as the provider sent it.
     pub content_type: Box<str>,
-    /// What the provider counted for the original.
+    /// Usage that the provider reported for the original request.
     pub usage: Usage,
-    /// What the original cost, and a hit saves.
+    /// Cost of the original request, which a hit saves.
     pub cost: MicroUsd,
-    /// On the monotonic clock.
+    /// Expiry time on the monotonic clock.
     expires_ns: u64,
-    /// The owner gave it up; nobody may serve it any more.
+    /// Set once the owner has dropped the entry; nobody may serve it any more.
     evicted: AtomicBool,
-    /// Served by a front since the owner last looked.
+    /// Set when a front serves the entry; cleared when the owner checks it.
     touched: AtomicBool,
 }
 
-/// What an entry is made of.
+/// Contents of a new entry.
 #[derive(Debug)]
 pub struct NewEntry {
     pub key: Key,
@@ -44,13 +44,13 @@ pub struct NewEntry {
 }
 
 impl CachedAnswer {
-    /// `now` is when the answer was whole.
+    /// The TTL starts at `now`, the time when the answer was complete.
     pub fn new(parts: NewEntry, now: Now) -> CachedAnswer {
         let NewEntry { key, body, content_type, usage, cost, ttl } = parts;
         let ttl_ns = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
         CachedAnswer {
             key,
-            // Without spare capacity, so that what is counted is what is held.
+            // Drops spare capacity, so that the counted size is the memory held.
             body: Bytes::from(body.into_boxed_slice()),
             content_type,
             usage,
@@ -65,29 +65,29 @@ impl CachedAnswer {
         self.key
     }
 
-    /// In bytes: everything that is held because of it, the allocator's rounding aside.
+    /// Memory held for the entry, in bytes, without the allocator's rounding.
     pub fn size(&self) -> usize {
         self.body.len() + self.content_type.len() + OVERHEAD
     }
 
-    /// From its last moment on; a TTL of zero never serves.
+    /// Returns true from the expiry time on, inclusive, so an entry with a TTL of zero is never served.
     pub fn is_expired(&self, now: Now) -> bool {
         now.mono_ns >= self.expires_ns
     }
 
-    /// Neither expired nor given up.
+    /// Returns true if the entry is neither expired nor evicted.
     #[inline]
     pub(super) fn serves(&self, now: Now) -> bool {
         !self.is_expired(now) && !self.evicted.load(Ordering::Acquire)
     }
 
-    /// From here on no front serves it.
+    /// Marks the entry as evicted; no front serves it from here on.
     pub(super) fn evict(&self) {
         self.evicted.store(true, Ordering::Release);
     }
 
-    /// Tells the owner that it is in use. Written at most once between two looks of the owner, because each write takes the
-    /// line away from all other cores.
+    /// Tells the owner that the entry is in use. Writes at most once between two checks by the owner, because each write
+    /// takes the CPU cache line away from all other cores.
     #[inline]
     pub(super) fn touch(&self) {
         if !self.touched.load(Ordering::Relaxed) {
@@ -95,11 +95,12 @@ impl CachedAnswer {
         }
     }
 
-    /// Whether it was touched since this was last asked.
+    /// Returns true if the entry was touched since the last call, and clears the flag.
     pub(super) fn take_touch(&self) -> bool {
         self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The entry itself and its two counts, and its place in the owner's list and index.
+/// Bytes per entry besides its contents: the entry itself, the two reference counts of its `Arc`, and its place in the
+/// owner's list and index.
 const OVERHEAD: usize = size_of::<CachedAnswer>() + 2 * size_of::<usize>() + super::lru::NODE_BYTES;

@@ -1,11 +1,11 @@
-//! Single flight: of many who miss the same key at once, one fetches and the others wait for its answer.
-//! Owned by the key's owner; a pure state machine over tickets, which neither sends nor waits. It never lets a queue be
-//! served one call after the other: see [`Flights::failed`] and [`Flights::land`].
+//! Single flight: when many askers miss the same key at once, one fetches and the others wait for its answer.
+//! Owned by the shard that owns the key. A pure state machine over tickets: it neither sends nor waits. It never makes the
+//! waiters fetch one after the other: see [`Flights::failed`] and [`Flights::land`].
 //!
 //! ```text
-//!   ask ── nobody flies ──► Lead ── land ────► the others: here it is, or: each for itself
-//!     └─── somebody does ─► Wait    failed ──► the next leads; the second time: each for itself
-//!                                   gone ────► the next leads
+//!   ask ── key not in flight ─► Lead ── land ────► the waiters get the answer, or each fetches alone
+//!     └─── key in flight ─────► Wait    failed ──► the next waiter leads; after the second failure each fetches alone
+//!                                       gone ────► the next waiter leads
 //! ```
 
 use hashbrown::HashTable;
@@ -14,7 +14,7 @@ use slab::Slab;
 use super::key::Key;
 use crate::clock::Now;
 
-/// The calls under way of one owner. `A` is an asker's address, which comes back unchanged.
+/// Calls in flight for the keys of one owner. `A` is an asker's address, which is returned unchanged.
 #[derive(Debug)]
 pub struct Flights<A> {
     /// Positions in `flights`.
@@ -27,7 +27,7 @@ pub struct Flights<A> {
 #[derive(Debug)]
 struct Flight {
     key: Key,
-    /// The leader; behind it those who wait, in the order in which they came.
+    /// Seat of the leader; the waiters are linked behind it, in order of arrival.
     first: usize,
     last: usize,
     led_since_ns: u64,
@@ -43,30 +43,30 @@ struct Seat<A> {
     behind: usize,
 }
 
-/// An asker's place. One that is over (its flight landed, say) does nothing any more.
+/// An asker's place in a flight. A stale ticket (because its flight landed, for example) has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     seat: usize,
     stamp: u64,
 }
 
-/// What an asker is to do.
+/// The asker's part in a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Fetch, and say how it ended: [`Flights::land`], [`Flights::failed`], [`Flights::gone`].
+    /// Fetch, then report the outcome with [`Flights::land`], [`Flights::failed`] or [`Flights::gone`].
     Lead(Ticket),
-    /// Wait; and say when it does not any more: [`Flights::gone`].
+    /// Wait for the leader's answer; report giving up with [`Flights::gone`].
     Wait(Ticket),
-    /// Fetch for itself alone, because as many wait as may.
+    /// Fetch alone, because the maximum number of flights or askers is reached.
     Alone,
 }
 
-/// Who goes on after a failure.
+/// Next step after a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub enum After<A> {
-    /// This one leads now, and is to be told.
+    /// This asker leads now; the caller must notify it.
     Leads(A, Ticket),
-    /// All of these are to fetch, each for itself.
+    /// Each of these askers must fetch alone.
     Released(Vec<A>),
     /// Nobody waited.
     Nobody,
@@ -77,9 +77,9 @@ impl<A> Flights<A> {
         Flights { index: HashTable::new(), flights: Slab::new(), seats: Slab::new(), stamps: 0 }
     }
 
-    /// Someone missed this key.
+    /// Registers an asker that missed this key.
     ///
-    /// A leader of whom nothing was heard for [`LEAD_NS_MAX`] is taken for lost, and this asker leads in its place.
+    /// A leader that has been silent for more than [`LEAD_NS_MAX`] counts as lost, and this asker leads in its place.
     pub fn ask(&mut self, key: Key, asker: A, now: Now) -> Role {
         if self.seats.len() >= SEATS_MAX {
             return Role::Alone;
@@ -97,7 +97,7 @@ impl<A> Flights<A> {
         let lost = (now.mono_ns.saturating_sub(flight.led_since_ns) > LEAD_NS_MAX).then_some(flight.first);
         let ticket = self.sit(asker, at, last);
         let Some(lost) = lost else { return Role::Wait(ticket) };
-        // To the head of those who wait, then the lost one out from before it.
+        // Moves the new asker to the head of the waiters, then removes the lost leader from before it.
         self.unlink(ticket.seat);
         self.link_behind(ticket.seat, at, lost);
         self.leave(lost);
@@ -105,9 +105,9 @@ impl<A> Flights<A> {
         Role::Lead(ticket)
     }
 
-    /// The leader has its answer, and the flight is over. Those who waited: to be given the answer, or, if it may not be
-    /// shared (an error of the provider's own, larger than allowed), to be told to fetch each for itself, at once and not
-    /// one after the other. They have then waited for one answer in vain, and never for a second one.
+    /// Ends the flight because the leader has its answer. Returns the waiters. The caller gives them the answer, or, if the
+    /// answer may not be shared (the provider returned an error, or the answer is too large), tells each to fetch alone, all
+    /// at once and not one after the other. They have then waited in vain for one answer, and never for a second one.
     pub fn land(&mut self, leader: Ticket) -> Vec<A> {
         match self.led_by(leader) {
             Some(at) => {
@@ -118,9 +118,9 @@ impl<A> Flights<A> {
         }
     }
 
-    /// The leader's call failed. The next one tries, because the fault may have been the leader's own (its timeout, its
-    /// connection); when that fails too, all others are released, because callers of a provider that is down should not
-    /// have to find that out one after the other.
+    /// Reports that the leader's call failed. The next waiter tries, because the fault may have been the leader's own (its
+    /// timeout, its connection). When that call fails too, all other waiters are released: callers of a provider that is
+    /// down should not have to find that out one after the other.
     pub fn failed(&mut self, leader: Ticket, now: Now) -> After<A>
     where
         A: Clone,
@@ -136,7 +136,7 @@ impl<A> Flights<A> {
         }
     }
 
-    /// An asker left. If it led, the one who leads now and is to be told.
+    /// Removes an asker that left. If it led, returns the next leader, which the caller must notify.
     pub fn gone(&mut self, asker: Ticket, now: Now) -> Option<(A, Ticket)>
     where
         A: Clone,
@@ -156,7 +156,7 @@ impl<A> Flights<A> {
         Some((seat.asker.clone(), Ticket { seat: first, stamp: seat.stamp }))
     }
 
-    /// Flights under way.
+    /// Number of flights under way.
     pub fn len(&self) -> usize {
         self.flights.len()
     }
@@ -185,7 +185,7 @@ impl<A> Flights<A> {
         self.seats.get(ticket.seat).is_some_and(|seat| seat.stamp == ticket.stamp)
     }
 
-    /// The flight that this one leads.
+    /// Returns the flight that this ticket leads, if any.
     fn led_by(&self, ticket: Ticket) -> Option<usize> {
         let seat = self.seats.get(ticket.seat).filter(|seat| seat.stamp == ticket.stamp)?;
         (self.flights.get(seat.flight)?.first == ticket.seat).then_some(seat.flight)
@@ -196,7 +196,7 @@ impl<A> Flights<A> {
         self.seats.remove(seat);
     }
 
-    /// Ends a flight; those who still sat in it.
+    /// Ends a flight and returns the askers that were still in it.
     fn release(&mut self, at: usize) -> Vec<A> {
         let mut released = Vec::new();
         let mut next = self.flights[at].first;
@@ -214,7 +214,7 @@ impl<A> Flights<A> {
         entry.expect("every flight is indexed").remove();
     }
 
-    /// `NONE` as `before`: at the head of an empty flight.
+    /// Links a seat behind `before`. `NONE` as `before` makes it the head of an empty flight.
     fn link_behind(&mut self, seat: usize, flight: usize, before: usize) {
         let behind = self.seats.get_mut(before).map_or(NONE, |it| std::mem::replace(&mut it.behind, seat));
         match self.seats.get_mut(behind) {
@@ -247,13 +247,14 @@ impl<A> Default for Flights<A> {
     }
 }
 
-/// No seat has this number.
+/// Marks the absence of a seat: no seat has this number.
 const NONE: usize = usize::MAX;
-/// Flights of one owner. Arbitrary: calls that take a second, at 4,096 different misses a second.
+/// Most flights of one owner. Arbitrary: enough for 4,096 different misses a second if a call takes one second.
 pub const FLIGHTS_MAX: usize = 4096;
-/// Askers in all flights of one owner. Arbitrary: most of the connections that are allowed by default.
+/// Most askers in all flights of one owner. Arbitrary: most of the connections allowed by default.
 pub const SEATS_MAX: usize = 16_384;
-/// Failures in one flight, after which those who are left are released.
+/// Number of failures in one flight after which the remaining waiters are released.
 const FAILURES_MAX: u32 = 2;
-/// Ten minutes: what OpenAI's own clients wait for an answer at most.
+/// Longest silence of a leader before it counts as lost: ten minutes, the longest that OpenAI's own clients wait for an
+/// answer.
 pub const LEAD_NS_MAX: u64 = 600_000_000_000;

@@ -1,6 +1,6 @@
-//! A shard's own way to the hot entries of other owners, so that a hit on them never leaves its core.
-//! Owned by one shard. It holds references, not copies, and never serves an entry that its owner has given up, so the cache
-//! is as large as the owners say; what it holds beyond that is bounded and swept.
+//! A shard's own references to the hot entries of other owners, so that a hit on them never leaves its core.
+//! Owned by one shard. It holds references, not copies, and never serves an entry that its owner has evicted, so the owners'
+//! limits alone set the size of the cache. Dropped entries that it still references are bounded and swept.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::key::Key;
 use super::lru::{Fate, Limits, Lru};
 use crate::clock::Now;
 
-/// Entries of other owners, the least recently used leaving first.
+/// Entries of other owners; the least recently used is dropped first.
 #[derive(Debug)]
 pub struct Front {
     lru: Lru,
@@ -17,13 +17,13 @@ pub struct Front {
 }
 
 impl Front {
-    /// Usually with [`FRONT_LIMITS`].
+    /// `limits` are usually [`FRONT_LIMITS`].
     pub fn new(limits: Limits) -> Front {
         Front { lru: Lru::new(), limits }
     }
 
-    /// An entry that may be served; its owner learns that it is in use. The reference spares the count that all cores
-    /// share: a short body is best copied from here.
+    /// Returns an entry that may be served, and lets its owner know that it is in use. Returning a reference avoids changing
+    /// the reference count that all cores share, so copy a short body straight from it.
     #[inline]
     pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<CachedAnswer>> {
         let at = self.lru.find(key)?;
@@ -37,7 +37,7 @@ impl Front {
         Some(entry)
     }
 
-    /// Keeps an entry that the owner gave. The count is raised once here, and not at each hit.
+    /// Keeps an entry that its owner handed out. The reference count goes up once here, not at each hit.
     pub fn keep(&mut self, entry: Arc<CachedAnswer>, now: Now) {
         if let Some(at) = self.lru.find(entry.key()) {
             self.lru.remove(at);
@@ -53,13 +53,13 @@ impl Front {
         self.lru.insert(entry);
     }
 
-    /// A small step: lets go of what may not be served any more. For the shard's own tick.
+    /// Drops entries that may not be served any more, in one small step. Called on the shard's own tick.
     pub fn sweep(&mut self, now: Now) {
         let fate = |entry: &CachedAnswer| if entry.serves(now) { Fate::Keep } else { Fate::Remove };
         self.lru.sweep(SWEEP_STEP, fate, drop);
     }
 
-    /// Entries.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.lru.len()
     }
@@ -68,13 +68,14 @@ impl Front {
         self.lru.len() == 0
     }
 
-    /// Their sizes together.
+    /// Total size of the entries, in bytes.
     pub fn bytes(&self) -> usize {
         self.lru.bytes()
     }
 }
 
-/// Arbitrary: most of a cache of the default size, at 60 bytes an entry, since the bodies are the owners'.
+/// Default limits of a front. Arbitrary: covers most of a cache of the default size, and costs the front 60 bytes per entry,
+/// since the bodies belong to the owners.
 pub const FRONT_LIMITS: Limits = Limits { items: 4096, bytes: 32 << 20 };
-/// Places that one step of the sweep looks at. Arbitrary; at a step every 25 ms all are seen within 2 seconds.
+/// Places that one sweep step checks. Arbitrary: with a step every 25 ms, every entry is checked within 2 seconds.
 const SWEEP_STEP: usize = 64;

@@ -1,6 +1,6 @@
-//! The key under which an answer is cached: what was asked, of which model, at which operation, for whom.
-//! Each shard has one [`Keys`], all of them with the same secret. It never makes one key of two requests that could be
-//! answered differently: what is in doubt counts.
+//! The key under which an answer is cached. It covers the request body, the model, the operation and the group of callers.
+//! Each shard owns one [`Keys`], and all of them have the same secret. Two requests that could be answered differently never
+//! get the same key: anything in doubt is part of the key.
 
 use std::num::NonZeroUsize;
 
@@ -9,20 +9,20 @@ use super::hash::{Fingerprint, HashKey};
 use super::memo::Memo;
 use crate::llm::{Facts, Operation};
 
-/// Names what was asked, in this process only. Uniform over all its bits.
+/// Identifies equivalent requests, in this process only. Uniformly distributed over all its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(u128);
 
 impl Key {
-    /// The shard that holds the entry, of so many.
+    /// Returns the number of the shard that holds the entry, below `shards`.
     #[inline]
     pub fn owner(self, shards: NonZeroUsize) -> usize {
-        // The upper half scaled to the range; the lower half is what tables look at.
+        // Scales the upper half to the range of shards; hash tables use the lower half.
         let half = (self.0 >> 64) as u64;
         ((u128::from(half) * shards.get() as u128) >> 64) as usize
     }
 
-    /// For a hash table.
+    /// Returns the hash to use in a hash table.
     #[inline]
     pub(super) fn table_hash(self) -> u64 {
         self.0 as u64
@@ -30,33 +30,34 @@ impl Key {
 
     #[cfg(test)]
     pub(super) fn of_number(number: u64) -> Key {
-        // Spread over both halves, as a real one is.
+        // Spread over both halves, like a real key.
         let mut seed = crate::seeded::Seeded::new(number);
         Key(u128::from(seed.next()) << 64 | u128::from(seed.next()))
     }
 }
 
-/// What a key is made of.
+/// The parts of a request that make up its key.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The group of callers that share the answer; an empty name is a group of its own. `None`: every caller shares it.
+    /// Group of callers that share the answer; the empty name is also a group. `None`: every caller shares it.
     pub shared_within: Option<&'a str>,
-    /// What is asked of the model.
+    /// Operation requested from the model.
     pub operation: Operation,
-    /// The effective one, after every downgrade.
+    /// Effective model, after every downgrade.
     pub model: &'a str,
-    /// As the facts were read from it.
+    /// The same body that the facts were read from.
     pub body: &'a [u8],
-    /// As the facts were read with (`limits.json_depth`).
+    /// Nesting limit that the facts were read with (`limits.json_depth`).
     pub depth_max: usize,
 }
 
-/// Whether a request's answer may come from the cache and go there at all: `temperature` exactly 0, not streaming.
+/// Returns true if a request may use the cache at all, to read or to store: its `temperature` is exactly 0, and it does not
+/// stream.
 pub fn is_cacheable(facts: &Facts<'_>) -> bool {
     facts.temperature == Some(0.0) && !facts.stream
 }
 
-/// Makes keys; remembers those of bodies that came lately.
+/// Makes keys, and remembers those of recently seen bodies.
 #[derive(Debug)]
 pub struct Keys {
     hash_key: HashKey,
@@ -65,19 +66,19 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// All shards of a process need the same secret.
+    /// All shards of a process must pass the same secret.
     pub fn new(hash_key: HashKey) -> Keys {
         Keys { hash_key, canonical: Canonical::new(hash_key), memo: Memo::new() }
     }
 
-    /// The key of a request, if there is one: an answer that depends on state at the provider (`conversation`) or comes
-    /// later (`background`) has none.
+    /// Returns the key of a request, or `None` when its answer depends on state at the provider (`conversation`) or comes
+    /// later (`background`).
     #[inline]
     pub fn key(&mut self, asked: &Asked<'_>) -> Option<Key> {
         self.key_of(self.hash_key.fingerprint(asked.body), asked)
     }
 
-    /// The same where the body's fingerprint is known already.
+    /// Like [`Keys::key`], for a body whose fingerprint is already known.
     #[inline]
     pub fn key_of(&mut self, body: Fingerprint, asked: &Asked<'_>) -> Option<Key> {
         if let Some(key) = self.memo.find(body, asked) {
@@ -88,7 +89,7 @@ impl Keys {
         key
     }
 
-    /// Without the memory of bodies that came lately.
+    /// Computes the key without the memo of recently seen bodies.
     pub fn canonical_key(&mut self, asked: &Asked<'_>) -> Option<Key> {
         let start = |out: &mut Vec<u8>| {
             let (tag, group) = match asked.shared_within {
@@ -101,7 +102,7 @@ impl Keys {
                 out.extend_from_slice(text.as_bytes());
             }
         };
-        // What went through the facts is not malformed; if it were, it would not be cached.
+        // A body that the facts were read from is well-formed. If it were malformed, it would just not be cached.
         self.canonical.hash(start, asked.body, asked.depth_max).ok().map(Key)
     }
 }

@@ -1,5 +1,6 @@
-//! Entries by key, in the order in which they were last used: an index over nodes that are linked by number.
-//! Owned by one shard; under the owner's store and under each front. Every step is O(1), and it evicts nothing by itself.
+//! Entries by key, in order of last use: an index over nodes that are linked by number.
+//! Owned by one shard. The owner's store and each front are built on it. Every operation on one entry is O(1), and it evicts
+//! nothing by itself.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use hashbrown::HashTable;
 use super::entry::CachedAnswer;
 use super::key::Key;
 
-/// A list with an index.
+/// A linked list of entries with an index by key.
 #[derive(Debug)]
 pub(super) struct Lru {
     /// Positions in `nodes`.
@@ -16,10 +17,10 @@ pub(super) struct Lru {
     nodes: Vec<Node>,
     newest: u32,
     oldest: u32,
-    /// The first of the nodes without an entry, which are linked by `older`.
+    /// First of the nodes without an entry, which are linked by `older`.
     free: u32,
     bytes: usize,
-    /// Where the next step of the sweep begins.
+    /// Position where the next sweep step begins.
     cursor: usize,
 }
 
@@ -30,26 +31,26 @@ struct Node {
     older: u32,
 }
 
-/// What is to be done with an entry that the sweep came by.
+/// Action to take on an entry that the sweep visits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Keep,
-    /// As if it had just been used.
+    /// Make it the most recently used.
     Renew,
     Remove,
 }
 
-/// How much may be held.
+/// Most entries and bytes that may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries.
+    /// Number of entries.
     pub items: usize,
-    /// Their sizes together ([`CachedAnswer::size`]).
+    /// Total size of the entries ([`CachedAnswer::size`]).
     pub bytes: usize,
 }
 
 impl Limits {
-    /// One shard's part of limits for all of them; the parts add up to the whole.
+    /// Returns one shard's part of limits that apply to all shards together; the parts add up to the whole.
     pub fn share(self, shard: usize, shards: std::num::NonZeroUsize) -> Limits {
         let part = |whole: usize| whole / shards + usize::from(shard < whole % shards);
         Limits { items: part(self.items), bytes: part(self.bytes) }
@@ -69,7 +70,7 @@ impl Lru {
         self.bytes
     }
 
-    /// Whether so many entries with so many bytes more would be within the limits.
+    /// Returns true if `more` further entries of `bytes` in total would stay within the limits.
     pub(super) fn fits(&self, limits: Limits, more: usize, bytes: usize) -> bool {
         self.len() + more <= limits.items && self.bytes.saturating_add(bytes) <= limits.bytes
     }
@@ -85,12 +86,12 @@ impl Lru {
         self.nodes.get(at as usize)?.entry.as_ref()
     }
 
-    /// The one that was not used for the longest time.
+    /// Returns the least recently used entry.
     pub(super) fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
-    /// As the newest. Its key must not be there.
+    /// Inserts the entry as the newest. Its key must not be present yet.
     pub(super) fn insert(&mut self, entry: Arc<CachedAnswer>) {
         self.bytes += entry.size();
         let hash = entry.key().table_hash();
@@ -124,7 +125,7 @@ impl Lru {
         Some(entry)
     }
 
-    /// Makes it the newest.
+    /// Makes the entry the newest.
     #[inline]
     pub(super) fn renew(&mut self, at: u32) {
         if self.newest != at {
@@ -133,8 +134,8 @@ impl Lru {
         }
     }
 
-    /// Looks at `most` places at most, from where the last call stopped, and deals with the entries there; those removed
-    /// are told to `gone`.
+    /// Visits at most `most` places, starting where the last call stopped, and applies `fate` to the entries there. Passes
+    /// each removed entry to `gone`.
     pub(super) fn sweep(
         &mut self,
         most: usize,
@@ -175,7 +176,8 @@ impl Lru {
     }
 }
 
-/// No node has this number.
+/// Marks the absence of a node: no node has this number.
 const NONE: u32 = u32::MAX;
-/// A node, and its number in an index that is half full, with a byte of control.
+/// Bytes per entry: a node, and its slot in the index (the node's number and a control byte), counted twice because the
+/// index may be only half full.
 pub(super) const NODE_BYTES: usize = size_of::<Node>() + 2 * (size_of::<u32>() + 1);

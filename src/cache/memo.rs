@@ -1,15 +1,15 @@
-//! The keys of bodies that came lately, so that a prompt that is asked again byte for byte is hashed once and not walked.
-//! Owned by one shard; a fixed number of slots, of which a body can stand in two. It holds no bodies: a fingerprint is as
-//! good, because it is keyed and of 128 bits.
+//! Keys of recently seen bodies, so that a prompt repeated byte for byte is hashed once and not walked.
+//! Owned by one shard. The number of slots is fixed, and a body can occupy either of two. The memo holds no bodies: a
+//! fingerprint is as good as the body, because it is keyed and has 128 bits.
 
 use super::hash::Fingerprint;
 use super::key::{Asked, Key};
 use crate::llm::Operation;
 
-/// Bodies to keys.
+/// Maps bodies to keys.
 #[derive(Debug)]
 pub(super) struct Memo {
-    /// Pairs; the first of a pair was used last.
+    /// Pairs of slots; the first slot of a pair is the more recently used.
     slots: Box<[Option<Slot>]>,
 }
 
@@ -36,7 +36,7 @@ impl Memo {
         Memo { slots: (0..SLOTS).map(|_| None).collect() }
     }
 
-    /// The outer `None` is: not known.
+    /// The outer `None` means that the memo does not know the body.
     #[inline]
     pub(super) fn find(&mut self, body: Fingerprint, asked: &Asked<'_>) -> Option<Option<Key>> {
         let pair = self.pair(body)?;
@@ -50,7 +50,7 @@ impl Memo {
         pair[0].as_ref().map(|slot| slot.key)
     }
 
-    /// In the place of the one of two that was not used for longer.
+    /// Replaces the less recently used of the body's two slots.
     pub(super) fn note(&mut self, body: Fingerprint, asked: &Asked<'_>, key: Option<Key>) {
         let shared_within = asked.shared_within.map(Into::into);
         let slot = Slot { body, operation: asked.operation, shared_within, model: asked.model.into(), key };
@@ -67,6 +67,6 @@ impl Memo {
     }
 }
 
-/// Arbitrary: 80 bytes each and two short texts, so half a megabyte a shard when all are taken.
+/// Number of slots. Arbitrary: each takes 80 bytes and two short texts, so a full memo takes half a megabyte per shard.
 const SLOTS: usize = 4096;
 const _: () = assert!(SLOTS.is_multiple_of(2));

@@ -1,29 +1,50 @@
-//! The cache: answers to requests that would be answered alike, given again. Sharded by key: `Key::owner` names the shard
-//! that holds the entry; the others keep a front of what is hot. Pure parts, without I/O, locks or a clock of their own.
+//! The cache: stores answers and serves them again to equivalent requests. Sharded by key: `Key::owner` names the shard that
+//! holds the entry; every other shard keeps a front, which references hot entries. The parts are pure: they have no I/O, no
+//! locks and no clock of their own.
 //!
-//! *Invariant:* two requests have one key only if the group of callers that share answers, the operation, the effective model
-//! and everything in the body that can change the answer are the same.
+//! *Invariant:* two requests have the same key only if they agree on the group of callers that share answers, the operation,
+//! the effective model and everything in the body that can change the answer.
 //!
-//! *Invariant:* what is served is held by its owner: the owner marks an entry when it gives it up, and no front serves one
-//! with that mark. So the limits are those of the owners, exactly.
+//! *Invariant:* an entry is served only while its owner holds it: the owner marks an entry as evicted when it drops it, and
+//! no front serves an entry with that mark. So the cache obeys the owners' limits exactly.
 //!
-//! *Invariant:* of those who miss a key at the same time one fetches, and nobody waits for a second answer in vain.
+//! *Invariant:* when several callers miss a key at the same time, one of them fetches, and no caller waits in vain twice.
 
-pub mod control; // what the caller forbids
-pub mod hash; // the keyed hash, and the secret of a process
-pub mod key; // what an answer is stored under
+// The caller's `Cache-Control` restrictions.
+pub mod control;
 
-mod canonical; // a body's canonical form
-mod memo; // keys of bodies that came lately
-mod number; // numbers by value
+// The keyed hash, and the secret of the process.
+pub mod hash;
 
-pub mod entry; // an answer that is given again
-pub mod flight; // of many who miss, one fetches
-pub mod front; // a shard's own way to what others own
-pub mod owner; // what a shard does for the keys that it owns
-pub mod store; // the owner's entries within their limits
+// The key that an answer is stored under.
+pub mod key;
 
-mod lru; // entries in the order of their last use
+// The canonical form of a request body.
+mod canonical;
+
+// Keys of recently seen bodies.
+mod memo;
+
+// JSON numbers, written by value.
+mod number;
+
+// A cached answer.
+pub mod entry;
+
+// Single flight: when many callers miss a key, one fetches.
+pub mod flight;
+
+// A shard's own references to hot entries of other owners.
+pub mod front;
+
+// A shard's work for the keys that it owns.
+pub mod owner;
+
+// The owner's entries, within their limits.
+pub mod store;
+
+// Entries in order of last use.
+mod lru;
 
 pub use entry::{CachedAnswer, NewEntry};
 pub use flight::{After, Role, Ticket};

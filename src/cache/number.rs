@@ -1,10 +1,10 @@
-//! A JSON number by its value: exact, whatever its size, and the same bytes for `1`, `1.0` and `10e-1`.
-//! Pure; used by the canonical form on the shard that owns the request. It never goes through a float, because there 2⁵³
-//! and 2⁵³ + 1 are one number.
+//! Writes a JSON number by its value: exact, whatever its size, and with the same bytes for `1`, `1.0` and `10e-1`.
+//! Pure; the canonical form uses it on the shard that owns the request. It never converts to a float, because as floats
+//! 2⁵³ and 2⁵³ + 1 are the same number.
 
-/// Appends the value of a number that the walker has checked.
+/// Appends the value of `raw` to `out`. The walker must have checked that `raw` is a JSON number.
 pub(super) fn write(raw: &str, out: &mut Vec<u8>) {
-    // Nearly all numbers are short whole ones.
+    // Fast path: nearly all numbers are short whole numbers.
     if raw.len() <= WHOLE_DIGITS_MAX
         && let Ok(value) = raw.parse::<u64>()
     {
@@ -19,23 +19,23 @@ pub(super) fn write(raw: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// `digits` without leading and trailing zeros, times ten to the `exponent`; no digits are zero.
+/// The value `digits` × 10^`exponent`, with no leading or trailing zeros in `digits`. Zero has no digits.
 struct Decimal<'b> {
     negative: bool,
-    /// Before the point and after it.
+    /// Digits before the decimal point, and after it.
     digits: [&'b [u8]; 2],
     exponent: i64,
 }
 
 impl<'b> Decimal<'b> {
-    /// `None` where the exponent is beyond what an i64 holds, and the value not zero.
+    /// Returns `None` when the exponent does not fit an i64 and the value is not zero.
     fn of(raw: &'b str) -> Option<Decimal<'b>> {
         let (negative, raw) = raw.strip_prefix('-').map_or((false, raw), |rest| (true, rest));
         let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let [mut whole, mut fraction] = [whole.as_bytes(), fraction.as_bytes()];
         let mut shift = 0;
-        // Trailing zeros: of the fraction, and if nothing is left of it, of the whole.
+        // Strips trailing zeros: those of the fraction, and if nothing is left of the fraction, those of the whole part.
         while let Some((b'0', rest)) = fraction.split_last() {
             fraction = rest;
         }
@@ -61,7 +61,7 @@ impl<'b> Decimal<'b> {
         Some(Decimal { negative, digits: [whole, fraction], exponent })
     }
 
-    /// As a whole number of at most [`WHOLE_DIGITS_MAX`] digits, if it is one.
+    /// Returns the absolute value if it is a whole number of at most [`WHOLE_DIGITS_MAX`] digits.
     fn whole(&self) -> Option<u64> {
         let zeros = usize::try_from(self.exponent).ok()?;
         if self.len().checked_add(zeros)? > WHOLE_DIGITS_MAX {
@@ -91,8 +91,8 @@ fn write_whole(negative: bool, value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// With an exponent of more than eighteen digits a number is told apart by its letters: equal ones may then differ in
-/// their bytes, which costs a hit, but different ones are never alike.
+/// Writes the number as it was spelled, for exponents of more than eighteen digits. Equal numbers may then differ in their
+/// bytes, which costs a cache hit, but different numbers never have the same bytes.
 fn write_raw(raw: &str, out: &mut Vec<u8>) {
     out.push(RAW);
     out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
@@ -103,7 +103,7 @@ const WHOLE: u8 = b'i';
 const NEGATIVE: u8 = b'j';
 const DECIMAL: u8 = b'd';
 const RAW: u8 = b'x';
-/// A u64 holds any number of so many digits, and of one more.
+/// Most digits of a number written as a u64, which holds any number with this many digits, and with one more.
 const WHOLE_DIGITS_MAX: usize = 18;
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_values_are_written_alike() {
+    fn different_values_are_written_differently() {
         let values = [
             "0",
             "1",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_writing_of_a_random_decimal_is_the_same() {
+    fn all_spellings_of_a_random_decimal_are_written_alike() {
         let mut seed = crate::seeded::Seeded::new(11);
         for _ in 0..20_000 {
             let value = seed.next() >> seed.below(64);

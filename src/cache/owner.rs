@@ -1,6 +1,6 @@
-//! What a shard does for the keys that it owns: its entries, and the calls under way for those that it has not.
-//! Owned by that shard; other shards ask by message, its own directly. It never keeps an asker waiting for an answer that
-//! it holds.
+//! A shard's part of the cache: the entries for the keys that it owns, and the calls in flight for keys without an entry.
+//! Owned by that shard: other shards ask by message, and the shard itself asks directly. It never keeps an asker waiting for
+//! an answer that it holds.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::clock::Now;
 /// One shard's part of the cache. `A` is an asker's address.
 #[derive(Debug)]
 pub struct Owner<A> {
-    /// For limits, sweeps and counts; and for what is asked or stored outside any flight (`Cache-Control: no-cache`).
+    /// Public for limits, sweeps and counts, and for lookups and inserts outside any flight (`Cache-Control: no-cache`).
     pub store: Store,
     flights: Flights<A>,
 }
 
-/// What an asker is to do.
+/// Result of a cache lookup.
 #[derive(Debug)]
 pub enum Answer<'o> {
-    /// Here it is.
+    /// The cached answer.
     Hit(&'o Arc<CachedAnswer>),
-    /// See [`Role`].
+    /// No answer is cached; [`Role`] says how the asker goes on.
     Miss(Role),
 }
 
@@ -32,7 +32,7 @@ impl<A: Clone> Owner<A> {
         Owner { store, flights: Flights::new() }
     }
 
-    /// Someone wants the answer of this key.
+    /// Looks up the answer for this key. On a miss, the asker joins the key's flight.
     pub fn ask(&mut self, key: Key, asker: A, now: Now) -> Answer<'_> {
         let held = self.store.locate(key, now);
         if let Some(entry) = held.and_then(|at| self.store.at(at)) {
@@ -41,13 +41,14 @@ impl<A: Clone> Owner<A> {
         Answer::Miss(self.flights.ask(key, asker, now))
     }
 
-    /// The leader has an answer that may be shared. Those to be given it; it is theirs even where it was too large to store.
+    /// Stores the leader's answer, which may be shared, and ends the flight. Returns the waiters, which must be given the
+    /// answer even if it was too large to store.
     pub fn landed(&mut self, leader: Ticket, entry: &Arc<CachedAnswer>, now: Now) -> Vec<A> {
         self.store.insert(entry, now);
         self.flights.land(leader)
     }
 
-    /// The leader has an answer that may not be shared. Those who are to fetch, each for itself.
+    /// Ends the flight because the leader's answer may not be shared. Returns the waiters, each of which must fetch alone.
     pub fn unshared(&mut self, leader: Ticket) -> Vec<A> {
         self.flights.land(leader)
     }
@@ -62,7 +63,7 @@ impl<A: Clone> Owner<A> {
         self.flights.gone(asker, now)
     }
 
-    /// Calls under way.
+    /// Number of flights under way.
     pub fn flights(&self) -> usize {
         self.flights.len()
     }

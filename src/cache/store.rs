@@ -1,6 +1,6 @@
-//! The entries that a shard owns, within exact limits, the least recently used leaving first.
-//! Owned by one shard. It holds more than its limits only while it shrinks, after they were lowered, and then takes no new
-//! entry in before it has room for it.
+//! The entries that a shard owns, within exact limits; the least recently used is evicted first.
+//! Owned by one shard. It exceeds its limits only while it shrinks after they were lowered, and until then it accepts no new
+//! entry that it has no room for.
 
 use std::sync::Arc;
 
@@ -17,29 +17,29 @@ pub struct Store {
     evictions: Evictions,
 }
 
-/// How many entries left by themselves since the start, by reason.
+/// Entries evicted since the start, by reason. Replaced entries do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evictions {
-    /// Their time was over.
+    /// Evicted because they expired.
     pub ttl: u64,
-    /// They made room.
+    /// Evicted to make room.
     pub capacity: u64,
 }
 
 impl Store {
-    /// With this shard's [`Limits::share`].
+    /// `limits` are this shard's [`Limits::share`].
     pub fn new(limits: Limits) -> Store {
         Store { lru: Lru::new(), limits, evictions: Evictions::default() }
     }
 
-    /// An entry that may be served, which is the youngest from now on. The reference spares the count that all cores share:
-    /// a short body is best copied from here.
+    /// Returns an entry that may be served, and makes it the most recently used. Returning a reference avoids changing the
+    /// reference count that all cores share, so copy a short body straight from it.
     #[inline]
     pub fn find(&mut self, key: Key, now: Now) -> Option<&Arc<CachedAnswer>> {
         self.locate(key, now).and_then(|at| self.at(at))
     }
 
-    /// Where [`Store::find`] finds it: until the next change.
+    /// Like [`Store::find`], but returns the entry's position, which is valid until the next change.
     #[inline]
     pub(super) fn locate(&mut self, key: Key, now: Now) -> Option<u32> {
         let at = self.lru.find(key)?;
@@ -56,8 +56,9 @@ impl Store {
         self.lru.entry(at)
     }
 
-    /// Takes an entry in, in the place of one with the same key. Whether it did: one that is larger than all that this owner
-    /// may hold, or expired already, is not stored, and marked as given up so that no front keeps it either.
+    /// Stores an entry, replacing any entry with the same key. Returns false if it was not stored, because it is larger than
+    /// this owner's limit, has already expired, or one step did not free enough room. Such an entry is marked as evicted, so
+    /// that no front keeps it either.
     pub fn insert(&mut self, entry: &Arc<CachedAnswer>, now: Now) -> bool {
         if let Some(replaced) = self.lru.find(entry.key()).and_then(|at| self.lru.remove(at)) {
             replaced.evict();
@@ -72,13 +73,14 @@ impl Store {
         stored
     }
 
-    /// Other limits from now on. What is too much leaves at once, as far as one step goes; the rest with the next sweeps.
+    /// Changes the limits. One bounded step evicts excess entries at once; the next sweeps evict the rest.
     pub fn set_limits(&mut self, limits: Limits, now: Now) {
         self.limits = limits;
         self.shrink_for(0, 0, now);
     }
 
-    /// A small step: drops what has expired, renews what fronts have served, shrinks. For the shard's own tick.
+    /// Shrinks to the limits, drops expired entries and renews entries that fronts have served, in one small step. Called on
+    /// the shard's own tick.
     pub fn sweep(&mut self, now: Now) {
         self.shrink_for(0, 0, now);
         let fate = |entry: &CachedAnswer| match (entry.is_expired(now), entry.take_touch()) {
@@ -93,7 +95,7 @@ impl Store {
         });
     }
 
-    /// Entries.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.lru.len()
     }
@@ -102,7 +104,7 @@ impl Store {
         self.lru.len() == 0
     }
 
-    /// Their sizes together.
+    /// Total size of the entries, in bytes.
     pub fn bytes(&self) -> usize {
         self.lru.bytes()
     }
@@ -111,7 +113,7 @@ impl Store {
         self.evictions
     }
 
-    /// Makes room for so much more, in one bounded step. Whether there is.
+    /// Makes room for `more` entries of `bytes` in total, in one bounded step. Returns true if there is room.
     fn shrink_for(&mut self, more: usize, bytes: usize, now: Now) -> bool {
         let mut chances = CHANCES_MAX;
         for _ in 0..SHRINK_STEP {
@@ -142,9 +144,10 @@ impl Store {
     }
 }
 
-/// Places that one step of the sweep looks at. Arbitrary; at a step every 25 ms, 5,000 entries are seen within 2 seconds.
+/// Places that one sweep step checks. Arbitrary: with a step every 25 ms, 5,000 entries are checked within 2 seconds.
 const SWEEP_STEP: usize = 64;
-/// Entries that one step evicts at most: as many of the smallest as a 1 MiB answer may need, and less than 1 ms of work.
+/// Most entries that one step evicts: as many of the smallest as a 1 MiB answer may displace, in less than 1 ms.
 const SHRINK_STEP: usize = 4096;
-/// Touched entries that a step passes over, so that it ends when all are. Arbitrary; the sweep has found most of them before.
+/// Most touched entries that one step spares, so that it ends even if every entry is touched. Arbitrary: the sweep has
+/// usually renewed most of them already.
 const CHANCES_MAX: usize = 32;

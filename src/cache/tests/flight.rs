@@ -1,4 +1,4 @@
-//! Single flight: named cases, and a seeded simulation against queues.
+//! Tests single flight: named cases, and a seeded simulation against a model of plain queues.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ fn wait(flights: &mut Flights<u32>, number: u64, asker: u32) -> Ticket {
 }
 
 #[test]
-fn of_500_who_ask_one_fetches_and_all_are_answered() {
+fn one_of_500_askers_fetches_and_all_are_answered() {
     let mut flights = Flights::new();
     let leader = lead(&mut flights, 1, 0);
     for asker in 1..500 {
@@ -37,7 +37,7 @@ fn of_500_who_ask_one_fetches_and_all_are_answered() {
 }
 
 #[test]
-fn another_key_is_another_flight() {
+fn different_keys_have_separate_flights() {
     let mut flights = Flights::new();
     let first = lead(&mut flights, 1, 0);
     lead(&mut flights, 2, 1);
@@ -45,7 +45,7 @@ fn another_key_is_another_flight() {
 }
 
 #[test]
-fn when_the_leader_leaves_the_next_one_leads() {
+fn next_waiter_leads_when_the_leader_leaves() {
     let mut flights = Flights::new();
     let first = lead(&mut flights, 1, 0);
     let second = wait(&mut flights, 1, 1);
@@ -58,7 +58,7 @@ fn when_the_leader_leaves_the_next_one_leads() {
 }
 
 #[test]
-fn one_who_waits_may_leave_without_a_trace() {
+fn waiter_that_leaves_is_removed_from_the_flight() {
     let mut flights = Flights::new();
     let leader = lead(&mut flights, 1, 0);
     let tickets: Vec<_> = (1..5).map(|asker| wait(&mut flights, 1, asker)).collect();
@@ -70,7 +70,7 @@ fn one_who_waits_may_leave_without_a_trace() {
 }
 
 #[test]
-fn the_last_one_to_leave_ends_the_flight() {
+fn last_asker_to_leave_ends_the_flight() {
     let mut flights = Flights::new();
     let first = lead(&mut flights, 1, 0);
     assert_eq!(flights.gone(first, at(1)), None);
@@ -79,7 +79,7 @@ fn the_last_one_to_leave_ends_the_flight() {
 }
 
 #[test]
-fn after_one_failure_the_next_one_tries_and_after_two_each_is_on_its_own() {
+fn first_failure_promotes_a_waiter_and_second_releases_all() {
     let mut flights = Flights::new();
     let first = lead(&mut flights, 1, 0);
     let second = wait(&mut flights, 1, 1);
@@ -96,7 +96,7 @@ fn after_one_failure_the_next_one_tries_and_after_two_each_is_on_its_own() {
 }
 
 #[test]
-fn a_leader_of_whom_nothing_is_heard_is_replaced() {
+fn silent_leader_is_replaced() {
     let mut flights = Flights::new();
     let lost = lead(&mut flights, 1, 0);
     wait(&mut flights, 1, 1);
@@ -109,7 +109,7 @@ fn a_leader_of_whom_nothing_is_heard_is_replaced() {
 }
 
 #[test]
-fn a_leaders_time_begins_when_it_leads() {
+fn leader_timeout_starts_when_it_becomes_leader() {
     let mut flights = Flights::new();
     let first = lead(&mut flights, 1, 0);
     let second = wait(&mut flights, 1, 1);
@@ -133,14 +133,14 @@ fn flights_and_seats_are_bounded() {
     assert_eq!(flights.len(), FLIGHTS_MAX);
 }
 
-/// The askers of a key in their order, and how many have failed.
+/// For each key, its askers in order of arrival and the number of failures.
 type Queues = Vec<(VecDeque<u32>, u32)>;
 
 struct Simulation {
     seeded: Seeded,
     flights: Flights<u32>,
     queues: Queues,
-    /// Of all who were ever told to lead or wait, and to which key they asked.
+    /// Every asker that ever led or waited, with its ticket and the number of its key.
     tickets: Vec<(u32, Ticket, usize)>,
     askers: u32,
 }
@@ -160,9 +160,9 @@ impl Simulation {
         self.tickets.push((asker, ticket, number));
     }
 
-    /// Someone, be it one whose ticket is long over, does something.
+    /// Lets a random asker leave, land or fail; its ticket may have ended long ago.
     fn act(&mut self) {
-        // Those who lead are among the first of their queues, which may be long ago.
+        // A leader is the first of its queue and may have asked long ago, so recent tickets alone would rarely include one.
         let leading = self.seeded.below(self.queues.len());
         let leader = self.queues[leading].0.front().map(|&asker| asker as usize).filter(|_| self.seeded.one_in(3));
         let recent = self.tickets.len().checked_sub(1 + self.seeded.below(40));
@@ -209,7 +209,7 @@ impl Simulation {
 }
 
 #[test]
-fn flights_equal_queues() {
+fn flights_match_a_model_of_queues() {
     for seed in 1..=4 {
         let queues = vec![Default::default(); 5];
         let mut simulation =

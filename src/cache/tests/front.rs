@@ -1,4 +1,4 @@
-//! Fronts and owners: who may serve what, and how an owner learns of hits elsewhere.
+//! Tests fronts and owners: which entries a front may serve, and how an owner learns of hits in fronts.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn serves(front: &mut Front, number: u64, now: Now) -> bool {
 }
 
 #[test]
-fn a_front_serves_what_its_owner_holds_and_nothing_else() {
+fn front_serves_only_entries_that_its_owner_holds() {
     let mut store = Store::new(Limits { items: 1, bytes: usize::MAX });
     let mut front = Front::new(WIDE);
     let first = entry(1, 10, 1_000, at(0));
@@ -25,7 +25,7 @@ fn a_front_serves_what_its_owner_holds_and_nothing_else() {
 }
 
 #[test]
-fn a_front_serves_nothing_that_has_expired() {
+fn front_never_serves_an_expired_entry() {
     let mut front = Front::new(WIDE);
     front.keep(entry(1, 10, 1_000, at(0)), at(0));
     assert!(serves(&mut front, 1, at(999)));
@@ -35,7 +35,7 @@ fn a_front_serves_nothing_that_has_expired() {
 }
 
 #[test]
-fn a_front_stays_within_its_limits() {
+fn front_stays_within_its_limits() {
     let size = 10 + overhead();
     for limits in [Limits { items: 3, bytes: usize::MAX }, Limits { items: 100, bytes: 3 * size }] {
         let mut front = Front::new(limits);
@@ -54,7 +54,7 @@ fn a_front_stays_within_its_limits() {
 }
 
 #[test]
-fn the_sweep_lets_go_of_what_may_not_be_served() {
+fn sweep_drops_entries_that_may_not_be_served() {
     let mut front = Front::new(WIDE);
     let mut store = Store::new(WIDE);
     for number in 0..90 {
@@ -68,7 +68,7 @@ fn the_sweep_lets_go_of_what_may_not_be_served() {
 }
 
 #[test]
-fn a_hit_in_a_front_keeps_the_entry_young_at_its_owner() {
+fn front_hit_keeps_the_entry_young_at_its_owner() {
     let mut store = Store::new(Limits { items: 3, bytes: usize::MAX });
     let mut front = Front::new(WIDE);
     for number in 0..3 {
@@ -80,13 +80,13 @@ fn a_hit_in_a_front_keeps_the_entry_young_at_its_owner() {
     store.insert(&entry(3, 10, 1_000, at(1)), at(1));
     assert!(serves(&mut front, 0, at(1)), "it had a second chance");
     assert!(!serves(&mut front, 1, at(1)), "the next oldest left");
-    // The chance is used up, but by then it is the youngest but one.
+    // Entry 0 has used up its second chance, but by then it is the second youngest.
     store.insert(&entry(4, 10, 1_000, at(1)), at(1));
     assert!(!serves(&mut front, 2, at(1)));
 }
 
 #[test]
-fn the_owners_sweep_learns_of_hits_in_fronts() {
+fn owner_sweep_learns_of_front_hits() {
     let mut store = Store::new(Limits { items: 3, bytes: usize::MAX });
     let mut front = Front::new(WIDE);
     for number in 0..3 {
@@ -104,7 +104,7 @@ fn the_owners_sweep_learns_of_hits_in_fronts() {
 }
 
 #[test]
-fn an_eviction_ends_even_when_all_are_in_use_elsewhere() {
+fn eviction_ends_even_when_every_entry_is_in_use_elsewhere() {
     let mut store = Store::new(Limits { items: 500, bytes: usize::MAX });
     let mut front = Front::new(Limits { items: 500, bytes: usize::MAX });
     for number in 0..500 {
@@ -118,7 +118,7 @@ fn an_eviction_ends_even_when_all_are_in_use_elsewhere() {
 }
 
 #[test]
-fn a_hit_raises_no_count_that_cores_share() {
+fn front_hit_leaves_the_shared_reference_count_unchanged() {
     let mut front = Front::new(WIDE);
     let kept = entry(1, 10, 1_000, at(0));
     front.keep(Arc::clone(&kept), at(0));

@@ -1,4 +1,4 @@
-//! What has one key and what has not: named cases, and bodies made up by a seed against an oracle.
+//! Tests which requests share a key: named cases, and bodies generated from a seed and checked against an oracle.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -30,7 +30,7 @@ fn key(body: &str) -> Key {
 }
 
 #[test]
-fn what_is_written_differently_and_means_the_same_has_one_key() {
+fn equivalent_bodies_share_one_key() {
     let one =
         key(r#"{"model":"m","messages":[{"role":"user","content":"a é 😀"}],"temperature":0,"seed":1,"stop":["x"]}"#);
     for same in [
@@ -75,7 +75,7 @@ fn whatever_can_change_the_answer_changes_the_key() {
         r#"{"messages":[{"role":"user","content":"a"}],"temperature":0,"x":[0,1]}"#,
         r#"{"messages":[{"role":"user","content":"a"}],"temperature":0,"x":[1,0]}"#,
         r#"{"messages":[{"role":"user","content":"a"}],"temperature":0,"previous_response_id":"r1"}"#,
-        // The same values in other structures, and strings that look like structure.
+        // The same values in different structures, and strings that look like structure.
         r#"{"x":[[1],2]}"#,
         r#"{"x":[[1,2]]}"#,
         r#"{"x":[[1,2],[]]}"#,
@@ -99,14 +99,14 @@ fn whatever_can_change_the_answer_changes_the_key() {
 }
 
 #[test]
-fn group_operation_and_model_are_in_the_key_and_cannot_run_into_each_other() {
+fn group_operation_and_model_are_kept_apart_in_the_key() {
     let body = r#"{"model":"m","temperature":0}"#;
     let mut keys = fresh();
     let texts = ["", "a", "ab", "b", "\u{0}", "a\u{0}"];
     let groups = texts.iter().flat_map(|group| texts.map(|model| (*group, model)));
     let all: Vec<_> = groups.flat_map(|(group, model)| Operation::ALL.map(|it| (group, it, model))).collect();
     let (mut seen, mut seeded) = (HashMap::new(), Seeded::new(3));
-    // All of them have one fingerprint, and share two places of the memo, now with one neighbour and then with another.
+    // All of these have the same fingerprint, so they compete for two slots of the memo, in changing pairs.
     for _ in 0..20_000 {
         let (group, operation, model) = all[seeded.below(all.len())];
         let key = keys.key(&asked(body, group, operation, model));
@@ -133,7 +133,7 @@ fn answers_that_depend_on_the_providers_state_have_no_key() {
 }
 
 #[test]
-fn what_is_no_request_has_no_key_and_never_panics() {
+fn malformed_body_has_no_key_and_never_panics() {
     let mut keys = fresh();
     for body in ["", "[]", "{", "{}x", "{\"a\":}", "{\"a\":[1,{\"b\":2}", "nul", "\u{feff}{}"] {
         assert_eq!(key_in(&mut keys, body), None, "{body}");
@@ -148,7 +148,7 @@ fn what_is_no_request_has_no_key_and_never_panics() {
 }
 
 #[test]
-fn the_depth_is_the_one_that_the_facts_allow() {
+fn body_deeper_than_the_facts_allow_has_no_key() {
     let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
     let mut keys = fresh();
     for (depth, depth_max, expected) in [(128, 128, true), (129, 128, false), (512, 512, true), (513, 512, false)] {
@@ -159,7 +159,7 @@ fn the_depth_is_the_one_that_the_facts_allow() {
 }
 
 #[test]
-fn a_body_that_asks_for_too_much_work_has_no_key_and_one_below_has() {
+fn body_that_needs_too_much_work_has_no_key() {
     let members = |count: usize| {
         let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":{n}")).collect();
         format!("{{\"x\":{{{}}}}}", members.join(","))
@@ -170,12 +170,12 @@ fn a_body_that_asks_for_too_much_work_has_no_key_and_one_below_has() {
     assert_eq!(key_in(&mut keys, &members(33_000)), None);
     assert!(key_in(&mut keys, &items(131_000)).is_some());
     assert_eq!(key_in(&mut keys, &items(132_000)), None);
-    // And what it left behind does no harm.
+    // State left over from rejected bodies does not affect the next key.
     assert_eq!(key_in(&mut keys, r#"{"a":1}"#), Some(key(r#"{"a":1}"#)));
 }
 
 #[test]
-fn another_secret_gives_other_keys() {
+fn different_secret_gives_different_keys() {
     let body = r#"{"a":1}"#;
     let other = key_in(&mut Keys::new(HashKey::new([43; 32])), body);
     assert_ne!(other, Some(key(body)));
@@ -213,13 +213,13 @@ fn keys_are_spread_evenly_over_their_owners() {
     }
 }
 
-// ---- bodies made up by a seed ----
+// ---- bodies generated from a seed ----
 
 #[derive(Clone, Debug)]
 enum Tree {
     Null,
     Bool(bool),
-    /// A whole number times ten to some power.
+    /// An integer times a power of ten: the integer, then the exponent.
     Number(i64, i32),
     Text(String),
     Array(Vec<Tree>),
@@ -264,14 +264,14 @@ impl Author {
         }
     }
 
-    /// One of the ways to write it.
+    /// Writes the tree in one of the many equivalent JSON forms.
     fn write(&mut self, tree: &Tree, out: &mut String) {
         self.space(out);
         match tree {
             Tree::Null => out.push_str("null"),
             Tree::Bool(value) => out.push_str(&value.to_string()),
             Tree::Number(value, power) => {
-                // `00` is no number.
+                // `00` is not a JSON number.
                 let zeros = if *value == 0 { 0 } else { self.seeded.below(3) };
                 let digits = format!("{value}{}", "0".repeat(zeros));
                 let power = power - zeros as i32;
@@ -330,7 +330,7 @@ impl Author {
         out.push_str(["", "", "", " ", "\n\t"][self.seeded.below(5)]);
     }
 
-    /// Another tree: something in it is replaced, added or taken away.
+    /// Changes the tree's meaning: replaces a value, adds a value or renames a member.
     fn change(&mut self, tree: &mut Tree) {
         match tree {
             Tree::Array(items) if !items.is_empty() && !self.seeded.one_in(3) => {
@@ -354,7 +354,7 @@ impl Author {
     }
 }
 
-/// The oracle: equal for equal meanings alone, by plain recursion.
+/// The oracle: returns equal texts only for equal meanings, by plain recursion.
 fn meaning(tree: &Tree) -> String {
     match tree {
         Tree::Null => "null".into(),
@@ -374,14 +374,14 @@ fn meaning(tree: &Tree) -> String {
 }
 
 #[test]
-fn made_up_bodies_have_one_key_exactly_if_they_mean_the_same() {
+fn generated_bodies_share_a_key_exactly_when_they_mean_the_same() {
     let mut author = Author { seeded: Seeded::new(77) };
     let mut keys = fresh();
     let (mut by_meaning, mut by_key) = (HashMap::new(), HashMap::new());
     for _ in 0..1_500 {
         let mut members = [("x", author.object(0)), ("y", author.tree(1))];
         for _ in 0..2 {
-            // A null at the top would count as absent.
+            // A null at the top level counts as absent, so it is left out.
             let present = members.iter().filter(|(_, value)| !matches!(value, Tree::Null));
             let tree = Tree::Object(present.map(|(name, value)| ((*name).into(), value.clone())).collect());
             let meaning = meaning(&tree);

@@ -1,4 +1,4 @@
-//! The cache's parts together, under a virtual clock.
+//! Tests the cache's parts together, under a virtual clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn entry(number: u64, body_bytes: usize, ttl_ms: u64, now: Now) -> Arc<CachedAns
     Arc::new(CachedAnswer::new(parts, now))
 }
 
-/// Of an entry with an empty body.
+/// Returns the size of an entry with an empty body, in bytes.
 fn overhead() -> usize {
     entry(0, 0, 0, at(0)).size()
 }

@@ -1,4 +1,4 @@
-//! An owner as other shards see it.
+//! Tests an owner through the calls that other shards make.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn lead(owner: &mut Owner<u32>, asker: u32, now: Now) -> Ticket {
 }
 
 #[test]
-fn a_miss_flies_once_and_then_all_are_hits_until_it_expires() {
+fn miss_is_fetched_once_and_then_hit_until_it_expires() {
     let mut owner = owner();
     let leader = lead(&mut owner, 0, at(0));
     wait(&mut owner, 1..2);
@@ -37,7 +37,7 @@ fn a_miss_flies_once_and_then_all_are_hits_until_it_expires() {
 }
 
 #[test]
-fn an_answer_that_is_too_large_to_store_is_still_everyones() {
+fn answer_too_large_to_store_still_reaches_all_waiters() {
     let mut owner = owner();
     let leader = lead(&mut owner, 0, at(0));
     wait(&mut owner, 1..2);
@@ -47,7 +47,7 @@ fn an_answer_that_is_too_large_to_store_is_still_everyones() {
 }
 
 #[test]
-fn an_answer_that_may_not_be_shared_sends_all_others_on_their_own_way_at_once() {
+fn unshareable_answer_releases_all_waiters_at_once() {
     let mut owner = owner();
     let leader = lead(&mut owner, 0, at(0));
     wait(&mut owner, 1..500);
@@ -56,7 +56,7 @@ fn an_answer_that_may_not_be_shared_sends_all_others_on_their_own_way_at_once() 
 }
 
 #[test]
-fn a_leader_that_fails_or_leaves_is_followed() {
+fn next_waiter_leads_when_a_leader_fails_or_leaves() {
     let mut owner = owner();
     let leader = lead(&mut owner, 0, at(0));
     wait(&mut owner, 1..4);

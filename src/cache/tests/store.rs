@@ -1,4 +1,4 @@
-//! The owner's store against a list that is searched from end to end.
+//! Tests the owner's store against a list that is searched from end to end.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn numbers(store: &mut Store, range: std::ops::Range<u64>, now: Now) -> Vec<u64>
 }
 
 #[test]
-fn an_entry_is_served_until_its_last_nanosecond() {
+fn entry_is_served_until_its_last_nanosecond() {
     let mut store = Store::new(limits(10, usize::MAX));
     assert!(store.insert(&entry(1, 100, 2_000, at(5)), at(5)));
     let just_before = Now { mono_ns: at(2_005).mono_ns - 1, wall_ms: 0 };
@@ -22,7 +22,7 @@ fn an_entry_is_served_until_its_last_nanosecond() {
 }
 
 #[test]
-fn the_least_recently_used_makes_room() {
+fn least_recently_used_entry_is_evicted_first() {
     let mut store = Store::new(limits(3, usize::MAX));
     for number in 0..3 {
         store.insert(&entry(number, 10, 1_000, at(0)), at(0));
@@ -34,20 +34,20 @@ fn the_least_recently_used_makes_room() {
 }
 
 #[test]
-fn bytes_are_limited_to_the_byte() {
+fn byte_limit_is_exact() {
     let one = (1 << 20) + overhead();
     let mut store = Store::new(limits(100, 3 * one));
     for number in 0..3 {
         assert!(store.insert(&entry(number, 1 << 20, 1_000, at(0)), at(0)));
     }
     assert_eq!((store.len(), store.bytes()), (3, 3 * one));
-    // One byte more than the place of one: two have to go.
+    // The new entry is one byte larger than the others, so two have to be evicted.
     assert!(store.insert(&entry(3, (1 << 20) + 1, 1_000, at(0)), at(0)));
     assert_eq!((store.len(), store.bytes(), store.evictions().capacity), (2, 2 * one + 1, 2));
 }
 
 #[test]
-fn what_is_larger_than_the_whole_share_is_not_stored_and_nothing_leaves_for_it() {
+fn entry_larger_than_the_whole_share_is_not_stored_and_evicts_nothing() {
     let mut store = Store::new(limits(10, 1_000 + overhead()));
     store.insert(&entry(1, 10, 1_000, at(0)), at(0));
     let large = entry(2, 1_001, 1_000, at(0));
@@ -62,7 +62,7 @@ fn what_is_larger_than_the_whole_share_is_not_stored_and_nothing_leaves_for_it()
 }
 
 #[test]
-fn a_second_entry_of_a_key_takes_the_place_of_the_first() {
+fn second_entry_of_a_key_replaces_the_first() {
     let mut store = Store::new(limits(10, usize::MAX));
     let first = entry(1, 10, 1_000, at(0));
     store.insert(&first, at(0));
@@ -72,7 +72,7 @@ fn a_second_entry_of_a_key_takes_the_place_of_the_first() {
 }
 
 #[test]
-fn lower_limits_act_at_once_and_in_bounded_steps() {
+fn lowered_limits_apply_at_once_and_in_bounded_steps() {
     let mut store = Store::new(limits(20_000, usize::MAX));
     for number in 0..10_000 {
         store.insert(&entry(number, 1, 1_000, at(0)), at(0));
@@ -94,7 +94,7 @@ fn lower_limits_act_at_once_and_in_bounded_steps() {
 }
 
 #[test]
-fn the_sweep_finds_all_that_has_expired() {
+fn sweep_finds_every_expired_entry() {
     let mut store = Store::new(limits(1_000, usize::MAX));
     for number in 0..1_000 {
         store.insert(&entry(number, 1, if number % 2 == 0 { 10 } else { 1_000 }, at(0)), at(0));
@@ -116,7 +116,7 @@ fn shares_add_up_to_the_whole() {
     }
 }
 
-/// Oldest first: number, size, end.
+/// Entries as (number, size, end), oldest first.
 struct Model {
     held: Vec<(u64, usize, u64)>,
     limits: Limits,
@@ -170,7 +170,7 @@ impl Model {
 }
 
 #[test]
-fn the_store_equals_a_list_that_is_searched_from_end_to_end() {
+fn store_matches_a_list_that_is_searched_from_end_to_end() {
     for seed in 1..=6 {
         let mut seeded = Seeded::new(seed);
         let first = limits(40, 40 * 500);
@@ -195,7 +195,7 @@ fn the_store_equals_a_list_that_is_searched_from_end_to_end() {
                     );
                 }
                 16 => {
-                    // Fewer places than one step looks at.
+                    // The store has fewer places than one sweep step covers, so one step finds everything.
                     store.sweep(at(now));
                     model.sweep(now);
                 }
