@@ -1,20 +1,20 @@
-//! The plan is what runs: everything that the configuration and the policies decide, parsed, resolved and laid out for the
-//! request path. It is immutable and versioned. The coordinator makes plans, shards read them; a request keeps the plan it
+//! The plan holds everything that the configuration and the policies decide, parsed, resolved and laid out for the request
+//! path. It is immutable and versioned. The coordinator makes plans and shards read them; a request keeps the plan it
 //! started with.
 //!
-//! *Invariant:* nothing that a request looks up here allocates, and nothing here changes after it was published. What does
-//! change, breakers and limits, is in [`Shared`](crate::shared::Shared); a plan holds ids into it.
+//! *Invariant:* a request's look-up here never allocates, and a published plan never changes. Breakers and limits do change,
+//! so they are in [`Shared`](crate::shared::Shared); a plan holds ids into it.
 
-// Values of metric labels, and origins, as small numbers.
+// Maps metric label values and origins to small numbers.
 mod labels;
 
-// From a model's name to the providers that answer for it.
+// Maps a model's name to the providers that serve it.
 mod routes;
 
-// One provider, laid out for sending.
+// One provider, prepared for sending requests.
 mod provider;
 
-// How providers are verified.
+// TLS settings that verify providers' certificates.
 mod tls;
 
 #[cfg(test)]
@@ -41,50 +41,50 @@ pub use provider::{PlannedLimit, Provider};
 use routes::{Models, Routes};
 pub use routes::{ProviderGroup, Route};
 
-/// Everything that runs. Cloning one, for a successor that differs in its policies, copies pointers.
+/// Everything that the request path needs to know. A clone, made for a successor with other policies, only copies pointers.
 #[derive(Clone)]
 pub struct Plan {
-    /// Counts up by one with each plan that a process publishes.
+    /// Increases by one with each plan that the process publishes.
     pub version: u64,
-    /// Bounds on a caller's head.
+    /// Limits on a caller's request head.
     pub head_limits: HeadLimits,
-    /// Bounds on a caller's JSON.
+    /// Limits on a caller's JSON.
     pub fact_limits: FactLimits,
-    /// Bytes of a caller's body at most.
+    /// Largest request body, in bytes.
     pub body_bytes_max: u64,
-    /// Bytes that all long requests together may hold, over all shards.
+    /// Most bytes that all long requests may hold together, over all shards.
     pub held_bytes_max: u64,
     /// A caller's head and body must have arrived within this time.
     pub read_timeout: Duration,
-    /// A caller must take something of its answer within this time.
+    /// A caller must read some part of its answer within this time.
     pub write_timeout: Duration,
-    /// When the process ends, running requests may finish within this time.
+    /// Requests in flight may take this long to finish when the process ends.
     pub drain_timeout: Duration,
-    /// Connections at once over all shards.
+    /// Most simultaneous connections over all shards.
     pub connections_max: usize,
-    /// In the order of the file.
+    /// All providers, in the order of the configuration file.
     pub providers: Arc<[Arc<Provider>]>,
-    /// Label values as of this plan.
+    /// Label values known to this plan.
     pub labels: Labels,
     /// TLS settings for providers; absent if no provider uses TLS.
     pub tls: Option<Arc<ClientConfig>>,
-    /// The policies, in the order in which they are judged.
+    /// The policies, in the order in which they are evaluated.
     pub policies: Arc<Compiled>,
-    /// The label of each policy's name, by its index.
+    /// Label of each policy's name, by the policy's index.
     policy_labels: Arc<[LabelId]>,
-    /// What tokens cost.
+    /// Token prices.
     pub prices: Arc<Prices>,
     /// Settings of the cache.
     pub cache: CachePlan,
-    /// The console, and where it is mounted.
+    /// The console and the path it is mounted at.
     pub console: Arc<Mount>,
-    /// Whether anybody keeps accounts.
+    /// Set when usage is recorded, for the store or for exported spans.
     pub keeps_accounts: bool,
-    /// Whether anybody wants traces besides.
+    /// Set when traces are recorded as well.
     pub keeps_traces: bool,
-    /// Whose prompts and answers they hold.
+    /// Selects the requests whose prompts and answers are captured in traces.
     pub capture: Capture,
-    /// Whether a model without a price may be used.
+    /// Decides if a model without a price may be used.
     pub unknown_price: UnknownPrice,
     origins: Labels,
     routes: Arc<Routes>,
@@ -94,13 +94,13 @@ pub struct Plan {
 /// Settings of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachePlan {
-    /// Whether anything is cached.
+    /// Set when answers are cached.
     pub enabled: bool,
-    /// Bounds on all shards' answers together.
+    /// Limits on the cached answers of all shards together.
     pub limits: cache::Limits,
-    /// How long an answer is served from the cache.
+    /// Time for which an answer is served from the cache.
     pub ttl: Duration,
-    /// Who shares answers with whom.
+    /// Callers that share cached answers: those of one tenant, or all.
     pub scope: CacheScope,
 }
 
@@ -115,40 +115,40 @@ impl CachePlan {
     }
 }
 
-/// Everything that a plan is made from.
+/// Inputs from which a plan is made.
 pub struct PlanInputs<'a> {
-    /// What the operator wrote, checked.
+    /// The operator's configuration, already checked.
     pub config: &'a Config,
-    /// What tokens cost.
+    /// Token prices.
     pub prices: Arc<Prices>,
-    /// The policies.
+    /// Compiled policies.
     pub policies: Arc<Compiled>,
-    /// The time that the model list shows, in seconds since the epoch.
+    /// Creation time shown in the model list, in seconds since the epoch.
     pub created_s: u64,
-    /// Whether spans are exported, so that traces are made even where nothing stores them.
+    /// Set when spans are exported: traces are then made even if nothing stores them.
     pub exports_spans: bool,
-    /// Breakers and limits for providers that have none yet.
+    /// Source of breakers and limits for providers that have none yet.
     pub slots: SlotClaims<'a>,
-    /// When the plan is made.
+    /// Time at which the plan is made.
     pub now: Now,
 }
 
-/// Why no plan can be made of a checked configuration.
+/// Reasons why a checked configuration cannot become a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A provider needs TLS and the cryptography for it cannot be set up.
+    /// A provider needs TLS, but its cryptography cannot be set up.
     #[error("setting TLS up: {0}")]
     Tls(#[from] rustls::Error),
-    /// Connections are kept by origin, and the process has seen too many of them.
+    /// Connections are pooled by origin, and the process has seen too many origins.
     #[error("this process has seen too many different providers; restart it")]
     TooManyOrigins,
-    /// Each provider has a breaker, and perhaps a limit, in a table of a fixed size.
+    /// Each provider needs a breaker, and perhaps a limit, in a table of fixed size, and that table is full.
     #[error(transparent)]
     TooManyProviders(#[from] NoFreeSlot),
 }
 
 impl Plan {
-    /// Lays a checked configuration out, as the successor of the plan before.
+    /// Makes a plan from a checked configuration, as the successor of the plan `before`.
     ///
     /// # Errors
     /// See [`PlanError`].
@@ -199,68 +199,68 @@ impl Plan {
         })
     }
 
-    /// The successor that differs in its policies alone.
+    /// Returns a successor that differs only in its policies.
     pub fn with_policies(&self, policies: Arc<Compiled>) -> Plan {
         let mut labels = self.labels.clone();
         let policy_labels = policy_labels(&policies, &mut labels);
         Plan { version: self.version + 1, policies, policy_labels, labels, ..self.clone() }
     }
 
-    /// The provider of this name.
+    /// Returns the provider with this name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| *provider.name == *name).map(|provider| &**provider)
     }
 
-    /// What the plan's providers have in [`Shared`].
+    /// Returns the slots that the plan's providers occupy in [`Shared`].
     pub fn slots(&self) -> impl Iterator<Item = ProviderSlots> {
         self.providers.iter().map(|provider| provider.slots())
     }
 
-    /// Puts the plan's rate limits into force: those that are known already go on at the new ceiling. Part of publishing a plan,
-    /// and not of making one, because a plan that was made may still be rejected.
+    /// Puts the plan's rate limits into force: existing limits keep their level and continue under the new ceiling. Called
+    /// when a plan is published and not when it is made, because a plan that was made may still be rejected.
     pub fn apply_ceilings(&self, shared: &Shared, now: Now) {
         for limit in self.providers.iter().filter_map(|provider| provider.limit) {
             shared.limit(limit.id).set_ceiling(limit.ceiling, now);
         }
     }
 
-    /// Who answers for `model`: those that name it exactly, else those with the longest pattern.
+    /// Returns the route for `model`: to the providers that name it exactly, else to those with the longest pattern.
     pub fn route(&self, model: &str) -> Option<Route> {
         self.routes.find(model, &self.prices)
     }
 
-    /// The providers that a [`Route`] of this plan leads to.
+    /// Returns the provider group that a [`Route`] of this plan leads to.
     pub fn group(&self, group: usize) -> Option<&ProviderGroup> {
         self.routes.groups.get(group)
     }
 
-    /// The provider of that group to try as number `step`, if number `first` is tried first.
+    /// Returns the group's provider to try at attempt `step`, given that provider number `first` is tried first.
     pub fn provider_in_group(&self, group: usize, first: usize, step: usize) -> Option<&Provider> {
         self.providers.get(self.group(group)?.provider(first, step)?).map(|provider| &**provider)
     }
 
-    /// The provider that answers for `model` if the draw among several is zero.
+    /// Returns the provider that serves `model` when the draw among several providers is zero.
     pub fn provider_of(&self, model: &str) -> Option<&Provider> {
         let group = self.route(model)?.group;
         self.provider_in_group(group, self.group(group)?.first(0), 0)
     }
 
-    /// The price behind an id that a [`Route`] of this plan carries.
+    /// Returns the price for an id that a [`Route`] of this plan carries.
     pub fn price(&self, id: PriceId) -> Option<&Price> {
         self.prices.at(id)
     }
 
-    /// The label of a policy's name, by its index in [`Plan::policies`].
+    /// Returns the label of a policy's name, by the policy's index in [`Plan::policies`].
     pub fn policy_label(&self, index: usize) -> LabelId {
         self.policy_labels.get(index).copied().unwrap_or(LabelId::OTHER)
     }
 
-    /// The body of `GET /v1/models`: what is named exactly, in the order of the file.
+    /// Returns the body of `GET /v1/models`: the models that the configuration names exactly, in the order of the file.
     pub fn model_list(&self) -> &[u8] {
         &self.models.list
     }
 
-    /// The body of `GET /v1/models/{id}`.
+    /// Returns the body of `GET /v1/models/{id}`.
     pub fn model(&self, id: &str) -> Option<&[u8]> {
         self.models.each.get(id).map(|body| &**body)
     }

@@ -1,4 +1,4 @@
-//! A request as a shard reports it, for tests. Each test changes the fields that it is about.
+//! Sample of a request as a shard reports it, for tests. Each test changes only the fields that matter to it.
 
 use crate::link::trace::{Attempt, CacheOutcome, PolicyInputs, Trace};
 use crate::link::usage::UsageBatch;
@@ -6,7 +6,7 @@ use crate::llm::{Operation, Usage};
 use crate::units::MicroUsd;
 use crate::who::Who;
 
-/// A plain success: 12 tokens for 34 micro-dollars at one attempt. `number` is its trace and its span.
+/// Returns a plain success: 12 tokens for 34 micro-dollars in one attempt. `number` sets its trace id and span id.
 pub(super) fn trace(number: u64) -> Trace {
     Trace {
         trace_id: 0xabcd_0000_0000_0000_0000_0000_0000_0000 | u128::from(number),
@@ -48,7 +48,7 @@ pub(super) fn trace(number: u64) -> Trace {
     }
 }
 
-/// The report of shard 0 with these requests, all of them counted.
+/// Returns a report of shard 0 with these requests, all of them counted in its totals.
 pub(super) fn batch(sequence: u64, traces: Vec<Trace>) -> UsageBatch {
     let mut batch = UsageBatch { boot: 7, shard: 0, sequence, traces, ..UsageBatch::default() };
     batch.traces.iter().for_each(|trace| batch.totals.count(trace));

@@ -1,11 +1,12 @@
-//! What shards report, on its way into the store: gathered for half a second, written in one transaction. Owned by the
-//! coordinator. While the store takes nothing it holds on to all accounts and to as many traces as it has room for.
+//! Queues the shards' reports for the store: it gathers them for half a second and writes them in one transaction. Owned by
+//! the coordinator. While the store refuses writes, the queue keeps all usage totals, and as many traces as it has room for.
 //!
-//! *Invariant:* nothing is counted twice. What was handed to the store once is only ever handed to it again as it was, since
-//! a commit that failed may have happened; the store knows each batch by its number. What was never handed to it may be
-//! merged, under a number of the coordinator's own.
+//! *Invariant:* nothing is counted twice. A batch that was once handed to the store is only ever handed over again under the
+//! same number and with the same totals, because a commit that reported a failure may have succeeded; the store recognizes
+//! each batch by its number. Batches that were never handed over may be merged, under one of the coordinator's own numbers.
 
-mod coarse; // totals with fewer keys
+// Merges usage totals into fewer keys.
+mod coarse;
 
 use crate::clock::Now;
 use crate::link::trace::{Importance, Trace};
@@ -16,66 +17,68 @@ use super::store::{Store, StoreError, StoreFault};
 #[cfg(test)]
 mod tests;
 
-/// How long reports gather. With [`crate::link::REPORT_MS`] and a tick a crash loses less than a second of accounting.
+/// Time for which reports are gathered. Together with [`crate::link::REPORT_MS`] and a tick it bounds the usage that a crash
+/// loses to less than a second.
 const FLUSH_MS: u64 = 500;
-/// Traces of one transaction, about; a whole batch at least. It takes some 40 ms, for which a question to the API waits.
+/// Approximate traces per transaction; at least one whole batch. It takes about 40 ms, and an API query waits that long.
 const TRACES_A_FLUSH: usize = 1_024;
-/// Traces that wait at most. Arbitrary: two seconds of what one transaction after the other would take.
+/// Most traces in the queue. Arbitrary: as many as transactions, one after the other, would write in two seconds.
 const TRACES_MAX: usize = 8_192;
-/// And what they weigh: with bodies they are large.
+/// Most bytes of traces in the queue: traces with captured bodies are large.
 const TRACES_BYTES_MAX: usize = 16 << 20;
-/// What a trace weighs without its bodies, about.
+/// Approximate size of a trace without its bodies, in bytes.
 const TRACE_BYTES: usize = 1_024;
-/// Where there are too many, so many parts of eight stay, so that not each batch is gone through anew.
+/// Excess traces are dropped down to this many eighths of the limits, so that not every new batch causes another pass.
 const EIGHTHS_KEPT: usize = 7;
-/// Batches that are kept apart, and the keys in them; beyond that their accounts are merged. Arbitrary: a minute of a machine
-/// with few cores, and about 4 MB.
+/// Most batches that are kept apart; the totals of older ones are merged. Arbitrary: a minute's batches of a machine with
+/// few cores.
 const BATCHES_MAX: usize = 256;
+/// Most keys in the batches that are kept apart; beyond that, too, the oldest are merged. Arbitrary: about 4 MB.
 const BATCHES_KEYS_MAX: usize = 10_000;
-/// Keys of merged accounts; beyond that they are made coarser, at the end by hour, provider and status. About 8 MB.
+/// Most keys in the merged totals, about 8 MB. Beyond that they become coarser: in the end by hour, provider and status.
 const MERGED_KEYS_MAX: usize = 20_000;
-/// After so many refusals in a row a transaction goes without its traces. Arbitrary.
+/// After this many consecutive refusals a transaction is retried without its traces. Arbitrary.
 const REFUSALS_MAX: u32 = 3;
-/// In the place of a shard's number: batches of the coordinator's own.
+/// Replaces the shard's number in batches that the coordinator made by merging.
 const OWN: u16 = u16::MAX;
 
-/// What waits to be stored.
+/// Reports that wait to be stored.
 #[derive(Debug, Default)]
 pub(super) struct WriteQueue {
-    /// Handed to the store, and not known to be in it.
+    /// Batches that were handed to the store and are not known to be stored.
     tried: Vec<UsageBatch>,
-    /// How often in a row the store refused them.
+    /// Consecutive refusals of `tried` by the store.
     refusals: u32,
-    /// Came since, in order.
+    /// Batches that arrived since, in order of arrival.
     queue: Vec<UsageBatch>,
-    /// Batches that were too many to keep apart, as one.
+    /// The oldest batches merged into one, when there were too many to keep apart.
     merged: UsageBatch,
-    /// The last number of a batch of the coordinator's own.
+    /// Number of the last batch that the coordinator made by merging.
     sequence: u64,
-    /// When the store was last tried, on the monotonic clock.
+    /// Time of the last attempt to write, in milliseconds on the monotonic clock.
     flushed_ms: u64,
     load: Load,
     dropped: Dropped,
 }
 
-/// Traces that wait.
+/// Number and size of the traces in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Load {
     traces: usize,
     bytes: usize,
 }
 
-/// Traces that were given up, by why.
+/// Counts of dropped traces, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// More came than the disk took.
+    /// Traces arrived faster than the disk could write them.
     pub overload: u64,
-    /// The storage took nothing.
+    /// The storage refused writes.
     pub storage: u64,
 }
 
 impl WriteQueue {
-    /// Takes over what a shard reports. `refused` is whether the store takes nothing at the moment.
+    /// Queues a shard's report. `refused` is set while the store refuses writes.
     pub(super) fn push(&mut self, batch: UsageBatch, refused: bool) {
         self.load = batch.traces.iter().fold(self.load, Load::with);
         self.queue.push(batch);
@@ -86,10 +89,10 @@ impl WriteQueue {
         }
     }
 
-    /// Writes what waits, if it is time to and the store is whole. True when something was written.
+    /// Writes one transaction if it is due and the store is healthy. Returns true when it was written.
     pub(super) fn flush(&mut self, store: &mut Store, now: Now) -> bool {
         let due = now.mono_ms() >= self.flushed_ms + FLUSH_MS || self.load.traces >= TRACES_A_FLUSH;
-        // Of a store that is not whole, its own check finds out when it is again.
+        // A faulty store is left alone: its own check finds out when it is healthy again.
         if !due || store.fault().is_some() || !self.choose() {
             return false;
         }
@@ -104,7 +107,7 @@ impl WriteQueue {
         true
     }
 
-    /// Writes all that waits, and waits for others' locks. True when nothing is left.
+    /// Writes the whole queue, and waits for locks that others hold. Returns true when nothing is left.
     pub(super) fn flush_all(&mut self, store: &mut Store, now: Now) -> bool {
         while self.choose() {
             let written = store.record_patiently(&self.tried, now.wall_ms).or_else(|error| {
@@ -122,7 +125,7 @@ impl WriteQueue {
         true
     }
 
-    /// Gives up what waits: there is no store any more.
+    /// Drops the whole queue, because there is no store any more.
     pub(super) fn give_up(&mut self) {
         let requests = self.pending();
         if requests > 0 {
@@ -132,7 +135,7 @@ impl WriteQueue {
         *self = WriteQueue { sequence: self.sequence, dropped: self.dropped, ..WriteQueue::default() };
     }
 
-    /// Requests that are not known to be stored.
+    /// Returns the number of requests that are not known to be stored.
     pub(super) fn pending(&self) -> u64 {
         let batches = self.tried.iter().chain(&self.queue).chain([&self.merged]);
         batches.flat_map(|batch| batch.totals.usage.values()).map(|count| count.requests).sum()
@@ -142,7 +145,7 @@ impl WriteQueue {
         self.dropped
     }
 
-    /// Fills `tried` if it is empty. False when there is nothing to store.
+    /// Fills `tried` if it is empty. Returns false when there is nothing to store.
     fn choose(&mut self) -> bool {
         if !self.tried.is_empty() {
             return true;
@@ -181,8 +184,8 @@ impl WriteQueue {
         }
     }
 
-    /// Takes the traces out of what was tried, unless it only waits for a lock: they may be what is in the way. With the same
-    /// number it is applied without them, or was applied with them.
+    /// Drops the traces of the batches in `tried`, unless the write only waits for a lock: the traces may cause the failure.
+    /// A batch keeps its number, so either it is now applied without its traces, or it was already applied with them.
     fn strip(&mut self, error: &StoreError) {
         if error.fault() == Some(StoreFault::Busy) {
             return;
@@ -192,7 +195,7 @@ impl WriteQueue {
         self.dropped.storage += traces.len() as u64;
     }
 
-    /// Merges the oldest batches until the others are within their bounds.
+    /// Merges the oldest batches until the remaining ones are within their limits.
     fn merge_oldest(&mut self) {
         let mut keys: usize = self.queue.iter().map(|batch| coarse::keys(&batch.totals)).sum();
         let mut batches = self.queue.len();
@@ -214,7 +217,7 @@ impl WriteQueue {
         coarse::bound(&mut self.merged.totals, MERGED_KEYS_MAX);
     }
 
-    /// Gives up the least important traces, the oldest first, until there is some room.
+    /// Drops the least important traces, the oldest first, until there is some room. Returns how many it dropped.
     fn shed(&mut self) -> u64 {
         let WriteQueue { tried, merged, queue, load, .. } = self;
         let mut dropped = 0;
@@ -243,7 +246,7 @@ impl Load {
         Load { traces: self.traces.saturating_sub(1), bytes: self.bytes.saturating_sub(weight(trace)) }
     }
 
-    /// Whether it is more than so many eighths of what may wait.
+    /// Returns true if the load exceeds this many eighths of the queue's limits.
     fn is_over(self, eighths: usize) -> bool {
         self.traces > TRACES_MAX / 8 * eighths || self.bytes > TRACES_BYTES_MAX / 8 * eighths
     }

@@ -1,11 +1,12 @@
-//! Values of the headers that tell a caller how its provider's limit stands. Pure, appended to the answer's head.
-//! It never says a time shorter than the true one, to the microsecond: who comes back then is not refused for having been told too early.
+//! Formats the headers that tell a caller the state of its provider's rate limit. Pure; appends to the answer's head.
+//! A reported time is never shorter than the true one, to the microsecond, so that a caller that waits for that
+//! long is not refused because the reported time was too short.
 
 use std::io::Write;
 use std::time::Duration;
 
-/// `x-ratelimit-reset-requests` as OpenAI writes it (and Go prints durations): `17ms`, `8.64s`, `6m0s`, `1h0m30s`; here to
-/// the millisecond.
+/// Writes `x-ratelimit-reset-requests` as OpenAI does (and as Go prints durations): `17ms`, `8.64s`, `6m0s`, `1h0m30s`. The
+/// precision here is one millisecond.
 pub fn write_reset(reset: Duration, out: &mut Vec<u8>) {
     let ms = millis(reset);
     if ms < 1000 {
@@ -26,17 +27,17 @@ pub fn write_reset(reset: Duration, out: &mut Vec<u8>) {
     out.push(b's');
 }
 
-/// `retry-after` (RFC 9110 section 10.2.3): whole seconds.
+/// Writes `retry-after` (RFC 9110 section 10.2.3) in whole seconds.
 pub fn write_retry_after_s(retry_after: Duration, out: &mut Vec<u8>) {
     number(millis(retry_after).div_ceil(1000), "", out);
 }
 
-/// `retry-after-ms`, which OpenAI's clients read first.
+/// Writes `retry-after-ms`, which OpenAI's clients read before `retry-after`.
 pub fn write_retry_after_ms(retry_after: Duration, out: &mut Vec<u8>) {
     number(millis(retry_after), "", out);
 }
 
-/// Rounded up, unless it is over by less than a microsecond.
+/// Rounds up to the next millisecond; an excess of less than a microsecond is ignored.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_written_as_openai_does() {
+    fn reset_is_formatted_like_openai() {
         for (ms, expected) in [
             (0, "0s"),
             (17, "17ms"),

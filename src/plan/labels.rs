@@ -1,5 +1,6 @@
-//! Values of metric labels, and origins, as small numbers that stay the same over all plans of a process. Copied from plan to
-//! plan by the coordinator; they only ever grow, by what configurations and policies name, and within a bound.
+//! Maps metric label values and origins to small numbers that stay the same over all plans of a process. The coordinator
+//! copies the tables from plan to plan. A table only ever grows, by values that configurations and policies name, and its
+//! size is bounded.
 
 use std::sync::Arc;
 
@@ -7,11 +8,11 @@ use hashbrown::HashMap;
 
 use crate::names;
 
-/// The index of a metric's label value; 0 is [`names::OTHER`]. Stays the same over all plans of a process.
+/// Index of a metric's label value; 0 is [`names::OTHER`]. Stays the same over all plans of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelId(pub u16);
 
-/// The index of a scheme, host and port. Stays the same over all plans of a process.
+/// Index of a scheme, host and port. Stays the same over all plans of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginId(pub u16);
 
@@ -22,7 +23,7 @@ impl LabelId {
     pub const NONE: LabelId = LabelId(1);
 }
 
-/// Label values, each with its index. Only ever grows, by what configurations name.
+/// Label values, each with its index. Only ever grows, by values that configurations and policies name.
 #[derive(Clone, Debug)]
 pub struct Labels {
     values: Vec<Arc<str>>,
@@ -39,7 +40,7 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// The index of `value`, new or known; [`LabelId::OTHER`] when all of [`LABELS_MAX`] are taken.
+    /// Returns the index of `value`, adding it if it is new; [`LabelId::OTHER`] when all of [`LABELS_MAX`] are taken.
     pub fn intern(&mut self, value: &str) -> LabelId {
         if let Some(id) = self.index.get(value) {
             return *id;
@@ -53,11 +54,11 @@ impl Labels {
         LabelId(next)
     }
 
-    /// The text of a label.
+    /// Returns the text of a label.
     pub fn text(&self, id: LabelId) -> &str {
         self.values.get(usize::from(id.0)).map_or(names::OTHER, |value| value)
     }
 }
 
-/// Label values of a process. Arbitrary: more than any configuration names, and a scrape stays bounded.
+/// Most label values per process. Arbitrary: more than any configuration names, and few enough to keep a scrape bounded.
 const LABELS_MAX: usize = 16_384;

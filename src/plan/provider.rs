@@ -1,5 +1,5 @@
-//! One provider as the request path needs it: where it is, how patient to be, what its requests begin with. Part of the
-//! plan, shared by all shards, never changed.
+//! One provider as the request path needs it: its address, its timeouts and the head that its requests begin with. Part of
+//! the plan, shared by all shards, never changed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,41 +20,41 @@ use crate::llm::Operation;
 use crate::pricing::Prices;
 use crate::shared::{BreakerId, LimitId, NoFreeSlot, ProviderSlots, SlotClaims};
 
-/// One provider, laid out for sending.
+/// One provider, prepared for sending requests.
 pub struct Provider {
-    /// As in the configuration.
+    /// Name as in the configuration.
     pub name: Box<str>,
-    /// The name's label.
+    /// Metric label of the name.
     pub label: LabelId,
-    /// Host as it is looked up and shown.
+    /// Host as used for DNS look-ups and for display.
     pub host: Arc<str>,
     /// TCP port.
     pub port: u16,
-    /// Set when the host is an address and needs no look-up.
+    /// Set when the host is an IP address and needs no look-up.
     pub literal: Option<SocketAddr>,
-    /// Connections to one origin may be shared by all that speak to it.
+    /// Providers with the same origin may share connections.
     pub origin: OriginId,
-    /// Set when the provider is spoken to over TLS.
+    /// Set when connections to the provider use TLS.
     pub server_name: Option<ServerName<'static>>,
-    /// From the request's last byte to the answer's first.
+    /// Longest wait from the request's last byte to the answer's first.
     pub timeout: Duration,
-    /// For the TCP and the TLS handshake, for all addresses together.
+    /// Time for the TCP and TLS handshakes, for all addresses together.
     pub connect_timeout: Duration,
-    /// Between two bytes of an answer.
+    /// Longest wait between two bytes of an answer.
     pub stream_idle_timeout: Duration,
-    /// Further attempts after a failed one.
+    /// Number of further attempts after a failed one.
     pub retries: u32,
-    /// Its circuit breaker in [`Shared`](crate::shared::Shared).
+    /// The provider's circuit breaker in [`Shared`](crate::shared::Shared).
     pub breaker: BreakerId,
-    /// When the breaker opens.
+    /// Rules for opening the breaker.
     pub breaker_rules: BreakerRules,
-    /// How often it may be asked; absent if there is no limit.
+    /// The provider's rate limit; absent if there is none.
     pub limit: Option<PlannedLimit>,
-    /// From model to model: where a downgrade without a target goes.
+    /// Maps a model to the model that replaces it in a downgrade without a target.
     downgrade: HashMap<Box<str>, Box<str>>,
-    /// Of the models that it names exactly, the one that costs least.
+    /// The cheapest of the models that the provider names exactly.
     cheapest: Option<Box<str>>,
-    /// By [`Operation`]: request line, Host, Authorization, what never changes.
+    /// Constant part of the request head, by [`Operation`]: request line, Host, Authorization and other fixed headers.
     heads: [Zeroizing<Vec<u8>>; Operation::ALL.len()],
 }
 
@@ -68,18 +68,18 @@ pub struct PlannedLimit {
 }
 
 impl Provider {
-    /// The request's head as far as it is the same for all requests; ends after a complete line.
+    /// Returns the part of the request head that is the same for all requests; it ends after a complete line.
     pub fn head(&self, operation: Operation) -> &[u8] {
         &self.heads[operation as usize]
     }
 
-    /// Where a downgrade from `model` without a target goes: as the configuration says, else to the cheapest model that has
-    /// a price.
+    /// Returns the model that replaces `model` in a downgrade without a target: the one that the configuration names, else
+    /// the cheapest model that has a price.
     pub fn downgrade(&self, model: &str) -> Option<&str> {
         self.downgrade.get(model).or(self.cheapest.as_ref()).map(|target| &**target)
     }
 
-    /// What it has in [`Shared`](crate::shared::Shared).
+    /// Returns the slots that the provider occupies in [`Shared`](crate::shared::Shared).
     pub fn slots(&self) -> ProviderSlots {
         ProviderSlots { breaker: self.breaker, limit: self.limit.map(|limit| limit.id) }
     }
@@ -96,7 +96,7 @@ pub(super) struct ProviderMaker<'a> {
 }
 
 impl ProviderMaker<'_> {
-    /// Lays a provider out. `before` is the provider of this name in the plan before.
+    /// Makes one provider. `before` is the provider with the same name in the previous plan.
     pub(super) fn make(&mut self, provider: &ProviderConfig, before: Option<&Provider>) -> Result<Provider, PlanError> {
         let base = &provider.base_url;
         let tls_name = || ServerName::try_from(base.host.clone());
@@ -150,19 +150,19 @@ impl ProviderMaker<'_> {
 }
 
 fn breaker_rules(provider: &ProviderConfig) -> BreakerRules {
-    // Longer than a probe can take, so that no second one goes while the first still waits.
+    // Longer than a probe can take, so that no second probe is sent while the first is still in flight.
     let probe_max = provider.timeout + provider.connect_timeout + PROBE_SLACK;
     BreakerRules { probe_max, ..BreakerRules::default() }
 }
 
-/// Arbitrary: more than a busy shard is late by, and far less than the timeouts that it is added to.
+/// Arbitrary: longer than the delay of a busy shard, and far shorter than the timeouts that it is added to.
 const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 fn head_for(provider: &ProviderConfig, operation: Operation) -> Zeroizing<Vec<u8>> {
     let base = &provider.base_url;
     let path = format!("{}{}", base.api_root(), path::of(operation).trim_start_matches("/v1"));
     let key = provider.api_key.expose();
-    // Sized beforehand, so that no copy of the key is left behind by growing.
+    // Allocated at full size, so that the buffer never grows and leaves a copy of the key behind.
     let mut head = Zeroizing::new(Vec::with_capacity(path.len() + key.len() + 256 + base.host.len()));
     for part in ["POST ", &path, " HTTP/1.1\r\nHost: ", &base.authority(), "\r\n"] {
         head.extend_from_slice(part.as_bytes());

@@ -1,5 +1,5 @@
-//! Finds the providers that serve a model, and lays out the list of all models. Part of the plan, shared by all shards; a look-up
-//! allocates nothing.
+//! Finds the providers that serve a model, and prepares the list of all models. Part of the plan, shared by all shards; a
+//! look-up allocates nothing.
 
 use hashbrown::HashMap;
 
@@ -8,10 +8,10 @@ use crate::config::Config;
 use crate::dialect::openai::models::{write_model, write_models};
 use crate::pricing::{PriceId, Prices};
 
-/// What is known of a model by its name.
+/// Facts about a model, found by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The providers that serve it, for [`Plan::group`](super::Plan::group).
+    /// Index of the provider group that serves the model, for [`Plan::group`](super::Plan::group).
     pub group: usize,
     /// The model's label in metrics.
     pub model: LabelId,
@@ -22,9 +22,9 @@ pub struct Route {
 /// The providers that serve a model equally well: all that name it exactly, or all that have the same pattern.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ProviderGroup {
-    /// Indexes into [`super::Plan::providers`], in the order of the file; at least one.
+    /// Indexes into [`super::Plan::providers`], in the order of the configuration file; at least one.
     providers: Vec<usize>,
-    /// For each provider, the sum of its weight and of those before it.
+    /// For each provider, the sum of its own weight and the weights of the providers before it.
     weights: Vec<u64>,
 }
 
@@ -35,7 +35,7 @@ impl ProviderGroup {
         self.weights.push(before + u64::from(weight));
     }
 
-    /// The number of providers.
+    /// Returns the number of providers.
     pub fn len(&self) -> usize {
         self.providers.len()
     }
@@ -45,7 +45,7 @@ impl ProviderGroup {
         self.providers.is_empty()
     }
 
-    /// Picks the provider that is tried first: by weight if there are weights, else the first in the file. `draw` is random.
+    /// Picks the provider to try first: by weight if there are weights, else the first in the file. `draw` must be random.
     pub fn first(&self, draw: u32) -> usize {
         let total = self.weights.last().copied().unwrap_or(0);
         if total == 0 {
@@ -55,8 +55,8 @@ impl ProviderGroup {
         self.weights.partition_point(|sum| *sum <= drawn)
     }
 
-    /// The provider to try as number `step`: number `first`, then the others in the order of the file. An index into
-    /// [`super::Plan::providers`].
+    /// Returns the provider to try at attempt `step`, as an index into [`super::Plan::providers`]: number `first`, then the
+    /// others in the order of the file.
     pub fn provider(&self, first: usize, step: usize) -> Option<usize> {
         let at = match step {
             0 => first,
@@ -70,7 +70,7 @@ impl ProviderGroup {
 pub(super) struct Routes {
     pub(super) groups: Vec<ProviderGroup>,
     exact: HashMap<Box<str>, Route>,
-    /// Longest prefix first.
+    /// Patterns' prefixes, longest first.
     patterns: Vec<(Box<str>, Route)>,
 }
 
@@ -124,7 +124,7 @@ impl Routes {
     }
 }
 
-/// The answers to `GET /v1/models` and `GET /v1/models/{id}`, written once.
+/// Bodies of the answers to `GET /v1/models` and `GET /v1/models/{id}`, written once per plan.
 pub(super) struct Models {
     pub(super) list: Box<[u8]>,
     pub(super) each: HashMap<Box<str>, Box<[u8]>>,
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn without_weights_the_first_in_the_file_comes_first() {
+    fn unweighted_group_starts_with_the_first_provider_in_the_file() {
         for draw in [0, 1, u32::MAX / 2, u32::MAX] {
             assert_eq!(group(&[0, 0, 0]).first(draw), 0);
         }
     }
 
     #[test]
-    fn draws_are_shared_by_weight() {
+    fn draws_are_distributed_by_weight() {
         let group = group(&[1, 0, 3]);
         let draws = (0..4_000_u64).map(|nth| (nth * (1 << 32) / 4_000) as u32);
         let mut firsts = [0; 3];

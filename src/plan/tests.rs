@@ -1,4 +1,4 @@
-//! What becomes of breakers and rate limits from plan to plan.
+//! Checks which breakers and rate limits survive from one plan to the next.
 
 use super::*;
 use crate::breaker::CallResult;
@@ -10,7 +10,7 @@ fn at(ns: u64) -> Now {
     Now { mono_ns: ns, wall_ms: 0 }
 }
 
-/// Plans that follow each other, as the coordinator publishes them.
+/// A sequence of plans, published as the coordinator does it.
 struct Plans {
     shared: Arc<Shared>,
     running: Option<Plan>,
@@ -54,7 +54,7 @@ impl Plans {
         permit.end(CallResult::Failure, now, 0);
     }
 
-    /// Failures in a row, as the breaker's state shows them.
+    /// Returns the consecutive failures that the breaker's state shows.
     fn failures(&self) -> u16 {
         match self.shared.breaker(self.provider().breaker).state(at(0)) {
             crate::breaker::BreakerState::Closed { failures } => failures,
@@ -84,7 +84,7 @@ fn provider_keeps_breaker_and_level_while_it_keeps_its_name() {
     let slots = plans.provider().slots();
     plans.publish("name: a, retries: 3", &limited("a", 10.0, 5), at(0));
     assert_eq!((plans.provider().slots(), plans.failures(), plans.remaining(at(0))), (slots, 1, 3));
-    // It is the new rate at which the level falls.
+    // The level now falls at the new rate.
     assert_eq!(plans.remaining(at(SECOND / 5)), 5);
 }
 
@@ -112,7 +112,7 @@ fn limit_that_was_removed_starts_afresh() {
 }
 
 #[test]
-fn other_timeouts_start_the_breaker_afresh_and_keep_the_level() {
+fn changed_timeout_resets_the_breaker_and_keeps_the_level() {
     let mut plans = Plans::new();
     plans.publish("name: a", &limited("a", 1.0, 1), at(0));
     plans.fail(at(0));
@@ -131,7 +131,7 @@ fn plan_that_is_never_published_changes_no_limit() {
 }
 
 #[test]
-fn slots_of_replaced_plans_are_used_again() {
+fn slots_of_replaced_plans_are_reused() {
     let mut plans = Plans::new();
     for n in 0..2 * crate::shared::SLOTS_MAX {
         let name = format!("p{}", n % 3);

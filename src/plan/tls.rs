@@ -1,5 +1,5 @@
-//! How providers are verified: by the system's roots, and by bundled ones where the system has none. Made once by the
-//! coordinator, shared by all shards; verification cannot be switched off.
+//! TLS settings that verify providers' certificates: with the system's root certificates, or with bundled ones if the system
+//! has none. Made once by the coordinator and shared by all shards. Verification cannot be switched off.
 
 use std::sync::Arc;
 

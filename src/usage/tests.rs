@@ -1,4 +1,4 @@
-//! The windows against a naive model under a virtual clock, against real threads, and at their limits.
+//! Tests the windows against a naive model under a virtual clock, with real threads, and at their limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ fn totals(requests: u64, tokens: u64, cost: i64) -> Totals {
 }
 
 #[test]
-fn a_request_counts_itself_but_not_its_own_estimate() {
+fn request_counts_itself_but_not_its_own_estimate() {
     let mut windows = one_shard();
     let first = windows.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(30));
     assert_eq!(first.totals(at(0)), totals(1, 0, 0));
@@ -44,7 +44,7 @@ fn a_request_counts_itself_but_not_its_own_estimate() {
 }
 
 #[test]
-fn a_dropped_entry_is_as_good_as_refused() {
+fn dropped_entry_counts_as_refused() {
     let mut windows = one_shard();
     drop(windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9)));
     windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(9)).refuse();
@@ -57,7 +57,7 @@ fn a_dropped_entry_is_as_good_as_refused() {
 }
 
 #[test]
-fn a_new_estimate_replaces_the_old_one() {
+fn new_estimate_replaces_the_old_one() {
     let mut windows = one_shard();
     let mut entry = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(100));
     let witness = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(0));
@@ -68,7 +68,7 @@ fn a_new_estimate_replaces_the_old_one() {
 }
 
 #[test]
-fn what_was_used_counts_for_60_to_65_seconds() {
+fn usage_counts_for_60_to_65_seconds() {
     for (counted_at, last_ns) in
         [(0, 65 * SECOND - 1), (5 * SECOND - 1, 65 * SECOND - 1), (7 * SECOND, 70 * SECOND - 1)]
     {
@@ -81,7 +81,7 @@ fn what_was_used_counts_for_60_to_65_seconds() {
 }
 
 #[test]
-fn an_estimate_counts_until_it_is_settled_however_long_that_takes() {
+fn estimate_counts_until_settled_however_long_that_takes() {
     let mut windows = one_shard();
     let slow = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(50));
     let later = at(3_600 * SECOND);
@@ -91,10 +91,10 @@ fn an_estimate_counts_until_it_is_settled_however_long_that_takes() {
 }
 
 #[test]
-fn a_refused_request_takes_nothing_out_that_is_not_its_own() {
+fn refused_request_removes_only_its_own_count() {
     let mut windows = one_shard();
     let old = windows.enter(Who::of_user("t", "u"), at(0), MicroUsd(1));
-    // The same bucket, one round later.
+    // The same bucket, one turn of the ring later.
     let now = at(BUCKETS as u64 * PERIOD_NS);
     let new = windows.enter(Who::of_user("t", "u"), now, MicroUsd(1));
     old.refuse();
@@ -105,9 +105,9 @@ fn a_refused_request_takes_nothing_out_that_is_not_its_own() {
 fn a_ring_keeps_its_count_when_the_clock_stands_lags_or_leaps() {
     let ring = Ring::<40>::default();
     assert_eq!((ring.add(100, 5), ring.add(100, 5), ring.sum(100)), (100, 100, 10));
-    // Another shard's clock is a period behind, or ahead.
+    // Another shard's clock may be a period behind or ahead.
     assert_eq!((ring.sum(99), ring.sum(101), ring.sum(112), ring.sum(113)), (10, 10, 10, 0));
-    // A late event of the round before joins what is newer.
+    // A late event from the previous turn of the ring is counted in the newer period.
     assert_eq!((ring.add(87, 1), ring.sum(100)), (100, 11));
     ring.take(100, 4);
     assert_eq!(ring.sum(100), 7);
@@ -119,7 +119,7 @@ fn a_ring_keeps_its_count_when_the_clock_stands_lags_or_leaps() {
 }
 
 #[test]
-fn a_bucket_saturates_instead_of_running_over() {
+fn bucket_saturates_instead_of_overflowing() {
     let ring = Ring::<40>::default();
     ring.add(7, u64::MAX);
     ring.add(7, 1);
@@ -140,13 +140,13 @@ fn a_bucket_saturates_instead_of_running_over() {
 
 #[test]
 #[should_panic(expected = "has windows already")]
-fn a_shard_has_its_windows_once() {
+fn second_windows_of_a_shard_panic() {
     let registry = Registry::new(1);
     let _first = LocalWindows::new(Arc::clone(&registry), 0);
     LocalWindows::new(registry, 0);
 }
 
-/// Each thread asks so often; all ask at the same moment of a clock that stands still.
+/// Lets each thread ask `asks` times, all at the same moment of a stopped clock.
 fn hammer(threads: usize, asks: usize, limit: u64) -> (u64, Arc<Registry>) {
     let registry = Registry::new(threads + 1);
     let admitted = AtomicU64::new(0);
@@ -171,12 +171,12 @@ fn hammer(threads: usize, asks: usize, limit: u64) -> (u64, Arc<Registry>) {
 }
 
 #[test]
-fn racing_threads_never_get_more_through_than_the_limit() {
+fn racing_threads_never_exceed_the_limit() {
     for round in 0..60 {
         let limit = 1 + round % 7 * 50;
         let (admitted, registry) = hammer(4, 400, limit);
         assert!(admitted <= limit, "{admitted} of {limit}");
-        // One after the other, exactly the rest gets through.
+        // Asked one at a time, exactly the rest of the limit is admitted.
         let mut windows = LocalWindows::new(registry, 4);
         let mut one_by_one = 0;
         for _ in 0..limit + 10 {

@@ -1,28 +1,28 @@
-//! Usage totals with fewer keys, for a store that takes nothing for long: the sums stay exact, and what they are told apart by
-//! becomes coarser, in the order in which the store itself would do it. Pure; owned by the recorder.
+//! Merges keys of usage totals when the store refuses writes for long: the sums stay exact, and the keys become coarser in
+//! the order in which the store itself would do it. Pure; owned by the write queue.
 
 use super::UsageTotals;
 use crate::link::usage::{PolicyKey, UsageKey};
 use crate::names;
 use crate::who::Who;
 
-/// How much coarser.
+/// One step towards coarser keys; the steps are applied in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// All of an identity but its broadest part becomes `other`.
+    /// Every part of an identity except the broadest becomes `other`.
     Callers,
     /// The whole identity and the model become `other`.
     Models,
-    /// And minutes are the first of their hour. What is left is bounded by what the configuration names, each hour.
+    /// Each minute also becomes the first of its hour. The names in the configuration then bound the keys of each hour.
     Hours,
 }
 
-/// How much is told apart.
+/// Returns the number of keys.
 pub(super) fn keys(totals: &UsageTotals) -> usize {
     totals.usage.len() + totals.policies.len() + totals.latency.len()
 }
 
-/// Makes them coarser, where there are more than `keys_max` keys, until there are fewer than half as many.
+/// Makes the keys coarser, if there are more than `keys_max`, until at most half of `keys_max` are left or no step remains.
 pub(super) fn bound(totals: &mut UsageTotals, keys_max: usize) {
     if keys(totals) <= keys_max {
         return;

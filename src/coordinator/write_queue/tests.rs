@@ -1,4 +1,4 @@
-//! Against a real file, with a lock held by another connection for trouble.
+//! Tests the queue against a real file; a lock held by another connection causes the faults.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,7 @@ impl Rig {
         self.queue.push(batch, refused);
     }
 
-    /// One flush window later.
+    /// Flushes one flush window later.
     fn flush(&mut self) -> bool {
         self.at_ms += FLUSH_MS;
         let now = Now { mono_ns: self.at_ms * 1_000_000, wall_ms: STARTED_MS + self.at_ms };
@@ -57,7 +57,7 @@ impl Rig {
         self.other().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// Requests, their cost and their traces, as the file has them.
+    /// Returns the number of requests, their cost and the number of traces in the file.
     fn stored(&self) -> (u64, u64, u64) {
         let requests = self.one("SELECT ifnull(sum(requests), 0) FROM usage_minute");
         assert_eq!(requests, self.one("SELECT ifnull(sum(requests), 0) FROM total_minute"));
@@ -91,7 +91,7 @@ fn reports_gather_for_a_window_and_are_written_together() {
 }
 
 #[test]
-fn many_traces_do_not_wait_for_the_window_and_go_in_several_transactions() {
+fn many_traces_skip_the_window_and_take_several_transactions() {
     let mut rig = Rig::new();
     for n in 0..4 {
         rig.take(batch(n + 1, traces(n * 500..n * 500 + 500)));
@@ -105,13 +105,13 @@ fn many_traces_do_not_wait_for_the_window_and_go_in_several_transactions() {
 }
 
 #[test]
-fn what_a_lock_held_up_is_written_when_it_is_gone() {
+fn reports_delayed_by_a_lock_are_written_after_its_release() {
     let mut rig = Rig::new();
     let lock = rig.lock();
     rig.take(batch(1, traces(0..3)));
     assert!(!rig.flush());
     assert_eq!(rig.store.fault(), Some(StoreFault::Busy));
-    // Far more than is kept apart.
+    // Far more batches than are kept apart.
     let batches = 3 * BATCHES_MAX as u64;
     for n in 0..batches {
         rig.take(batch(n + 2, traces(n + 3..n + 4)));
@@ -127,10 +127,10 @@ fn what_a_lock_held_up_is_written_when_it_is_gone() {
 }
 
 #[test]
-fn a_commit_that_failed_and_happened_is_not_counted_twice() {
+fn commit_that_reported_failure_but_succeeded_is_not_counted_twice() {
     let mut rig = Rig::new();
     let first = batch(1, traces(0..3));
-    // As a disk does that fails to tell: it is in the file, and the queue does not know.
+    // Simulates a disk that fails to report success: the batch is in the file, and the queue does not know.
     rig.store.record(std::slice::from_ref(&first), STARTED_MS).unwrap();
     let lock = rig.lock();
     rig.take(first);
@@ -146,7 +146,7 @@ fn a_commit_that_failed_and_happened_is_not_counted_twice() {
 }
 
 #[test]
-fn whatever_happens_in_whatever_order_the_sums_are_exact() {
+fn sums_stay_exact_in_any_order_of_events() {
     let mut seed = 5_u64;
     let mut below = |bound: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -176,7 +176,7 @@ fn whatever_happens_in_whatever_order_the_sums_are_exact() {
 }
 
 #[test]
-fn hits_are_given_up_first_and_errors_last() {
+fn hits_are_dropped_first_and_errors_last() {
     let mut rig = Rig::new();
     let per_batch = TRACES_MAX as u64 / 4;
     let error = |number| Trace { status: 502, ..trace(number) };
@@ -206,7 +206,7 @@ fn hits_are_given_up_first_and_errors_last() {
 }
 
 #[test]
-fn bodies_weigh_as_well() {
+fn captured_bodies_count_towards_the_byte_limit() {
     let mut rig = Rig::new();
     let heavy = |number| {
         let captured = Captured { request: vec![0; 1 << 20], answer: vec![0; 1 << 20], cut: false };
@@ -219,7 +219,7 @@ fn bodies_weigh_as_well() {
 }
 
 #[test]
-fn merged_accounts_become_coarser_and_stay_exact() {
+fn merged_totals_become_coarser_and_stay_exact() {
     let mut totals = UsageTotals::default();
     let (mut cost, requests) = (0, 6_000);
     for number in 0..requests {
@@ -252,7 +252,7 @@ fn merged_accounts_become_coarser_and_stay_exact() {
 }
 
 #[test]
-fn without_a_store_what_waits_is_given_up_and_said() {
+fn queue_is_dropped_and_counted_when_there_is_no_store() {
     let mut rig = Rig::new();
     rig.take(batch(1, traces(0..3)));
     rig.queue.give_up();
@@ -261,7 +261,7 @@ fn without_a_store_what_waits_is_given_up_and_said() {
 }
 
 #[test]
-fn the_last_flush_gives_up_when_the_file_is_gone() {
+fn last_flush_gives_up_when_the_file_is_gone() {
     let mut rig = Rig::new();
     rig.take(batch(1, traces(0..3)));
     std::fs::remove_file(&rig.path).unwrap();
@@ -270,10 +270,10 @@ fn the_last_flush_gives_up_when_the_file_is_gone() {
     assert_eq!(rig.queue.pending(), 3);
 }
 
-/// Tells this test binary that it was started by a test: the folder to work in.
+/// Environment variable that tells this test binary that a test started it; holds the folder to work in.
 const CHILD: &str = "LUNER_RECORDER_CHILD";
 
-/// Mounts a filesystem of its own and runs the rest in it, in another process.
+/// Mounts its own filesystem and runs the rest of the test there, in another process.
 #[test]
 fn a_full_disk_costs_traces_and_no_accounts() {
     if let Some(folder) = std::env::var_os(CHILD) {

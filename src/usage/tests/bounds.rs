@@ -1,8 +1,8 @@
-//! How many users there may be, and what becomes of those who are silent.
+//! Tests the limits on the number of users, and how idle users are removed.
 
 use super::*;
 
-/// Without optimisation a million take half a minute.
+/// Debug builds use fewer: without optimisation a million users take half a minute.
 const USERS: u64 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
 
 #[test]
@@ -31,7 +31,7 @@ fn a_million_users_leave_the_windows_within_their_bounds() {
 }
 
 #[test]
-fn one_who_is_busy_keeps_the_count_while_others_flood_the_registry() {
+fn busy_user_keeps_its_count_while_others_flood_the_registry() {
     let registry = Registry::new(2);
     let [mut one, mut two] = [0, 1].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
     for user in 0..200_000_u64 {
@@ -47,7 +47,7 @@ fn one_who_is_busy_keeps_the_count_while_others_flood_the_registry() {
 }
 
 #[test]
-fn who_was_pushed_out_starts_anew_in_one_cell_for_all_shards() {
+fn evicted_user_starts_again_in_one_cell_for_all_shards() {
     let registry = Registry::new(3);
     let [mut one, mut two, mut flood] = [0, 1, 2].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
     one.enter(Who::of_user("acme", "ann"), at(0), MicroUsd(5)).settle(at(0), 1, MicroUsd(1));
@@ -63,7 +63,7 @@ fn who_was_pushed_out_starts_anew_in_one_cell_for_all_shards() {
 }
 
 #[test]
-fn a_silent_user_is_forgotten_after_the_window_and_not_before() {
+fn idle_user_is_removed_after_the_window_and_not_before() {
     let registry = Registry::new(1);
     let mut windows = LocalWindows::new(Arc::clone(&registry), 0);
     windows.enter(Who::of_user("t", "u"), at(SECOND), MicroUsd(1)).settle(at(SECOND), 1, MicroUsd(1));
@@ -75,7 +75,7 @@ fn a_silent_user_is_forgotten_after_the_window_and_not_before() {
 }
 
 #[test]
-fn a_user_with_a_request_in_flight_is_never_forgotten() {
+fn user_with_a_request_in_flight_is_never_removed() {
     let registry = Registry::new(2);
     let [mut one, mut two] = [0, 1].map(|shard| LocalWindows::new(Arc::clone(&registry), shard));
     for estimate in [0, 50] {
@@ -96,7 +96,7 @@ fn a_user_with_a_request_in_flight_is_never_forgotten() {
 }
 
 #[test]
-fn the_sweep_comes_by_everyone_in_small_steps() {
+fn sweep_reaches_every_user_in_small_steps() {
     let registry = Registry::new(1);
     let mut windows = LocalWindows::new(Arc::clone(&registry), 0);
     for user in 0..5_000 {

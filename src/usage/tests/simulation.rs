@@ -1,11 +1,11 @@
-//! A seeded simulation: several shards, a virtual clock, and a model that keeps a list of everything that happened.
+//! A seeded simulation: several shards, a virtual clock, and a model that keeps a list of all events.
 
 use super::*;
 
-/// What happened, kept for ever: the window is what of it still counts.
+/// All events, kept forever: the window consists of those that still count.
 #[derive(Default)]
 struct Model {
-    /// Period, requests, tokens, cost.
+    /// Each event's period, requests, tokens and cost.
     events: Vec<(u64, u64, u64, i64)>,
     pending: i64,
 }
@@ -115,7 +115,7 @@ impl Simulation {
 }
 
 #[test]
-fn the_windows_equal_a_list_of_everything_that_happened() {
+fn windows_match_a_list_of_all_events() {
     for (seed, shards) in [(1, 1), (2, 2), (3, 3), (4, 8)] {
         let mut simulation = Simulation::new(seed, shards);
         for _ in 0..100_000 {
