@@ -54,7 +54,7 @@ impl Default for BreakerRules {
     }
 }
 
-/// What a request's end says about the provider.
+/// The outcome of a request, as far as it concerns the provider's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallResult {
     /// The provider works: it answered with any status below 500, 429 included.

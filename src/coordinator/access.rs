@@ -1,4 +1,4 @@
-//! Who may call the REST API: the token, the loopback rule, `Host` against DNS rebinding, `Origin` and the media type against
+//! Decides who may call the REST API: the token, the loopback rule, `Host` against DNS rebinding, `Origin` and the media type against
 //! forms on foreign pages. Pure: it takes the request, the time, and the one [`AccessState`] that the coordinator owns. It
 //! never tells whether a token was nearly right, and never decides what a path means.
 //!

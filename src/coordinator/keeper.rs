@@ -128,7 +128,7 @@ impl Keeper {
                 tracing::error!(%error, "nothing folds the write-ahead log in");
             }
         }
-        // Whoever wrote has logged a write that failed.
+        // The writer has logged a failed write already.
         let (was_degraded, has_fault) = (matches!(self.health, StoreHealth::Degraded(_)), store.fault().is_some());
         self.health = store.check();
         match &self.health {

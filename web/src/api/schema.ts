@@ -472,7 +472,7 @@ export interface components {
                 message: string;
                 /** @description The field. */
                 param: string;
-                /** @description Where in the field's text, if it is an expression. */
+                /** @description Position in the field's text, if the field is an expression. */
                 position?: {
                     /**
                      * Format: uint32
@@ -939,7 +939,7 @@ export interface components {
                 [key: string]: number | null;
             };
         };
-        /** @description What a caller signs in with. */
+        /** @description The credentials of a sign-in. */
         SignIn: {
             /** @description The admin token. */
             token: string;

@@ -56,7 +56,7 @@ struct InFlight {
     progress: Progress,
 }
 
-/// What to do next with a connection.
+/// The next step for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Look for the next request in the buffer.

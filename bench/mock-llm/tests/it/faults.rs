@@ -1,4 +1,4 @@
-//! What each fault puts on the wire.
+//! Builds the bytes that each fault sends.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

@@ -23,7 +23,7 @@ pub(crate) struct SignInState {
     signed_in: bool,
 }
 
-/// What a caller signs in with.
+/// The credentials of a sign-in.
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "only its schema is used: the token must not be copied on its way")]
 pub(crate) struct SignIn {

@@ -37,7 +37,7 @@ pub(crate) struct ErrorDetail {
     /// The field.
     pub(crate) param: String,
     pub(crate) message: String,
-    /// Where in the field's text, if it is an expression.
+    /// Position in the field's text, if the field is an expression.
     pub(crate) position: Option<Position>,
 }
 

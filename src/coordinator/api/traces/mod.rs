@@ -1,4 +1,4 @@
-//! What happened: lists of traces, one trace, sums over time, exports, live streams. Reads the store, or what the coordinator
+//! Serves what was recorded: lists of traces, one trace, sums over time, exports, live streams. Reads the store, or what the coordinator
 //! counts; it changes nothing.
 
 // A trace in a list.
