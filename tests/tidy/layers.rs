@@ -9,7 +9,6 @@ const LAYERS: &str = "
     units
     clock
     names
-    fault
     fault_injection
     console
     seeded
