@@ -257,8 +257,8 @@ fn poll_finds_changes_without_kernel_events() {
     assert_eq!(scene.change(), bytes_hash(b"three"));
 }
 
-#[test]
-fn replaced_folder_is_watched_again() {
+/// Watches a file in a folder that a test can replace, because it is not the temporary folder itself.
+fn scene_in_a_subfolder(poll: Duration, debounce: Duration) -> (PathBuf, Scene) {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("conf");
     fs::create_dir(&folder).unwrap();
@@ -266,8 +266,13 @@ fn replaced_folder_is_watched_again() {
     fs::write(&path, "old").unwrap();
     let (sender, looks) = flume::unbounded();
     let report = Box::new(move |look| _ = sender.send(look));
-    let watcher = start_with(&path, Duration::from_millis(20), DEBOUNCE, report, Notices::On).unwrap();
-    let scene = Scene { folder: root, path, looks, watcher };
+    let watcher = start_with(&path, poll, debounce, report, Notices::On).unwrap();
+    (folder, Scene { folder: root, path, looks, watcher })
+}
+
+#[test]
+fn replaced_folder_is_watched_again() {
+    let (folder, scene) = scene_in_a_subfolder(Duration::from_millis(20), DEBOUNCE);
     fs::rename(&folder, scene.folder.path().join("conf.old")).unwrap();
     scene.until(Look::Unreadable);
     fs::create_dir(&folder).unwrap();
@@ -277,16 +282,8 @@ fn replaced_folder_is_watched_again() {
 
 #[test]
 fn recreated_folder_is_watched_even_with_its_old_inode() {
-    let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("conf");
-    fs::create_dir(&folder).unwrap();
-    let path = folder.join("config.yaml");
-    fs::write(&path, "old").unwrap();
-    let (sender, looks) = flume::unbounded();
-    let report = Box::new(move |look| _ = sender.send(look));
-    // Longer than a busy machine takes from the deletion to the new file.
-    let watcher = start_with(&path, NO_POLL, Duration::from_secs(1), report, Notices::On).unwrap();
-    let scene = Scene { folder: root, path, looks, watcher };
+    // The debounce is longer than a busy machine takes from the deletion to the new file.
+    let (folder, scene) = scene_in_a_subfolder(NO_POLL, Duration::from_secs(1));
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(&scene.path, "new").unwrap();
