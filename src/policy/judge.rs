@@ -63,13 +63,13 @@ pub struct Match {
 #[serde(rename_all = "snake_case")]
 pub enum Note {
     Applied,
-    /// It would have had an effect, but only shadows.
+    /// It would have had an effect, but the policy is in shadow mode.
     Shadow,
-    /// The model was swapped before.
+    /// An earlier policy has already changed the model.
     SecondDowngrade,
     /// Neither the policy nor the provider names a cheaper model.
     NoTarget,
-    /// The request asks for the target already.
+    /// The request already asks for the target model.
     SameModel,
     /// No provider answers for the target.
     NotServed,
@@ -96,7 +96,7 @@ pub struct PolicyFault {
     pub kind: FaultKind,
 }
 
-/// How an expression can fail though it was checked.
+/// The ways in which a checked expression can still fail at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -104,7 +104,7 @@ pub enum FaultKind {
     DivisionByZero,
     /// `int("x")` and the like.
     Conversion,
-    /// Not-a-number has no order.
+    /// A comparison with NaN, which has no order.
     NotComparable,
     Other,
 }

@@ -60,7 +60,7 @@ impl Position {
     }
 }
 
-/// Why a text is no policy expression.
+/// An error that makes a text unusable as a policy expression.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, thiserror::Error)]
 #[error("{message}{}", position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default())]
 pub struct ExpressionError {

@@ -1,4 +1,4 @@
--- Schema 1. A later version never edits this file: it gets one of its own, named in migrate.rs.
+-- Schema 1. A later version never edits this file: it gets a file of its own, named in schema.rs.
 -- Times are milliseconds since the Unix epoch.
 
 CREATE TABLE policy (

@@ -2,8 +2,8 @@
 -- is in micro-dollars, and every text that repeats (users, models, messages) is a number of the table `name`: rows stay short,
 -- so that a list over many of them is one quick scan, and no index has to be kept for each column that may be filtered by.
 
--- A text that other rows mean by its number. The days, since the epoch, are the last ones that a request or a count was about;
--- what is older than every row is swept. `columns` are those of `trace` that it stands in, as bits (writer/dictionary.rs).
+-- A text that other rows refer to by its number. The two days, since the epoch, are those of the newest request and count that
+-- used it; texts older than every row are swept. `columns` are the columns of `trace` that use it, as bits (writer/dictionary.rs).
 CREATE TABLE name (
     id        INTEGER NOT NULL PRIMARY KEY,
     text      TEXT    NOT NULL UNIQUE,
@@ -38,7 +38,7 @@ CREATE TABLE trace (
 ) STRICT;
 CREATE UNIQUE INDEX trace_id ON trace (id);
 
--- What a trace is found by besides its own columns: values of later requests that differ. `kind` is a number of the filter's.
+-- Values by which a trace is found besides its own columns: those of later requests that differ. `kind` is a number from dimension.rs.
 CREATE TABLE trace_also (
     kind  INTEGER NOT NULL,
     value INTEGER NOT NULL,
@@ -89,7 +89,7 @@ CREATE TABLE capture (
     cut          INTEGER NOT NULL CHECK (cut IN (0, 1))
 ) STRICT;
 
--- Exact counts. After some days a row is of a whole hour, under the hour's first minute.
+-- Exact counts. After some days a row covers a whole hour and carries the hour's first minute.
 CREATE TABLE usage_minute (
     minute      INTEGER NOT NULL, -- since the epoch
     tenant      INTEGER NOT NULL,
@@ -115,7 +115,7 @@ CREATE TABLE usage_minute (
     PRIMARY KEY (minute, tenant, user, agent, provider, model, status)
 ) STRICT, WITHOUT ROWID;
 
--- The same summed over everything but the minute, for charts; with the durations, sorted into buckets (link::accounts::Latency).
+-- The same summed over everything but the minute, for charts; with the durations, sorted into buckets (link::usage::Latency).
 CREATE TABLE total_minute (
     minute      INTEGER NOT NULL PRIMARY KEY,
     requests    INTEGER NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE total_minute (
     latency     BLOB    NOT NULL
 ) STRICT;
 
--- The same by one thing and hour, for attribution over long times. `kind` is a number of the filter's.
+-- The same counts by hour and one dimension, for attribution over long periods. `kind` is a number from dimension.rs.
 CREATE TABLE usage_hour (
     kind     INTEGER NOT NULL,
     hour     INTEGER NOT NULL, -- since the epoch
@@ -170,7 +170,7 @@ CREATE TABLE flush (
     PRIMARY KEY (boot, shard, first)
 ) STRICT, WITHOUT ROWID;
 
--- How far something has come: `usage_minute` rows before the minute `rolled_up` are of whole hours.
+-- Progress of background work: `usage_minute` rows before the minute `rolled_up` cover whole hours.
 CREATE TABLE progress (
     what  TEXT    NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL

@@ -509,7 +509,7 @@ export interface components {
             trace_id: string;
             user_id: string;
         };
-        /** @description Why a text is no policy expression. */
+        /** @description An error that makes a text unusable as a policy expression. */
         ExpressionError: {
             message: string;
             position: components["schemas"]["Position"] | null;
@@ -536,7 +536,7 @@ export interface components {
             error: components["schemas"]["ExpressionError"];
             id: string;
         };
-        /** @description How an expression can fail though it was checked. */
+        /** @description The ways in which a checked expression can still fail at run time. */
         FaultKind: ("overflow" | "division_by_zero" | "other") | "conversion" | "not_comparable";
         /** @description Whether the gateway serves, and on what. */
         Health: {
