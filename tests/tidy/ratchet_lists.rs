@@ -12,7 +12,6 @@ pub const LONG_FILES: List = List {
     name: "LONG_FILES",
     #[rustfmt::skip]
     entries: &[
-        ("src/coordinator/helpers/otlp/tests.rs", 464),
     ],
 };
 
