@@ -214,6 +214,8 @@ describe("list of traces", () => {
     await page.waitForURL(/unnamed=user_id/);
     await page.reload();
     await page.getByRole("list", { name: "Filters" }).getByText("not set").waitFor();
+    // The filters appear before the list has been read.
+    await page.locator("tbody tr").first().waitFor();
     expect(await page.locator("tbody tr").count()).toBe(1);
     expect(problems).toEqual([]);
   });
